@@ -1,0 +1,1 @@
+"""What every other package stands on: settings, errors, files, hashes, the console, the device."""

@@ -1,0 +1,107 @@
+"""Typed settings: an unknown key or a wrong type is an error that names the key and the nearest right one."""
+
+from __future__ import annotations
+
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from malmoi.core.errors import UserError, nearest
+
+SettingsType = TypeVar("SettingsType", bound="Settings")
+
+
+class Settings(BaseModel):
+    """Base of every settings class: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def parse_settings(kind: type[SettingsType], values: dict[str, Any], where: str) -> SettingsType:
+    """Validate `values` as settings of `kind`.
+
+    Args:
+        where: how the user knows these values, such as "stage 'pretrain' of quickstart.yaml".
+
+    Raises:
+        UserError: names the first wrong key, what is wrong with it, and the nearest right key.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = [str(part) for part in first["loc"]]
+        key = ".".join(path)
+        if first["type"] == "extra_forbidden":
+            known = _fields_at(kind, path[:-1])
+            way_out = nearest(path[-1], known) or f"Known here: {', '.join(sorted(known))}."
+            raise UserError(f"Unknown setting {key!r} in {where}.", way_out) from None
+        if first["type"] == "missing":
+            raise UserError(f"Setting {key!r} is missing in {where}.", f"Add {key}=VALUE.") from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"Setting {key!r} in {where}: {message}.", f"It was {first['input']!r}.") from None
+
+
+def _fields_at(kind: type[BaseModel], path: list[str]) -> list[str]:
+    """Field names of the settings class reached from `kind` along `path`."""
+    for part in path:
+        field = kind.model_fields.get(part)
+        inner = _settings_class(field.annotation) if field else None
+        if inner is None:
+            return []
+        kind = inner
+    return list(kind.model_fields)
+
+
+def _settings_class(annotation: Any) -> type[BaseModel] | None:
+    """The settings class inside an annotation such as `X`, `X | None` or `list[X]`."""
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        return annotation if issubclass(annotation, BaseModel) else None
+    for inner in typing.get_args(annotation):
+        found = _settings_class(inner)
+        if found is not None:
+            return found
+    return None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        UserError: the file is missing, is not YAML (with line and column), or holds no mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"There is no file {path}.", "Check the path.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} does not hold a YAML mapping.", "Start it with 'key: value' lines.")
+    return content
+
+
+def apply_override(values: dict[str, Any], assignment: str) -> None:
+    """Set one `key.inner=value` in nested `values`, in place; the value is read as YAML.
+
+    Raises:
+        UserError: there is no '=' or the key leads through something that is not a mapping.
+    """
+    key, separator, text = assignment.partition("=")
+    if not separator or not key:
+        raise UserError(f"{assignment!r} is not an override.", "Write it as key=value, for example pretrain.minutes=2.")
+    *parents, last = key.split(".")
+    target = values
+    for parent in parents:
+        inner = target.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise UserError(f"Override {assignment!r}: {parent!r} is a value, not a group of settings.")
+        target = inner
+    try:
+        target[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        target[last] = text

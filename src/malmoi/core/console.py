@@ -1,0 +1,43 @@
+"""What is printed: one console, progress with an estimate, plain lines when nobody watches."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+console = Console(highlight=False)
+error_console = Console(stderr=True, highlight=False)
+
+
+class Advance(Protocol):
+    """What `progress` hands out: call it with how much is done since the last call, and an optional text."""
+
+    def __call__(self, amount: float = 1, text: str | None = None) -> None: ...
+
+
+@contextlib.contextmanager
+def progress(title: str, total: float | None = None) -> Iterator[Advance]:
+    """A progress bar with elapsed and remaining time; silent when the output is not a terminal."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}"),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task(title, total=total, text="")
+
+        def advance(amount: float = 1, text: str | None = None) -> None:
+            bar.update(task, advance=amount, **({} if text is None else {"text": text}))
+
+        yield advance

@@ -1,0 +1,131 @@
+"""Files that are either whole or absent: written to a temporary name, flushed, renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from malmoi.core.errors import UserError
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a file for writing that appears at `path` only when the block ends without an error.
+
+    Raises:
+        UserError: the disk is full; whatever stood at `path` before is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise _disk_full(path) if error.errno == errno.ENOSPC else error from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_directory(path: Path) -> Iterator[Path]:
+    """Yield a temporary directory that becomes `path` only when the block ends without an error.
+
+    A directory that stood at `path` is replaced.
+
+    Raises:
+        UserError: the disk is full; whatever stood at `path` before is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    retired = path.with_name(f".{path.name}.{os.getpid()}.old")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                _sync_file(file)
+        if path.exists():
+            os.replace(path, retired)
+        os.replace(temporary, path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise _disk_full(path) if error.errno == errno.ENOSPC else error from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(retired, ignore_errors=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` as indented JSON, atomically, Hangul as itself."""
+    with atomic_file(path) as file:
+        json.dump(content, file, ensure_ascii=False, indent=2)
+        file.write("\n")
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        UserError: the file is missing or is not JSON; the message names the line.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"There is no file {path}.", "Check the path.") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}: not valid JSON ({error.msg}).") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8 text, so it cannot be JSON.") from None
+
+
+def append_json_line(path: Path, record: dict[str, Any]) -> None:
+    """Append one record to a .jsonl file and flush it, so that a killed process loses at most one line."""
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a .jsonl file; a torn last line (a killed writer) is left out.
+
+    Raises:
+        UserError: a line other than the last is not JSON.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError as error:
+            if number < len(lines):
+                raise UserError(f"{path}, line {number}: not valid JSON ({error.msg}).") from None
+
+
+def _disk_full(path: Path) -> UserError:
+    return UserError(
+        f"The disk is full: {path} could not be written.",
+        "Free some space and run the same command again; everything finished before is kept.",
+    )
+
+
+def _sync_file(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    """Make a rename durable. Windows cannot open a directory; there the rename alone has to do."""
+    with contextlib.suppress(OSError, PermissionError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,1 @@
+"""From files to clean documents: read, normalise, filter, deduplicate."""

@@ -1,0 +1,1 @@
+"""From documents to batches: the token store, the order, mixtures, collation."""

@@ -1,0 +1,74 @@
+"""The second door: named tensors that go from a data set to an objective."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import torch
+
+IGNORED = -100
+"""Target value that no loss looks at; PyTorch's own convention."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Base of all batches. A subclass names its tensors; its docstring gives each one's shape and dtype."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch with every tensor on `device`."""
+        return dataclasses.replace(
+            self,
+            **{
+                field.name: value.to(device, non_blocking=True)
+                for field in dataclasses.fields(self)
+                if isinstance(value := getattr(self, field.name), torch.Tensor)
+            },
+        )
+
+
+@dataclass(frozen=True)
+class TextBatch(Batch):
+    """Rows of text for next-token objectives.
+
+    Attributes:
+        tokens: (rows, length) int64, the inputs; short rows are padded on the right.
+        targets: (rows, length) int64, `targets[r, t]` is what should follow `tokens[r, :t + 1]`; IGNORED where
+            nothing is to be learned (padding, the user's side of a dialogue).
+    """
+
+    tokens: torch.Tensor
+    targets: torch.Tensor
+
+
+@dataclass(frozen=True)
+class LabelledBatch(Batch):
+    """Texts with one class each.
+
+    Attributes:
+        tokens: (rows, length) int64, padded on the right.
+        lengths: (rows,) int64, the number of real tokens in each row, at least 1.
+        labels: (rows,) int64, index of the class; IGNORED when it is not known.
+    """
+
+    tokens: torch.Tensor
+    lengths: torch.Tensor
+    labels: torch.Tensor
+
+
+class BatchSource(Protocol):
+    """Where the trainer gets its batches.
+
+    The order of data is a pure function of (seed, step, slot): nothing about it is state, so resuming needs no
+    bookkeeping.
+    """
+
+    def batch(self, step: int, slot: int) -> Batch:
+        """The micro-batch number `slot` of optimizer step `step` (both from 0)."""
+        ...
+
+    def validation(self) -> Iterator[Batch]:
+        """The held-out batches, the same at every call; empty when nothing is held out."""
+        ...

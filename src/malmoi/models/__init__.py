@@ -1,0 +1,1 @@
+"""Model families: each is one module built from one typed configuration."""

@@ -1,0 +1,72 @@
+"""The configuration that gives the Qwen3, Llama and GPT-2 shapes from one definition."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from malmoi.models.model import ModelConfig
+
+
+class GPTConfig(ModelConfig):
+    """A decoder-only transformer. The defaults are Qwen3's shape.
+
+    Attributes:
+        layers: number of blocks.
+        heads: number of query heads.
+        key_value_heads: number of key and value heads, a divisor of `heads`; 0 means as many as `heads`.
+        head_width: size of one head; 0 means width / heads.
+        feed_forward: inner size of the feed-forward layer; 0 means 4 x width, or 8/3 x width rounded up to a
+            multiple of 64 when it is gated.
+        norm: "rms" (no bias) or "layer" (with bias).
+        positions: "rotary" (half-split pairs) or "learned".
+        activation: "swiglu" (gated), or "gelu", "gelu_tanh" (GPT-2's), "relu2" (squared ReLU).
+        bias: biases in the linear layers of attention and feed-forward.
+        attention_bias: biases of query, key and value alone (Qwen2); None means as `bias`.
+        query_key_norm: RMSNorm on every query and key head (Qwen3).
+        tied: the head shares the embedding's weights.
+        dropout: on embeddings, attention weights and the outputs of both sublayers.
+        short_convolution: width of a causal depthwise convolution before attention and before the feed-forward
+            layer, 0 for none. Not expressible in `transformers` or GGUF.
+        bigram_buckets: rows of a hashed table of embeddings of token pairs, 0 for none. Not expressible either.
+    """
+
+    layers: int
+    heads: int
+    key_value_heads: int = 0
+    head_width: int = 0
+    feed_forward: int = 0
+    norm: Literal["rms", "layer"] = "rms"
+    norm_epsilon: float = 1e-6
+    positions: Literal["rotary", "learned"] = "rotary"
+    rotary_base: float = 10_000.0
+    activation: Literal["swiglu", "gelu", "gelu_tanh", "relu2"] = "swiglu"
+    bias: bool = False
+    attention_bias: bool | None = None
+    query_key_norm: bool = True
+    tied: bool = True
+    dropout: float = 0.0
+    short_convolution: int = 0
+    bigram_buckets: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_derived(cls, values: dict[str, object]) -> dict[str, object]:
+        """Replace the zeros that stand for "derived" by the numbers they stand for."""
+        values = dict(values)
+        width, heads = values.get("width"), values.get("heads")
+        if isinstance(width, int) and isinstance(heads, int) and heads > 0:
+            values["key_value_heads"] = values.get("key_value_heads") or heads
+            values["head_width"] = values.get("head_width") or width // heads
+            gated = values.get("activation", "swiglu") == "swiglu"
+            values["feed_forward"] = values.get("feed_forward") or (-(-width * 8 // 3 // 64) * 64 if gated else 4 * width)
+        return values
+
+    @model_validator(mode="after")
+    def _check_shape(self) -> Self:
+        if self.heads % self.key_value_heads:
+            raise ValueError(f"key_value_heads={self.key_value_heads} does not divide heads={self.heads}")
+        if self.positions == "rotary" and self.head_width % 2:
+            raise ValueError(f"rotary positions need an even head width, not {self.head_width}")
+        return self

@@ -1,0 +1,1 @@
+"""Stages, recipes, the runner and the run directory."""
