@@ -6,10 +6,13 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
+
+from pydantic.fields import FieldInfo
 
 from malmoi.core.config import Settings
 from malmoi.core.errors import UserError, nearest
+from malmoi.pipeline.kinds import STAGES
 
 
 class _Input:
@@ -40,32 +43,15 @@ class Stage:
     """A kind of stage.
 
     Attributes:
-        about: one sentence for `--help`.
-        example: one command that works.
         settings: the class of its settings.
         run: does the work in the given directory and returns the result for `stage.json`. It is called again in the
             same directory after a kill, and goes on where it stopped if it left something to go on from.
         estimate: what it will take, without doing it.
     """
 
-    about: str
-    example: str
     settings: type[Settings]
     run: Callable[[Any, Path], dict[str, Any]]
     estimate: Callable[[Any], Estimate] = lambda settings: Estimate()
-
-
-STAGES = {
-    "fetch": "malmoi.pipeline.stages.fetch",
-    "corpus": "malmoi.pipeline.stages.corpus",
-    "tokenizer": "malmoi.pipeline.stages.tokenizer",
-    "pretrain": "malmoi.pipeline.stages.pretrain",
-    "evaluate": "malmoi.pipeline.stages.evaluate",
-    "classify": "malmoi.pipeline.stages.classify",
-    "instruct": "malmoi.pipeline.stages.instruct",
-    "report": "malmoi.pipeline.stages.report",
-}
-"""Kind of stage -> the module that defines it as `STAGE`; imported only when the stage is used."""
 
 
 def find_stage(kind: str) -> Stage:
@@ -76,10 +62,15 @@ def find_stage(kind: str) -> Stage:
     """
     if kind not in STAGES:
         raise UserError(f"There is no stage {kind!r}.", nearest(kind, STAGES) or f"Known: {', '.join(STAGES)}.")
-    stage: Stage = importlib.import_module(STAGES[kind]).STAGE
+    stage: Stage = importlib.import_module(STAGES[kind].module).STAGE
     return stage
 
 
-def is_input(metadata: list[Any]) -> bool:
-    """Whether a pydantic field's metadata carries the mark of `StageInput`."""
-    return any(isinstance(mark, _Input) for mark in metadata)
+def is_input(field: FieldInfo) -> bool:
+    """Whether a settings field is a `StageInput`, an optional one, or a list of them."""
+    return any(isinstance(mark, _Input) for mark in field.metadata) or _marked(field.annotation)
+
+
+def _marked(annotation: Any) -> bool:
+    marks = getattr(annotation, "__metadata__", ())
+    return any(isinstance(mark, _Input) for mark in marks) or any(map(_marked, get_args(annotation)))

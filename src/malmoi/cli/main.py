@@ -1,0 +1,41 @@
+"""The command line. Nothing heavy is imported here, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from malmoi.cli import chat, doctor, generate, run, serve
+from malmoi.core.errors import UserError
+from malmoi.pipeline.kinds import STAGES
+
+app = typer.Typer(
+    name="malmoi",
+    help="Grow language models on your own machine: from a folder of text to a model that answers.",
+    epilog="Example: malmoi run quickstart --minutes 2",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(run.run)
+app.command()(run.recipes)
+app.command()(chat.chat)
+app.command()(generate.generate)
+app.command()(serve.serve)
+app.command()(doctor.doctor)
+for kind, entry in STAGES.items():
+    app.command(kind, help=entry.about, epilog=run.stage_example(kind))(run.stage_command(kind))
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends with one sentence and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"malmoi: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nmalmoi: stopped. The same command goes on from here.", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,85 @@
+"""Recipes and single stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, dotted.")]
+
+EXAMPLES = {
+    "fetch": "malmoi fetch sources=[shakespeare] --out shakespeare",
+    "corpus": "malmoi corpus folder=~/texts --out my-corpus",
+    "tokenizer": "malmoi tokenizer corpus=my-corpus vocabulary=4096 --out my-tokenizer",
+    "pretrain": "malmoi pretrain corpus=my-corpus tokenizer=my-tokenizer minutes=5 --out my-model",
+    "evaluate": "malmoi evaluate checkpoint=my-model corpus=my-corpus --out my-evaluation",
+    "classify": "malmoi classify file=reviews.tsv text=review label=stars --out my-classifier",
+    "instruct": "malmoi instruct file=dialogues.jsonl --out my-assistant",
+    "report": "malmoi report stages=[my-corpus,my-model,my-evaluation] --out my-report",
+}
+
+
+def run(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe, a YAML file, or a folder of text.")],
+    overrides: Overrides = None,
+    minutes: Annotated[float | None, typer.Option(help="Time for pre-training.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory; runs/RECIPE by default.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+) -> None:
+    """Do every stage of a recipe that is not done yet.
+
+    Example: malmoi run quickstart --minutes 2 tokenizer.vocabulary=2048
+    """
+    from malmoi.pipeline.recipe import load_recipe
+    from malmoi.pipeline.runner import run_recipe
+    from malmoi.pipeline.show import print_ending, print_plan
+
+    plan = load_recipe(recipe, overrides or [], minutes)
+    directory = out or Path("runs") / plan.name
+    if dry_run:
+        print_plan(plan, directory)
+        return
+    print_ending(run_recipe(plan, directory))
+
+
+def recipes() -> None:
+    """List the shipped recipes."""
+    from malmoi.core.console import console
+    from malmoi.pipeline.recipe import shipped_recipes
+
+    for name, about in shipped_recipes().items():
+        console.print(f"[bold]{name:16}[/bold] {about}")
+
+
+def stage_command(kind: str) -> Callable[..., None]:
+    """The command that runs one stage of `kind` alone, with a recipe's words."""
+
+    def command(
+        overrides: Overrides = None,
+        out: Annotated[Path | None, typer.Option(help="Directory of the result; runs/KIND by default.")] = None,
+        settings: Annotated[bool, typer.Option("--settings", help="List this stage's settings and stop.")] = False,
+    ) -> None:
+        from malmoi.core.config import apply_override
+        from malmoi.pipeline.recipe import build_step
+        from malmoi.pipeline.runner import run_step
+        from malmoi.pipeline.show import print_ending, print_settings
+
+        if settings:
+            print_settings(kind)
+            return
+        values: dict[str, Any] = {"stage": kind}
+        for assignment in overrides or []:
+            apply_override(values, assignment)
+        directory = out or Path("runs") / kind
+        run_step(build_step(values, directory.name, f"malmoi {kind}"), directory, {}, f"[bold]{kind}[/bold]")
+        print_ending({kind: directory})
+
+    return command
+
+
+def stage_example(kind: str) -> str:
+    """One command line that works, for `--help`."""
+    return f"Example: {EXAMPLES[kind]}"

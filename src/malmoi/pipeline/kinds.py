@@ -1,0 +1,23 @@
+"""The registry of stages: one line a kind. Imports nothing, so that `malmoi --help` can list it at once."""
+
+from typing import NamedTuple
+
+
+class Kind(NamedTuple):
+    """Where a kind of stage is defined, and what it does in one sentence."""
+
+    module: str
+    about: str
+
+
+STAGES = {
+    "fetch": Kind("malmoi.pipeline.stages.fetch", "Get named sources by their cards, checked by sha256."),
+    "corpus": Kind("malmoi.pipeline.stages.corpus", "Read, normalise, filter and deduplicate documents."),
+    "tokenizer": Kind("malmoi.pipeline.stages.tokenizer", "Train a tokenizer: byte-level BPE, characters or words."),
+    "pretrain": Kind("malmoi.pipeline.stages.pretrain", "Train a base model from scratch in a number of minutes."),
+    "evaluate": Kind("malmoi.pipeline.stages.evaluate", "Bits per byte on held-out text, beside simple models."),
+    "classify": Kind("malmoi.pipeline.stages.classify", "Fine-tune a classifier on labelled texts."),
+    "instruct": Kind("malmoi.pipeline.stages.instruct", "Fine-tune an assistant on dialogues."),
+    "report": Kind("malmoi.pipeline.stages.report", "Write one self-contained page about a run."),
+}
+"""Kind of stage -> its module, imported only when the stage is used."""

@@ -1,0 +1,148 @@
+"""A recipe: a list of stages with their settings, read from YAML, changed by overrides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from malmoi.core.config import Settings, apply_override, parse_settings, read_yaml
+from malmoi.core.errors import UserError, nearest
+from malmoi.pipeline.stage import Stage, find_stage, is_input
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of a recipe.
+
+    Attributes:
+        kind: which stage it is.
+        name: its directory in the run, by which later stages refer to it; the kind unless the recipe says otherwise.
+        settings: validated; inputs are still names or paths as the recipe wrote them.
+    """
+
+    kind: str
+    name: str
+    stage: Stage
+    settings: Settings
+
+    def inputs(self) -> dict[str, list[Path]]:
+        """Settings fields that name earlier stages or paths, with their values."""
+        found = {}
+        for field, info in type(self.settings).model_fields.items():
+            value = getattr(self.settings, field)
+            if not is_input(info) or value is None:
+                continue
+            found[field] = list(value) if isinstance(value, (list, tuple)) else [value]
+        return found
+
+    def with_inputs(self, resolved: dict[str, list[Path]]) -> Settings:
+        """The settings with every input replaced by the directory it stands for."""
+        update: dict[str, Any] = {}
+        for field, paths in resolved.items():
+            is_list = isinstance(getattr(self.settings, field), (list, tuple))
+            update[field] = paths if is_list else paths[0]
+        return self.settings.model_copy(update=update)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named list of steps. `about` is one sentence for the list of recipes."""
+
+    name: str
+    about: str
+    steps: list[Step]
+
+
+def shipped_recipes() -> dict[str, str]:
+    """Name -> what it is about, of the recipes that come with malmoi."""
+    folder = resources.files("malmoi.recipes")
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
+    return {
+        file.name.removesuffix(".yaml"): yaml.safe_load(file.read_text(encoding="utf-8"))["about"] for file in files
+    }
+
+
+def load_recipe(name: str, overrides: list[str], minutes: float | None = None) -> Recipe:
+    """Read and validate a recipe.
+
+    Args:
+        name: a shipped recipe, a YAML file, or a folder of text (which is grown by the recipe `folder`).
+        overrides: `stage.key=value` assignments.
+        minutes: time for every pre-training stage, instead of what the recipe says.
+
+    Raises:
+        UserError: unknown recipe, stage or key (with the nearest right one), or a wrong value.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        overrides = [f"corpus.folder={path.resolve()}", *overrides]
+        path = _shipped_path("folder")
+        name = Path(name).expanduser().resolve().name
+    elif path.suffix not in (".yaml", ".yml"):
+        path = _shipped_path(name)
+    content = read_yaml(path)
+    entries = _named_entries(content, path)
+    _override(entries, overrides, path)
+    if minutes is not None:
+        for entry in entries.values():
+            if entry["stage"] == "pretrain":
+                entry["minutes"] = minutes
+                entry.pop("steps", None)
+    steps = [
+        build_step(values, stage_name, f"stage {stage_name!r} of {path.name}") for stage_name, values in entries.items()
+    ]
+    stem = name if path.stem == "folder" else path.stem
+    return Recipe(stem, str(content.get("about", "")), steps)
+
+
+def build_step(values: dict[str, Any], name: str, where: str) -> Step:
+    """Validate one stage's values, `values["stage"]` being its kind."""
+    values = dict(values)
+    kind = values.pop("stage")
+    values.pop("name", None)
+    stage = find_stage(kind)
+    return Step(kind, name, stage, parse_settings(stage.settings, values, where))
+
+
+def _shipped_path(name: str) -> Path:
+    shipped = shipped_recipes()
+    if name not in shipped:
+        way_out = nearest(name, shipped) or f"Known: {', '.join(shipped)}."
+        raise UserError(f"There is no recipe, YAML file or folder {name!r}.", way_out)
+    return Path(str(resources.files("malmoi.recipes") / f"{name}.yaml"))
+
+
+def _named_entries(content: dict[str, Any], path: Path) -> dict[str, dict[str, Any]]:
+    """The recipe's stages by name.
+
+    Raises:
+        UserError: the file is not of a recipe's form, or two stages have one name.
+    """
+    unknown = set(content) - {"about", "stages"}
+    if unknown:
+        raise UserError(f"Unknown key {sorted(unknown)[0]!r} in {path}.", "A recipe has the keys 'about' and 'stages'.")
+    stages = content.get("stages")
+    if not isinstance(stages, list) or not stages:
+        raise UserError(f"{path} lists no stages.", "Add 'stages:' with at least one '- stage: KIND'.")
+    entries: dict[str, dict[str, Any]] = {}
+    for number, entry in enumerate(stages, start=1):
+        if not isinstance(entry, dict) or "stage" not in entry:
+            raise UserError(f"Entry {number} of 'stages' in {path} has no 'stage'.", "Write '- stage: KIND'.")
+        name = entry.get("name", entry["stage"])
+        if name in entries:
+            raise UserError(f"Two stages of {path} are called {name!r}.", "Give one of them another 'name:'.")
+        entries[name] = dict(entry)
+    return entries
+
+
+def _override(entries: dict[str, dict[str, Any]], overrides: list[str], path: Path) -> None:
+    for assignment in overrides:
+        stage, _, rest = assignment.partition(".")
+        if stage not in entries:
+            way_out = nearest(stage, entries) or f"Its stages: {', '.join(entries)}."
+            raise UserError(f"Override {assignment!r}: {path.name} has no stage {stage!r}.", way_out)
+        apply_override(entries[stage], rest)

@@ -1,0 +1,70 @@
+"""What is printed before and after a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+
+from malmoi.core.console import console
+from malmoi.core.errors import UserError
+from malmoi.core.hashing import hash_value
+from malmoi.pipeline.recipe import Recipe
+from malmoi.pipeline.runner import identity, is_done, resolve_inputs
+from malmoi.pipeline.stage import find_stage
+
+
+def print_plan(recipe: Recipe, directory: Path) -> None:
+    """Print each step with what it would take, without doing anything."""
+    table = Table(title=f"{recipe.name}: {recipe.about}", title_justify="left")
+    for column in ("stage", "state", "time", "memory", "what"):
+        table.add_column(column)
+    earlier: dict[str, Path] = {}
+    seconds = 0.0
+    for step in recipe.steps:
+        state = "to do"
+        try:
+            inputs = resolve_inputs(step, earlier)
+            if is_done(directory / step.name, hash_value(identity(step, inputs))):
+                state = "done"
+        except UserError:
+            inputs = {}
+        estimate = step.stage.estimate(step.with_inputs(inputs) if inputs else step.settings)
+        seconds += 0 if state == "done" else estimate.seconds or 0
+        table.add_row(
+            step.name,
+            state,
+            "" if estimate.seconds is None else f"{estimate.seconds / 60:.1f} min",
+            "" if estimate.memory is None else f"{estimate.memory / 2**30:.1f} GiB",
+            "\n".join(estimate.lines),
+        )
+        if (directory / step.name).exists():
+            earlier[step.name] = directory / step.name
+    console.print(table)
+    console.print(f"About {seconds / 60:.0f} minutes for what is to do, into {directory}.")
+
+
+def print_ending(stages: dict[str, Path]) -> None:
+    """Say where the report is and how to talk to what was made."""
+    console.print()
+    for directory in stages.values():
+        report = directory / "report.html"
+        if report.is_file():
+            console.print(f"Report:    {report}", soft_wrap=True)
+    for directory in stages.values():
+        if (directory / "model" / "chat_template.jinja").is_file() and (directory / "answers.jsonl").is_file():
+            console.print(f"Chat:      malmoi chat {directory}", soft_wrap=True)
+            console.print(f"Serve:     malmoi serve {directory}", soft_wrap=True)
+        elif (directory / "metrics.jsonl").is_file() and (directory / "samples.jsonl").is_file():
+            console.print(f"Continue:  malmoi generate {directory} 'Once upon a time'", soft_wrap=True)
+
+
+def print_settings(kind: str) -> None:
+    """List the settings of a kind of stage with type and default."""
+    table = Table("setting", "type", "default", box=None)
+    for name, field in find_stage(kind).settings.model_fields.items():
+        annotation = str(field.annotation).replace("typing.", "").replace("pathlib.", "")
+        table.add_row(
+            name, annotation, "required" if field.is_required() else repr(field.get_default(call_default_factory=True))
+        )
+    console.print(table)

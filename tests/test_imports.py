@@ -1,0 +1,54 @@
+"""The house's one law: imports go down only, and never reach for a neighbour's private names."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import malmoi
+
+ROOT = Path(malmoi.__file__).parent
+FLOORS = [
+    "cli", "serve", "recipes", "pipeline", "evaluate", "generate", "formats", "train", "objectives", "models",
+    "layers", "data", "tokenizers", "corpus", "sources", "core",
+]  # fmt: skip
+
+
+def imported_names() -> Iterator[tuple[Path, str, str]]:
+    """Every `from malmoi.X.Y import name` and `import malmoi.X.Y` of the source: file, module, name."""
+    for path in sorted(ROOT.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("malmoi."):
+                for alias in node.names:
+                    yield path, node.module, alias.name
+            elif isinstance(node, ast.Import):
+                for alias in node.names:
+                    if alias.name.startswith("malmoi."):
+                        yield path, alias.name, ""
+
+
+def test_imports_go_down_only():
+    wrong = []
+    for path, module, _ in imported_names():
+        here, there = path.relative_to(ROOT).parts[0], module.split(".")[1]
+        if here in FLOORS and FLOORS.index(there) < FLOORS.index(here):
+            wrong.append(f"{path.relative_to(ROOT)} imports {module}")
+    assert wrong == []
+
+
+def test_every_package_has_its_floor():
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert packages == set(FLOORS)
+
+
+def test_private_names_stay_private():
+    wrong = [f"{path.relative_to(ROOT)} imports {name} of {module}" for path, module, name in imported_names()
+             if name.startswith("_") or any(part.startswith("_") for part in module.split("."))]  # fmt: skip
+    assert wrong == []
+
+
+def test_importing_malmoi_and_its_command_line_needs_no_torch():
+    script = "import sys, malmoi, malmoi.cli.main; heavy = {'torch', 'pydantic', 'pyarrow', 'plotly'} & set(sys.modules); sys.exit(str(heavy) if heavy else 0)"
+    finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
