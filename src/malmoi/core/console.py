@@ -38,6 +38,7 @@ def progress(title: str, total: float | None = None) -> Iterator[Advance]:
         task = bar.add_task(title, total=total, text="")
 
         def advance(amount: float = 1, text: str | None = None) -> None:
-            bar.update(task, advance=amount, **({} if text is None else {"text": text}))
+            fields = {} if text is None else {"text": text}
+            bar.update(task, advance=amount, **fields)  # type: ignore[arg-type]
 
         yield advance
