@@ -49,6 +49,10 @@ def test_private_names_stay_private():
 
 
 def test_importing_malmoi_and_its_command_line_needs_no_torch():
-    script = "import sys, malmoi, malmoi.cli.main; heavy = {'torch', 'pydantic', 'pyarrow', 'plotly'} & set(sys.modules); sys.exit(str(heavy) if heavy else 0)"
+    script = (
+        "import sys, malmoi, malmoi.cli.main\n"
+        "heavy = {'torch', 'pydantic', 'pyarrow', 'plotly'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
     finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr

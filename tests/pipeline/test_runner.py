@@ -15,7 +15,7 @@ from malmoi.pipeline.stage import Stage, StageInput
 class CountSettings(Settings):
     words: str = "말모이"
     source: StageInput | None = None
-    others: list[StageInput] = []
+    others: tuple[StageInput, ...] = ()
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_a_wrong_override_names_the_way_out(calls, recipe_file, override, messag
 
 
 def test_an_input_that_is_no_stage_and_no_path_is_named(calls, recipe_file, tmp_path):
-    with pytest.raises(UserError, match="'fisrt'.*Did you mean 'first'"):
+    with pytest.raises(UserError, match=r"'fisrt'.*Did you mean 'first'"):
         run_recipe(load_recipe(str(recipe_file), ["second.source=fisrt"]), tmp_path / "run")
 
 

@@ -1,0 +1,1 @@
+"""Checkpoints and public weights, in and out."""

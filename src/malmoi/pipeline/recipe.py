@@ -132,7 +132,7 @@ def _named_entries(content: dict[str, Any], path: Path) -> dict[str, dict[str, A
     for number, entry in enumerate(stages, start=1):
         if not isinstance(entry, dict) or "stage" not in entry:
             raise UserError(f"Entry {number} of 'stages' in {path} has no 'stage'.", "Write '- stage: KIND'.")
-        name = entry.get("name", entry["stage"])
+        name = str(entry.get("name", entry["stage"]))
         if name in entries:
             raise UserError(f"Two stages of {path} are called {name!r}.", "Give one of them another 'name:'.")
         entries[name] = dict(entry)

@@ -1,0 +1,1 @@
+"""An OpenAI-compatible server and one small chat page."""

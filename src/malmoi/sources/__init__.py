@@ -1,0 +1,1 @@
+"""Named data sets and weights: cards and fetching."""

@@ -1,0 +1,1 @@
+"""The stages, one module each; `malmoi.pipeline.kinds` lists them."""
