@@ -1,0 +1,65 @@
+"""Files are whole or absent, whatever happens while they are written."""
+
+import errno
+import os
+
+import pytest
+
+from malmoi.core.errors import UserError
+from malmoi.core.files import (
+    append_json_line,
+    atomic_directory,
+    atomic_file,
+    read_json,
+    read_json_lines,
+    write_json,
+)
+
+
+def test_an_error_while_writing_keeps_what_was_there(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("earlier")
+    with pytest.raises(RuntimeError), atomic_file(path) as file:
+        file.write("half")
+        raise RuntimeError
+    assert path.read_text() == "earlier"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_an_error_while_writing_a_directory_keeps_what_was_there(tmp_path):
+    with atomic_directory(tmp_path / "model") as directory:
+        (directory / "weights").write_text("earlier")
+    with pytest.raises(RuntimeError), atomic_directory(tmp_path / "model") as directory:
+        (directory / "weights").write_text("half")
+        raise RuntimeError
+    assert (tmp_path / "model/weights").read_text() == "earlier"
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_a_full_disk_is_a_sentence_and_loses_nothing(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("earlier")
+    with pytest.raises(UserError, match=r"disk is full.*a\.txt"), atomic_file(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert path.read_text() == "earlier"
+
+
+def test_json_keeps_hangul_as_itself(tmp_path):
+    write_json(tmp_path / "a.json", {"말": "모이"})
+    assert "모이" in (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert read_json(tmp_path / "a.json") == {"말": "모이"}
+
+
+def test_a_torn_last_line_is_left_out(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    append_json_line(path, {"step": 1})
+    with open(path, "a") as file:
+        file.write('{"step": 2, "lo')
+    assert list(read_json_lines(path)) == [{"step": 1}]
+
+
+def test_a_broken_line_in_the_middle_is_named(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"st\n{"step": 3}\n')
+    with pytest.raises(UserError, match="line 2"):
+        list(read_json_lines(path))
