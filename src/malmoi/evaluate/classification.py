@@ -1,0 +1,144 @@
+"""How well texts are sorted into classes, and the control: logistic regression on words or characters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from malmoi.core.errors import MissingExtra, UserError
+
+Integers: TypeAlias = NDArray[np.int64]
+
+SEARCHED = 20_000
+"""Training texts that the search for the regularisation looks at; the final fit sees all."""
+
+
+@dataclass(frozen=True)
+class ClassificationScore:
+    """Counts of true against predicted classes.
+
+    Attributes:
+        classes: names of the classes.
+        confusion: (classes, classes) int64, row: true class, column: predicted class.
+    """
+
+    classes: list[str]
+    confusion: Integers
+
+    @property
+    def accuracy(self) -> float:
+        """Share of texts put into their class; not a number without texts."""
+        total = self.confusion.sum()
+        return float(np.trace(self.confusion) / total) if total else float("nan")
+
+    @property
+    def precision(self) -> list[float]:
+        """For each class, the share of texts put into it that belong there; 0 when none was."""
+        return _ratios(np.diag(self.confusion), self.confusion.sum(axis=0))
+
+    @property
+    def recall(self) -> list[float]:
+        """For each class, the share of its texts that were put into it; 0 when it has none."""
+        return _ratios(np.diag(self.confusion), self.confusion.sum(axis=1))
+
+    @property
+    def f1(self) -> list[float]:
+        """For each class, the harmonic mean of precision and recall."""
+        return _ratios(2 * np.diag(self.confusion), self.confusion.sum(axis=0) + self.confusion.sum(axis=1))
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean of `f1` over the classes, each counting the same."""
+        return float(np.mean(self.f1))
+
+    def as_json(self) -> dict[str, Any]:
+        """What goes into a stage's result."""
+        return {
+            "classes": self.classes,
+            "accuracy": self.accuracy,
+            "precision": self.precision,
+            "recall": self.recall,
+            "f1": self.f1,
+            "macro_f1": self.macro_f1,
+            "confusion": self.confusion.tolist(),
+        }
+
+
+def score_classes(classes: Sequence[str], truth: Sequence[int], predicted: Sequence[int]) -> ClassificationScore:
+    """Compare predicted class numbers with the true ones.
+
+    Raises:
+        ValueError: the two sequences are not of equal length, or a number is no class.
+    """
+    if len(truth) != len(predicted):
+        raise ValueError(f"{len(truth)} labels beside {len(predicted)} predictions")
+    size = len(classes)
+    pairs = np.asarray(truth, dtype=np.int64) * size + np.asarray(predicted, dtype=np.int64)
+    if any(not 0 <= number < size for number in (*truth, *predicted)):
+        raise ValueError(f"a class number outside 0..{size - 1}")
+    return ClassificationScore(list(classes), np.bincount(pairs, minlength=size * size).reshape(size, size))
+
+
+def _ratios(part: Integers, whole: Integers) -> list[float]:
+    return [float(value) for value in part / np.maximum(whole, 1)]
+
+
+def logistic_regression(
+    train_texts: Sequence[str],
+    train_labels: Sequence[int],
+    test_texts: Sequence[str],
+    unit: Literal["word", "character"] = "word",
+) -> list[int]:
+    """Predict classes by TF-IDF and logistic regression, the control for every fine-tuned classifier.
+
+    Words are counted alone and in pairs, characters in runs of one to four within words (for Korean, whose words carry
+    their particles with them). The strength of the regularisation is chosen by cross-validation on the training texts
+    alone.
+
+    Raises:
+        MissingExtra: scikit-learn is not installed.
+        UserError: the training texts hold fewer than two classes, or nothing but empty texts.
+    """
+    try:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.model_selection import GridSearchCV, StratifiedKFold
+        from sklearn.pipeline import make_pipeline
+    except ImportError:
+        raise MissingExtra("scikit-learn", "evaluate", "The bag-of-words control") from None
+    labels = np.asarray(train_labels)
+    counts = np.unique(labels, return_counts=True)[1]
+    if len(counts) < 2:
+        raise UserError("The training texts hold fewer than two classes.", "Check the label column and the split.")
+    features = (
+        {"token_pattern": r"(?u)\b\w+\b|[^\w\s]", "ngram_range": (1, 2)}
+        if unit == "word"
+        else {"analyzer": "char_wb", "ngram_range": (1, 4)}
+    )
+    vectorizer = TfidfVectorizer(sublinear_tf=True, max_features=400_000, dtype=np.float32, **features)
+    solver = "liblinear" if len(counts) == 2 else "lbfgs"
+
+    def pipeline(strength: float) -> Any:
+        return make_pipeline(vectorizer, LogisticRegression(C=strength, solver=solver, max_iter=1_000, random_state=0))
+
+    try:
+        best = 10.0
+        if counts.min() >= 3:
+            chosen = np.random.default_rng(0).permutation(len(labels))[:SEARCHED]
+            search = GridSearchCV(
+                pipeline(best),
+                {"logisticregression__C": [0.3, 1.0, 3.0, 10.0, 30.0]},
+                cv=StratifiedKFold(3, shuffle=True, random_state=0),
+                refit=False,
+            )
+            search.fit([train_texts[place] for place in chosen], labels[chosen])
+            best = search.best_params_["logisticregression__C"]
+        return [int(label) for label in pipeline(best).fit(list(train_texts), labels).predict(list(test_texts))]
+    except ValueError as error:
+        if "empty vocabulary" not in str(error):
+            raise
+        raise UserError("The training texts hold no words.", "Check the text column.") from None
