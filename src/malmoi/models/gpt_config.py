@@ -60,7 +60,9 @@ class GPTConfig(ModelConfig):
             values["key_value_heads"] = values.get("key_value_heads") or heads
             values["head_width"] = values.get("head_width") or width // heads
             gated = values.get("activation", "swiglu") == "swiglu"
-            values["feed_forward"] = values.get("feed_forward") or (-(-width * 8 // 3 // 64) * 64 if gated else 4 * width)
+            values["feed_forward"] = values.get("feed_forward") or (
+                -(-width * 8 // 3 // 64) * 64 if gated else 4 * width
+            )
         return values
 
     @model_validator(mode="after")

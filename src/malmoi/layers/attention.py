@@ -1,0 +1,133 @@
+"""Attention with grouped key/value heads."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from malmoi.layers.cache import LayerCache
+from malmoi.layers.norms import RMSNorm
+from malmoi.layers.rotary import RotaryTable, rotate
+
+Mix = Literal["auto", "fused", "plain"]
+
+
+class Attention(nn.Module):
+    """Causal self-attention; several query heads may share one key/value head (Ainslie and others 2023, 2305.13245).
+
+    Attributes:
+        mix: how the heads are computed, see `attend`.
+    """
+
+    query_norm: RMSNorm | None
+    key_norm: RMSNorm | None
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        key_value_heads: int,
+        head_width: int,
+        *,
+        bias: bool = False,
+        input_bias: bool = False,
+        norm_epsilon: float | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        """Args: input_bias: of query, key and value; norm_epsilon: of the norms on query and key heads, if any."""
+        super().__init__()
+        self.heads, self.key_value_heads, self.head_width = heads, key_value_heads, head_width
+        self.query = nn.Linear(width, heads * head_width, bias=input_bias)
+        self.key = nn.Linear(width, key_value_heads * head_width, bias=input_bias)
+        self.value = nn.Linear(width, key_value_heads * head_width, bias=input_bias)
+        self.output = nn.Linear(heads * head_width, width, bias=bias)
+        self.query_norm = None if norm_epsilon is None else RMSNorm(head_width, norm_epsilon)
+        self.key_norm = None if norm_epsilon is None else RMSNorm(head_width, norm_epsilon)
+        self.dropout = dropout
+        self.mix: Mix = "auto"
+
+    def forward(
+        self, hidden: torch.Tensor, rotary: RotaryTable | None = None, cache: LayerCache | None = None
+    ) -> torch.Tensor:
+        """(rows, length, width) to the same; with a cache the new tokens also look at all that it holds."""
+        rows, length, _ = hidden.shape
+        query = self.query(hidden).view(rows, length, self.heads, self.head_width)
+        key = self.key(hidden).view(rows, length, self.key_value_heads, self.head_width)
+        value = self.value(hidden).view(rows, length, self.key_value_heads, self.head_width)
+        if self.query_norm is not None and self.key_norm is not None:
+            query, key = self.query_norm(query), self.key_norm(key)
+        if rotary is not None:
+            query, key = rotate(query, rotary), rotate(key, rotary)
+        query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+        if cache is not None:
+            key, value = cache.extend(key, value)
+        dropout = self.dropout if self.training else 0.0
+        mixed = attend(query, key, value, dropout=dropout, mix=self.mix)
+        result: torch.Tensor = self.output(mixed.transpose(1, 2).reshape(rows, length, -1))
+        return result
+
+
+def attend(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    *,
+    mask: torch.Tensor | None = None,
+    causal: bool = True,
+    dropout: float = 0.0,
+    mix: Mix = "auto",
+) -> torch.Tensor:
+    """Every query's mean of the values, weighted by softmax(query . key / sqrt(head_width)).
+
+    Args:
+        query: (rows, heads, length, head_width).
+        key, value: (rows, key_value_heads, seen, head_width), seen >= length; the last query is at the last key.
+        mask: (length, seen) boolean, True where a query may look; combined with `causal`.
+        dropout: of the attention weights.
+        mix: "fused" is PyTorch's kernel, "plain" two matrix products; "auto" takes what is faster here.
+
+    Returns:
+        (rows, heads, length, head_width).
+    """
+    length, seen = query.shape[2], key.shape[2]
+    if mix == "auto":
+        mix = _faster_mix(query)
+    square_causal = causal and mask is None and length == seen
+    if causal and length > 1 and not (square_causal and mix == "fused"):
+        allowed = causal_mask(length, seen, query.device)
+        mask = allowed if mask is None else mask & allowed
+    if mix == "plain":
+        return _plain(query, key, value, mask, dropout)
+    grouped = query.shape[1] != key.shape[1]
+    is_causal = square_causal and length > 1
+    return F.scaled_dot_product_attention(
+        query, key, value, mask, dropout_p=dropout, is_causal=is_causal, enable_gqa=grouped
+    )
+
+
+def causal_mask(length: int, seen: int, device: torch.device) -> torch.Tensor:
+    """(length, seen) boolean, True where the query, counted from the end, is not before the key."""
+    return torch.ones(length, seen, dtype=torch.bool, device=device).tril(seen - length)
+
+
+def _faster_mix(query: torch.Tensor) -> Literal["fused", "plain"]:
+    """On a CPU plain products win for short sequences, in reduced precision longer; measured forward and backward."""
+    longest = 128 if query.dtype == torch.float32 else 256
+    return "plain" if query.device.type == "cpu" and query.shape[2] <= longest else "fused"
+
+
+def _plain(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, dropout: float
+) -> torch.Tensor:
+    rows, heads, length, head_width = query.shape
+    group = heads // key.shape[1]
+    folded = (query * head_width**-0.5).reshape(rows, key.shape[1], group * length, head_width)
+    scores = folded @ key.transpose(-1, -2)
+    if mask is not None:
+        barrier = torch.zeros(mask.shape, dtype=scores.dtype, device=scores.device).masked_fill_(~mask, -torch.inf)
+        scores = scores + barrier.repeat(group, 1)
+    weights = F.dropout(scores.softmax(-1), dropout, training=dropout > 0)
+    return (weights @ value).reshape(rows, heads, length, head_width)

@@ -1,0 +1,43 @@
+"""The feed-forward half of a block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def _squared_relu(hidden: torch.Tensor) -> torch.Tensor:
+    """So and others 2021, Primer, arXiv:2109.08668."""
+    return F.relu(hidden).square()
+
+
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "swiglu": F.silu,
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+    "relu2": _squared_relu,
+}
+
+
+class FeedForward(nn.Module):
+    """Widen, bend, narrow; with "swiglu" gated by a second widening (Shazeer 2020, arXiv:2002.05202)."""
+
+    gate: nn.Linear | None
+
+    def __init__(self, width: int, inner: int, activation: str, bias: bool) -> None:
+        super().__init__()
+        self.gate = nn.Linear(width, inner, bias=bias) if activation == "swiglu" else None
+        self.up = nn.Linear(width, inner, bias=bias)
+        self.down = nn.Linear(inner, width, bias=bias)
+        self.bend = ACTIVATIONS[activation]
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(rows, length, width) to the same."""
+        widened = self.up(hidden)
+        bent = self.bend(widened) if self.gate is None else self.bend(self.gate(hidden)) * widened
+        result: torch.Tensor = self.down(bent)
+        return result

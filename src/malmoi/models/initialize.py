@@ -1,0 +1,68 @@
+"""First weights: every parameter a pure function of (seed, its name, block of rows)."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import torch
+from torch import nn
+
+from malmoi.layers.bigram import BigramTable
+from malmoi.layers.norms import LayerNorm, RMSNorm
+from malmoi.layers.short_convolution import ShortConvolution
+
+ROW_BLOCK = 256
+"""Rows drawn from one generator; any slice of rows can be drawn alone, so every parallel layout starts the same."""
+
+
+def initialize(model: nn.Module, seed: int, prefix: str = "") -> None:
+    """Fill every parameter of `model` in place, also after construction on the meta device and `to_empty`.
+
+    Linear layers: normal, deviation 1 / sqrt(inputs); those that write to the residual stream (`output`, `down`):
+    zero, so that every block starts as the identity. Embeddings and heads: normal, deviation 0.02. Norms: one.
+    Short convolutions: the identity. Bigram tables and biases: zero.
+
+    Args:
+        prefix: name of `model` in the whole it belongs to, with a dot at its end.
+
+    Raises:
+        TypeError: a module has parameters and is of no kind known here.
+    """
+    with torch.no_grad():
+        for name, module in model.named_modules():
+            if next(module.parameters(recurse=False), None) is not None:
+                _initialize_one(module, prefix + name, seed)
+
+
+def _initialize_one(module: nn.Module, name: str, seed: int) -> None:
+    last = name.rsplit(".", 1)[-1]
+    if isinstance(module, nn.Linear):
+        if last in ("output", "down"):
+            module.weight.zero_()
+        else:
+            deviation = 0.02 if last == "head" else 1 / math.sqrt(module.in_features)
+            fill_normal(module.weight, deviation, seed, f"{name}.weight")
+        if module.bias is not None:
+            module.bias.zero_()
+    elif isinstance(module, nn.Embedding):
+        fill_normal(module.weight, 0.02, seed, f"{name}.weight")
+    elif isinstance(module, (RMSNorm, LayerNorm)):
+        module.weight.fill_(1)
+        if isinstance(module, LayerNorm):
+            module.bias.zero_()
+    elif isinstance(module, ShortConvolution):
+        module.reset_parameters()
+    elif isinstance(module, BigramTable):
+        module.weight.zero_()
+    else:
+        raise TypeError(f"{name}: no rule for the first weights of {type(module).__name__}")
+
+
+def fill_normal(parameter: torch.Tensor, deviation: float, seed: int, name: str) -> None:
+    """Fill a (rows, ...) tensor with normal numbers, in place; the same on every device."""
+    for start in range(0, len(parameter), ROW_BLOCK):
+        rows = parameter[start : start + ROW_BLOCK]
+        digest = hashlib.sha256(f"{seed}/{name}/{start // ROW_BLOCK}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
+        rows.copy_(torch.empty(rows.shape, dtype=torch.float32).normal_(0, deviation, generator=generator))

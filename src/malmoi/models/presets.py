@@ -1,0 +1,80 @@
+"""Published shapes by name."""
+
+from __future__ import annotations
+
+from malmoi.core.errors import UserError, nearest
+from malmoi.models.gpt_config import GPTConfig
+
+
+def _gpt2(width: int, layers: int, heads: int, vocabulary: int = 50_257, context: int = 1_024) -> GPTConfig:
+    return GPTConfig(
+        vocabulary=vocabulary,
+        context=context,
+        width=width,
+        layers=layers,
+        heads=heads,
+        norm="layer",
+        norm_epsilon=1e-5,
+        positions="learned",
+        activation="gelu_tanh",
+        bias=True,
+        query_key_norm=False,
+    )
+
+
+PRESETS: dict[str, GPTConfig] = {
+    # Radford and others 2019; the sizes as released, not as first printed.
+    "gpt2": _gpt2(768, 12, 12),
+    "gpt2-medium": _gpt2(1_024, 24, 16),
+    "gpt2-large": _gpt2(1_280, 36, 20),
+    "gpt2-xl": _gpt2(1_600, 48, 25),
+    # Brown and others 2020, arXiv:2005.14165, table 2.1.
+    "gpt3-175b": _gpt2(12_288, 96, 96, context=2_048),
+    "smollm2-135m": GPTConfig(
+        vocabulary=49_152,
+        context=8_192,
+        width=576,
+        layers=30,
+        heads=9,
+        key_value_heads=3,
+        feed_forward=1_536,
+        norm_epsilon=1e-5,
+        rotary_base=100_000.0,
+        query_key_norm=False,
+    ),
+    "qwen3-0.6b": GPTConfig(
+        vocabulary=151_936,
+        context=40_960,
+        width=1_024,
+        layers=28,
+        heads=16,
+        key_value_heads=8,
+        head_width=128,
+        feed_forward=3_072,
+        rotary_base=1_000_000.0,
+    ),
+    # The published context of 131,072 stretches the rotary angles; without that it is the 8,192 of its training.
+    "llama-3.2-1b": GPTConfig(
+        vocabulary=128_256,
+        context=8_192,
+        width=2_048,
+        layers=16,
+        heads=32,
+        key_value_heads=8,
+        feed_forward=8_192,
+        norm_epsilon=1e-5,
+        rotary_base=500_000.0,
+        query_key_norm=False,
+    ),
+}
+
+
+def preset(name: str) -> GPTConfig:
+    """The published shape `name`; change fields with `model_copy(update=...)`.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    if name not in PRESETS:
+        raise UserError(f"There is no preset {name!r}.", nearest(name, PRESETS) or f"Known: {', '.join(PRESETS)}.")
+    return PRESETS[name]

@@ -1,0 +1,41 @@
+"""The model families, one line each, and how a model is built."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from malmoi.models.gpt import GPT
+from malmoi.models.gpt_config import GPTConfig
+from malmoi.models.initialize import initialize
+from malmoi.models.model import Model, ModelConfig
+
+FAMILIES: dict[str, tuple[type[ModelConfig], Any]] = {
+    "gpt": (GPTConfig, GPT),
+}
+"""Family name to (configuration class, model class)."""
+
+
+def build_model(config: ModelConfig, seed: int) -> Model:
+    """A model with its first weights, float32 on the CPU; the global random state is neither read nor moved."""
+    model = empty_model(config)
+    initialize(model, seed)
+    return model
+
+
+def empty_model(config: ModelConfig) -> Model:
+    """A model on the CPU whose weights are yet to be filled; costs no time for numbers that are overwritten."""
+    return meta_model(config).to_empty(device="cpu")
+
+
+def meta_model(config: ModelConfig) -> Model:
+    """A model with shapes but no memory."""
+    with torch.device("meta"):
+        model: Model = next(build for kind, build in FAMILIES.values() if type(config) is kind)(config)
+    return model
+
+
+def count_parameters(config: ModelConfig) -> int:
+    """Number of parameters; a tied head counts once."""
+    return sum(parameter.numel() for parameter in meta_model(config).parameters())
