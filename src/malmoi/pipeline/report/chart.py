@@ -1,0 +1,176 @@
+"""Line charts as geometry in percent of the plot, which the template draws as an SVG that stretches with the page.
+
+Text stands beside the SVG, in HTML, so that it keeps its size on a phone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+POINTS = 400
+"""Most points drawn for a series; more are averaged in groups."""
+
+LABEL_GAP = 6.5
+"""Least distance of two labels in the right margin, in percent of the height."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """A named curve of (x, y) points; `style` is "line", "faint" or "dots"."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    style: str = "line"
+
+
+@dataclass(frozen=True)
+class Level:
+    """A named horizontal line."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A grid line at `place` percent, with its text."""
+
+    place: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A series as drawn.
+
+    Attributes:
+        path: SVG path in percent of the plot.
+        values: (x percent, x text, y text) of each point, for the pointer.
+    """
+
+    name: str
+    style: str
+    path: str
+    values: list[tuple[float, str, str]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A level as drawn; `label` is where its text stands, pushed away from its neighbours."""
+
+    name: str
+    text: str
+    place: float
+    label: float
+
+
+@dataclass(frozen=True)
+class LineChart:
+    """Everything the template needs to draw a chart."""
+
+    title: str
+    x_title: str
+    curves: list[Curve]
+    rules: list[Rule]
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+
+
+def line_chart(title: str, x_title: str, series: Sequence[Series], levels: Sequence[Level] = ()) -> LineChart | None:
+    """Lay out curves and horizontal lines over common axes; None when there is nothing to draw."""
+    series = [Series(one.name, thin_out(one.points), one.style) for one in series]
+    series = [one for one in series if one.points]
+    levels = [level for level in levels if math.isfinite(level.value)]
+    if not series:
+        return None
+    xs = [x for one in series for x, _ in one.points]
+    ys = [y for one in series for _, y in one.points] + [level.value for level in levels]
+    x_marks, y_marks = nice_ticks(min(xs), max(xs)), nice_ticks(min(ys), max(ys))
+    left, right = min(xs), max(max(xs), min(xs) + 1e-9)
+    bottom, top = y_marks[0], y_marks[-1]
+
+    def across(x: float) -> float:
+        return round(100 * (x - left) / (right - left), 2)
+
+    def down(y: float) -> float:
+        return round(100 * (top - y) / (top - bottom), 2)
+
+    curves = []
+    for one in series:
+        places = [(across(x), down(y)) for x, y in one.points]
+        if one.style == "dots":
+            path = " ".join(f"M{x} {y}h0" for x, y in places)
+        else:
+            path = "M" + "L".join(f"{x} {y}" for x, y in places)
+        values = [(place[0], tidy(x), tidy(y)) for place, (x, y) in zip(places, one.points, strict=True)]
+        curves.append(Curve(one.name, one.style, path, values))
+    ordered = sorted(levels, key=lambda level: -level.value)
+    labels = push_apart([down(level.value) for level in ordered], LABEL_GAP)
+    rules = [
+        Rule(level.name, tidy(level.value), down(level.value), label)
+        for level, label in zip(ordered, labels, strict=True)
+    ]
+    x_ticks = [
+        Tick(across(x), text) for x, text in zip(x_marks, tick_texts(x_marks), strict=True) if left <= x <= right
+    ]
+    y_ticks = [Tick(down(y), text) for y, text in zip(y_marks, tick_texts(y_marks), strict=True)]
+    return LineChart(title, x_title, curves, rules, x_ticks, y_ticks)
+
+
+def thin_out(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """At most `POINTS` finite points, each the mean of its neighbours."""
+    finite = [(float(x), float(y)) for x, y in points if math.isfinite(x) and math.isfinite(y)]
+    size = math.ceil(len(finite) / POINTS) or 1
+    groups = [finite[start : start + size] for start in range(0, len(finite), size)]
+    return [(group[-1][0], sum(y for _, y in group) / len(group)) for group in groups]
+
+
+def smooth(points: Sequence[tuple[float, float]], half_life: float) -> list[tuple[float, float]]:
+    """An exponential moving average, without bias towards the first point."""
+    keep, total, weight, result = 0.5 ** (1 / max(half_life, 1e-9)), 0.0, 0.0, []
+    for x, y in points:
+        if math.isfinite(y):
+            total, weight = keep * total + y, keep * weight + 1
+            result.append((x, total / weight))
+    return result
+
+
+def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """About `count` round numbers whose first and last enclose [low, high]."""
+    if high - low < 1e-12 * max(1.0, abs(high)):
+        low, high = low - 0.5, high + 0.5
+    rough = (high - low) / count
+    unit: float = 10.0 ** math.floor(math.log10(rough))
+    step = unit * next((factor for factor in (1, 2, 2.5, 5) if factor * unit >= rough), 10)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(number * step, 12) for number in range(first, last + 1)]
+
+
+def tick_texts(marks: Sequence[float]) -> list[str]:
+    """The marks of an axis with as many decimals as their distance needs, the same for all."""
+    step = marks[1] - marks[0]
+    decimals = next(count for count in range(13) if abs(round(step, count) - step) < step * 1e-6)
+    return [f"{mark:,.{decimals}f}" for mark in marks]
+
+
+def push_apart(places: Sequence[float], gap: float) -> list[float]:
+    """Places in rising order, moved by as little as it takes for all to be `gap` apart and within 0 to 100."""
+    result: list[float] = []
+    for place in places:
+        result.append(max(place, result[-1] + gap) if result else place)
+    limit = 100.0
+    for number in range(len(result) - 1, -1, -1):
+        result[number] = min(result[number], limit)
+        limit = result[number] - gap
+    return [round(place, 2) for place in result]
+
+
+def tidy(value: float) -> str:
+    """A number as people write it: 12,500, 3.14, 0.00052."""
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) < 1 else f"{value:.2f}"

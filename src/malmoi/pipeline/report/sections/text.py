@@ -1,0 +1,58 @@
+"""Where the text comes from, and what became of every document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from malmoi.pipeline.report.blocks import Bar, Bars, Block, Section, Table
+from malmoi.pipeline.report.run import StageRecord, titled
+from malmoi.pipeline.report.words import Words, size
+
+
+def text_section(stages: Sequence[StageRecord], say: Words) -> Section | None:
+    """Sources with their licences, and the funnel of documents with the reasons for dropping them."""
+    blocks: list[Block] = []
+    sources = [source for stage in stages if stage.kind == "fetch" for source in _manifest(stage)]
+    if sources:
+        blocks.append(_sources(sources, say))
+    corpora = [stage for stage in stages if stage.kind == "corpus" and stage.json("counts.json")]
+    for stage in corpora:
+        blocks += [*titled(stage, corpora), *_funnel(stage.json("counts.json"), say)]
+    return Section("text", say("text"), say("text.lede"), blocks) if blocks else None
+
+
+def _manifest(stage: StageRecord) -> list[dict[str, Any]]:
+    manifest = stage.json("manifest.json") or []
+    return list(manifest["sources"] if isinstance(manifest, dict) else manifest)
+
+
+def _sources(sources: Sequence[dict[str, Any]], say: Words) -> Table:
+    columns = [say("source"), say("licence"), say("language"), "#" + say("files"), say("about")]
+    rows = [
+        [
+            source["name"],
+            source.get("licence", ""),
+            source.get("language", ""),
+            size(sum(file.get("bytes", 0) for file in source.get("files", []))),
+            source.get("about", ""),
+        ]
+        for source in sources
+    ]
+    return Table(columns, rows)
+
+
+def _funnel(counts: dict[str, Any], say: Words) -> list[Block]:
+    """What was read, why documents were dropped, what was kept; then the kept text of each source."""
+    dropped = sorted(counts.get("dropped", {}).items(), key=lambda item: -item[1])
+    bars = [
+        Bar(say("read"), counts["read"], f"{counts['read']:,}", "control"),
+        *(Bar("− " + say(reason), number, f"{number:,}", "dropped") for reason, number in dropped),
+        Bar(say("kept"), counts["kept"], f"{counts['kept']:,}", "kept"),
+    ]
+    columns = [say("source"), "#" + say("read"), "#" + say("kept"), "#" + say("kept.bytes")]
+    rows = [
+        [source, f"{row['read']:,}", f"{row['kept']:,}", size(row["bytes"])]
+        for source, row in counts.get("sources", {}).items()
+    ]
+    return [Bars(say("funnel"), bars), *([Table(columns, rows)] if rows else [])]

@@ -1,0 +1,186 @@
+"""The report's own words in English and Korean."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+Language: TypeAlias = Literal["en", "ko"]
+
+WORDS: dict[str, tuple[str, str]] = {
+    "closing": (
+        "Written by malmoi {version}. This page is one file; it loads nothing from anywhere.",
+        "malmoi {version}이 만들었습니다. 이 페이지는 파일 하나이며 어디에서도 아무것도 불러오지 않습니다.",
+    ),
+    "summary": ("Grown in {time} on {machine}.", "{machine}에서 {time} 만에 길러 낸 모델입니다."),
+    "cores": ("{count} cores", "코어 {count}개"),
+    "step": ("step", "단계"),
+    "source": ("source", "출처"),
+    "all sources": ("all sources", "모든 출처"),
+    "document": ("documents", "문서"),
+    "tokens": ("tokens", "토큰"),
+    "bytes": ("UTF-8 bytes", "UTF-8 바이트"),
+    "class": ("class", "분류"),
+    # what was run
+    "run": ("What was run", "무엇을 돌렸나"),
+    "run.lede": (
+        "Every stage with what it took, and the machine that it ran on.",
+        "각 단계에 든 시간과 메모리, 그리고 쓰인 컴퓨터입니다.",
+    ),
+    "stage": ("stage", "단계"),
+    "kind": ("kind", "종류"),
+    "time": ("time", "시간"),
+    "memory": ("peak memory", "최대 메모리"),
+    "total": ("total", "합계"),
+    "processor": ("processor", "프로세서"),
+    "memory.machine": ("memory", "메모리"),
+    "instructions": ("instruction sets", "명령어 집합"),
+    "system": ("system", "운영 체제"),
+    "versions": ("versions", "버전"),
+    "tile.time": ("from text to answers", "글에서 대답까지"),
+    "tile.memory": ("at most {size} of memory", "최대 메모리 {size}"),
+    # text
+    "text": ("The text", "글"),
+    "text.lede": (
+        "Where the text comes from, what may be done with it, and what became of every document.",
+        "글이 어디에서 왔고 어떤 조건으로 쓸 수 있으며, 문서 하나하나가 어떻게 되었는지 보입니다.",
+    ),
+    "licence": ("licence", "이용 조건"),
+    "language": ("language", "언어"),
+    "about": ("what it is", "내용"),
+    "files": ("download", "내려받은 크기"),
+    "kept.bytes": ("kept", "남은 크기"),
+    "train": ("training", "학습용"),
+    "held_out": ("held out", "평가용"),
+    "funnel": ("What became of the documents", "문서는 어떻게 되었나"),
+    "read": ("read", "읽음"),
+    "kept": ("kept", "남김"),
+    # tokenizer
+    "tokenizer": ("The tokenizer", "토크나이저"),
+    "tokenizer.lede": (
+        "How text becomes numbers. The fewer tokens a text needs, the further the model sees.",
+        "글을 수로 바꾸는 방법입니다. 토큰이 적게 들수록 모델은 더 멀리 봅니다.",
+    ),
+    # pretraining
+    "pretrain": ("Training from scratch", "처음부터 기르기"),
+    "pretrain.lede": (
+        "The base model starts from random numbers and learns to foretell the next token.",
+        "바탕 모델은 무작위 수에서 출발하여 다음 토큰을 맞히는 법을 배웁니다.",
+    ),
+    "loss": ("Loss (nats a token)", "손실 (토큰당 나트)"),
+    "training.loss": ("training", "학습"),
+    "validation.loss": ("held out", "평가"),
+    "rate": ("Learning rate", "학습률"),
+    "mixture": ("What it was fed", "무엇을 얼마나 읽었나"),
+    "share": ("share", "비율"),
+    "wanted": ("wanted", "목표"),
+    "epochs": ("epochs", "반복"),
+    # evaluation
+    "evaluate": ("How well it foretells", "얼마나 잘 맞히나"),
+    "evaluate.lede": (
+        "Bits for each byte of text that the model has never seen; less is better.",
+        "모델이 본 적 없는 글의 바이트마다 드는 비트 수입니다. 적을수록 좋습니다.",
+    ),
+    "bits": ("Bits per byte", "바이트당 비트"),
+    "bits.tile": ("bits per byte", "바이트당 비트"),
+    "bits.progress": ("Bits per byte while it learns", "배우는 동안의 바이트당 비트"),
+    "below": ("below bigram", "바이그램보다 낮음"),
+    "below.tile": ("{share} below a bigram model", "바이그램 모델보다 {share} 낮음"),
+    "model": ("model", "모델"),
+    "uniform": ("uniform", "균등"),
+    "unigram": ("unigram", "유니그램"),
+    "bigram": ("bigram", "바이그램"),
+    "6 bytes": ("6 bytes", "6바이트"),
+    "counted": (
+        "Every token of every held-out document is counted once. End-of-text stands before a document as context and "
+        "is not scored. Bytes that the tokenizer cannot spell cost 8 bits each. The n-gram models are counted on the "
+        "training text; gzip and xz see only the held-out text.",
+        "평가용 문서의 모든 토큰을 한 번씩 셉니다. 글 끝 표시는 문서 앞에 문맥으로만 놓이고 세지 않습니다. "
+        "토크나이저가 적지 못하는 바이트는 8비트로 칩니다. n-그램은 학습용 글에서 세었고, gzip과 xz는 평가용 글만 "
+        "봅니다.",
+    ),
+    # samples
+    "samples": ("Watching it learn", "배우는 모습"),
+    "samples.lede": (
+        "The same beginnings, continued at several moments of the training.",
+        "같은 첫머리를 학습의 여러 순간에 이어 쓰게 하였습니다.",
+    ),
+    "at.step": ("step {step}", "{step}단계"),
+    # classification
+    "classify": ("Sorting texts", "글 분류하기"),
+    "classify.lede": (
+        "Fine-tuned on labelled texts and judged on texts that it has not seen, beside logistic regression on words.",
+        "분류된 글로 미세 조정하고 본 적 없는 글로 평가하였습니다. 낱말 로지스틱 회귀와 나란히 둡니다.",
+    ),
+    "accuracy": ("Accuracy", "정확도"),
+    "accuracy.tile": ("accuracy of {name}", "{name} 정확도"),
+    "accuracy.note": ("{share} by logistic regression", "로지스틱 회귀는 {share}"),
+    "fine-tuned": ("fine-tuned model", "미세 조정한 모델"),
+    "control": ("logistic regression", "로지스틱 회귀"),
+    "precision": ("precision", "정밀도"),
+    "recall": ("recall", "재현율"),
+    "true": ("true", "실제"),
+    "predicted": ("predicted", "예측"),
+    # assistant
+    "instruct": ("Answering", "대답하기"),
+    "instruct.lede": (
+        "The same questions before and after fine-tuning on dialogues; only the answers were learned.",
+        "대화로 미세 조정하기 전과 후에 같은 물음을 던졌습니다. 대답만 배웠습니다.",
+    ),
+    "before": ("before", "이전"),
+    "after": ("after", "이후"),
+    # next
+    "next": ("What to do next", "다음에 할 일"),
+    "chat": ("Talk to the assistant in the terminal.", "터미널에서 비서와 이야기합니다."),
+    "serve": (
+        "Open the chat page, and serve OpenAI's API on this machine.",
+        "채팅 페이지를 열고 이 컴퓨터에서 OpenAI API를 제공합니다.",
+    ),
+    "generate": ("Let the base model continue a text.", "바탕 모델이 글을 이어 쓰게 합니다."),
+    "prompt.example": ("Once upon a time", "옛날 옛적에"),
+    "own": ("Grow a model from a folder of your own text.", "내 글이 담긴 폴더로 모델을 기릅니다."),
+    # settings
+    "settings": ("All settings", "모든 설정"),
+    "settings.lede": (
+        "What every stage was told, derived numbers included.",
+        "각 단계에 주어진 설정과 계산된 값입니다.",
+    ),
+}
+"""Key -> (English, Korean)."""
+
+
+class Words:
+    """Looks words up in one language: `say("at.step", step=100)`."""
+
+    def __init__(self, language: Language) -> None:
+        self.language = language
+        self._place = 0 if language == "en" else 1
+
+    def __call__(self, key: str, **values: object) -> str:
+        """The words behind `key`; a key that the table does not have stands for itself."""
+        words = WORDS.get(key)
+        return words[self._place].format(**values) if words else key
+
+    def duration(self, seconds: float) -> str:
+        """Seconds as people say them: 42 s, 13 min 20 s, 2 h 5 min."""
+        units = ("h", "min", "s") if self.language == "en" else ("시간", "분", "초")
+        space = " " if self.language == "en" else ""
+        if 0 < seconds < 10:
+            return f"{seconds:.1f}{space}{units[2]}"
+        whole = round(seconds)
+        parts = [whole // 3600, whole % 3600 // 60, whole % 60]
+        shown = [(amount, unit) for amount, unit in zip(parts, units, strict=True) if amount][:2]
+        return " ".join(f"{amount}{space}{unit}" for amount, unit in shown) or f"0{space}{units[2]}"
+
+
+def size(amount: float) -> str:
+    """Bytes as people say them: 812 B, 1.2 MiB."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024 or unit == "GiB":
+            break
+        amount /= 1024
+    return f"{amount:.0f} {unit}" if amount >= 100 or unit == "B" else f"{amount:.1f} {unit}"
+
+
+def percent(share: float, decimals: int = 1) -> str:
+    """A share as a percentage."""
+    return f"{100 * share:.{decimals}f} %"

@@ -1,0 +1,144 @@
+import itertools
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from malmoi.core.errors import UserError
+from malmoi.core.files import append_json_line, read_json, write_json
+from malmoi.pipeline.report.render import render
+from malmoi.pipeline.report.run import read_stages
+from malmoi.pipeline.report.words import WORDS, Words
+from malmoi.pipeline.stages.report import ReportSettings, run
+
+
+class Page(HTMLParser):
+    """Text, tags and references of a page; fails on tags that are not closed in order."""
+
+    VOID = ("meta", "br", "path")
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.tags, self.references, self.text = [], [], [], ""
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.references += [value for name, value in attributes if name in ("src", "href", "action", "xlink:href")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def page_of(directories, language="en"):
+    return render(read_stages(directories), "quickstart", language)
+
+
+def test_the_page_shows_what_every_stage_made(stages):
+    text = Page(page_of(stages)).text
+    for expected in (
+        "28 % below a bigram model",
+        "84.6 %",
+        "CC-BY-SA-3.0",
+        "412",
+        "9,134,592",
+        "a poor woodcutter",
+        "옛날 옛적에",
+        "조금 할 줄 알아요.",
+        "AMD EPYC 7763",
+    ):
+        assert expected in text
+
+
+def test_the_page_loads_nothing(stages):
+    page = page_of(stages)
+    assert all(reference.startswith("#") for reference in Page(page).references)
+    assert not re.search(r"https?://|url\(|@import", page)
+    assert "default-src 'none'" in page
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_text_of_the_run_is_never_markup(stages, language, hostile):
+    page = page_of(stages, language)
+    assert hostile not in page
+    assert page.count("<script>") == 1
+    assert "<b>love</b>" not in page
+    assert hostile in Page(page).text
+
+
+def test_hostile_names_are_escaped_in_attributes_too(make_stage, hostile):
+    directory = make_stage("pretrain", {hostile: 1}, "x", settings={"title": hostile})
+    append_json_line(directory / "metrics.jsonl", {"step": 1, "loss": 2.0})
+    page = render(read_stages([directory]), hostile + "\"'", "en")
+    assert "<script>alert" not in page
+    Page(page)
+
+
+def test_korean_words(stages):
+    text = Page(page_of(stages, "ko")).text
+    assert "바이그램 모델보다 28 % 낮음" in text
+    assert "How well" not in text
+    assert "12분 13초" in text
+
+
+@pytest.mark.parametrize("left_out", range(7))
+def test_a_missing_stage_leaves_its_section_out(stages, left_out):
+    Page(page_of(stages[:left_out] + stages[left_out + 1 :]))
+
+
+def test_every_stage_alone_makes_a_page(stages):
+    for stage in stages:
+        Page(page_of([stage]))
+    Page(page_of([]))
+
+
+def test_two_stages_of_a_kind_have_their_names_as_headings(stages, make_stage):
+    other = make_stage("classify", read_json(stages[5] / "stage.json")["result"], "spam")
+    text = Page(page_of([*stages, other])).text
+    assert "accuracy of spam" in text
+    assert "accuracy of sentiment" in text
+
+
+def test_files_that_a_stage_did_not_write_are_not_missed(make_stage):
+    kinds = ("fetch", "corpus", "tokenizer", "pretrain", "evaluate", "classify", "instruct", "something-new")
+    Page(page_of([make_stage(kind, {}) for kind in kinds]))
+
+
+def test_a_stage_that_is_not_done_is_left_out(stages, tmp_path):
+    running = tmp_path / "pretrain"
+    running.mkdir()
+    write_json(running / "stage.json", {"kind": "pretrain", "status": "running"})
+    assert [stage.kind for stage in read_stages([running, stages[0]])] == ["fetch"]
+
+
+def test_the_stage_writes_one_file_and_names_a_wrong_directory(stages, tmp_path):
+    out = tmp_path / "quickstart" / "report"
+    out.mkdir(parents=True)
+    result = run(ReportSettings(stages=stages), out)
+    assert [file.name for file in out.iterdir()] == ["report.html"]
+    assert result["bytes"] == (out / "report.html").stat().st_size < 300_000
+    assert "<h1>quickstart</h1>" in (out / "report.html").read_text(encoding="utf-8")
+    with pytest.raises(UserError, match=r"no stage's directory"):
+        run(ReportSettings(stages=[tmp_path]), out)
+
+
+def test_every_word_is_there_in_both_languages_with_the_same_values():
+    for english, korean in WORDS.values():
+        assert english
+        assert korean
+        assert sorted(re.findall(r"{\w+}", english)) == sorted(re.findall(r"{\w+}", korean))
+
+
+def test_durations():
+    seconds = (0, 4.16, 59.7, 61, 3600, 7530)
+    expected = ("0 s", "4.2 s", "1 min", "1 min 1 s", "1 h", "2 h 5 min")
+    for amount, text in itertools.zip_longest(seconds, expected):
+        assert Words("en").duration(amount) == text
+    assert Words("ko").duration(7530) == "2시간 5분"
