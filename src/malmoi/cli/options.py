@@ -1,0 +1,48 @@
+"""Options that several commands share, and the checkpoint they open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from malmoi.core.errors import UserError
+
+if TYPE_CHECKING:
+    from malmoi.formats.checkpoint import Checkpoint
+
+Temperature = Annotated[float, typer.Option(help="0 always takes the most probable token.")]
+TopK = Annotated[int, typer.Option(help="Choose among so many most probable tokens; 0 for all.")]
+TopP = Annotated[float, typer.Option(help="Choose among the most probable tokens with this share together.")]
+MinP = Annotated[float, typer.Option(help="Drop tokens less probable than this share of the best one.")]
+Penalty = Annotated[float, typer.Option(help="Above 1, tokens that occurred become less likely.")]
+Seed = Annotated[int | None, typer.Option(help="The same seed gives the same text.")]
+MaximumTokens = Annotated[int | None, typer.Option(help="Stop after so many tokens.")]
+Stop = Annotated[list[str] | None, typer.Option(help="Text at which to stop; may be given several times.")]
+
+RUNS = Path("runs")
+
+
+def newest_assistant() -> Path:
+    """The checkpoint of the newest finished `instruct` stage below runs/.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = [path for path in RUNS.glob("*/instruct*/model") if path.is_dir()]
+    if not found:
+        raise UserError(
+            f"There is no assistant below {RUNS}/ yet.",
+            "Name a checkpoint, or make one with: malmoi run quickstart",
+        )
+    return max(found, key=lambda path: path.stat().st_mtime)
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Load a checkpoint and show that something is happening meanwhile."""
+    from malmoi.core.console import error_console
+    from malmoi.formats.checkpoint import load_checkpoint
+
+    with error_console.status(f"Reading {path}"):
+        return load_checkpoint(path)

@@ -1,0 +1,159 @@
+"""The requests this server takes: OpenAI's, closed to fields it does not honour."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal, TypeVar
+
+from fastapi import Request
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+
+from malmoi.core.config import Settings
+from malmoi.core.errors import nearest
+from malmoi.generate.sampling import SamplingSettings
+from malmoi.serve.errors import ApiError
+
+BODY_LIMIT = 4 * 2**20
+"""Bytes of the largest request that is read."""
+
+RequestType = TypeVar("RequestType", bound="GenerationRequest")
+
+
+def _is_unicode(text: str) -> str:
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("half of a surrogate pair is not text")
+    return text
+
+
+def _joined_parts(content: Any) -> Any:
+    """Text given as OpenAI's list of parts, as one string."""
+    if not isinstance(content, list):
+        return content
+    for part in content:
+        if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
+            raise ValueError("only parts of type 'text' are understood")
+    return "".join(part["text"] for part in content)
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _prompts(value: Any) -> Any:
+    """A text, a list of texts, a list of token ids or a list of such lists, as a list of prompts."""
+    if isinstance(value, str) or (isinstance(value, list) and value and all(type(item) is int for item in value)):
+        return [value]
+    return value
+
+
+Text = Annotated[str, AfterValidator(_is_unicode)]
+Prompt = Text | list[Annotated[int, Field(strict=True, ge=0)]]
+
+
+class Message(Settings):
+    """One turn of a dialogue."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Annotated[Text, BeforeValidator(_joined_parts)]
+    name: None = None
+
+
+class StreamOptions(Settings):
+    """What a stream carries besides the text. `include_obfuscation` asks for padding, which loopback needs not."""
+
+    include_usage: bool = False
+    include_obfuscation: bool = False
+
+
+class GenerationRequest(Settings):
+    """What both kinds of completion share. None, and a field left out, mean the server's default."""
+
+    model: str | None = None
+    max_tokens: int | None = Field(None, ge=1)
+    temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False)
+    top_p: float | None = Field(None, gt=0, le=1)
+    top_k: int | None = Field(None, ge=0)
+    min_p: float | None = Field(None, ge=0, le=1)
+    repetition_penalty: float | None = Field(None, gt=0, allow_inf_nan=False)
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    stop: Annotated[list[Annotated[Text, Field(min_length=1)]] | None, BeforeValidator(_as_list)] = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: Literal[1] | None = None
+    frequency_penalty: Literal[0] | None = None
+    presence_penalty: Literal[0] | None = None
+    user: str | None = None
+
+    def sampling(self) -> SamplingSettings:
+        """The same as settings of the generator."""
+        names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed")
+        given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return SamplingSettings(**given, maximum_tokens=self.limit, stop=tuple(self.stop or ()))
+
+    @property
+    def limit(self) -> int | None:
+        """The largest number of tokens wanted."""
+        return self.max_tokens
+
+
+class ChatRequest(GenerationRequest):
+    """POST /v1/chat/completions."""
+
+    messages: list[Message] = Field(min_length=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    logprobs: Literal[False] | None = None
+
+    @property
+    def limit(self) -> int | None:
+        """The largest number of tokens wanted, by its newer name or its older one."""
+        return self.max_completion_tokens or self.max_tokens
+
+
+class CompletionRequest(GenerationRequest):
+    """POST /v1/completions."""
+
+    prompt: Annotated[list[Prompt], BeforeValidator(_prompts), Field(min_length=1, max_length=64)]
+    echo: bool | None = None
+    logprobs: int | None = Field(None, ge=0, le=20)
+    best_of: Literal[1] | None = None
+    suffix: Literal[""] | None = None
+
+
+async def read_request(kind: type[RequestType], request: Request) -> RequestType:
+    """The body of a request as `kind`.
+
+    Raises:
+        ApiError: it is too large, not JSON, or has an unknown field or a value that is not honoured.
+    """
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > BODY_LIMIT:
+            raise ApiError(413, f"The request is larger than {BODY_LIMIT:,} bytes.", code="request_too_large")
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ApiError(400, f"The request is not JSON: {error}.", code="invalid_json") from None
+    if not isinstance(content, dict):
+        raise ApiError(400, "The request is not a JSON object.", code="invalid_json")
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise _field_error(kind, error) from None
+
+
+def _field_error(kind: type[GenerationRequest], error: ValidationError) -> ApiError:
+    """The first thing wrong, named as the client wrote it."""
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    name = ".".join(part for part in path if part.islower() or part.isdigit())
+    if first["type"] == "extra_forbidden":
+        holder = {"stream_options": StreamOptions, "messages": Message}.get(path[0] if path[1:] else "", kind)
+        hint = nearest(path[-1], holder.model_fields) or f"Known: {', '.join(holder.model_fields)}."
+        return ApiError(400, f"This server does not know the field {name!r}. {hint}", name, "unknown_field")
+    if first["type"] == "missing":
+        return ApiError(400, f"The field {name!r} is missing.", name, "missing_field")
+    shown = repr(first["input"])
+    shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
+    reason = first["msg"].removeprefix("Value error, ")
+    return ApiError(400, f"The value {shown} of {name!r} is not supported: {reason}.", name, "unsupported_value")
