@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 
 import torch
@@ -10,10 +9,8 @@ from torch import nn
 
 from malmoi.layers.bigram import BigramTable
 from malmoi.layers.norms import LayerNorm, RMSNorm
+from malmoi.layers.seeded import fill_normal
 from malmoi.layers.short_convolution import ShortConvolution
-
-ROW_BLOCK = 256
-"""Rows drawn from one generator; any slice of rows can be drawn alone, so every parallel layout starts the same."""
 
 
 def initialize(model: nn.Module, seed: int, prefix: str = "") -> None:
@@ -41,7 +38,7 @@ def _initialize_one(module: nn.Module, name: str, seed: int) -> None:
         if last in ("output", "down"):
             module.weight.zero_()
         else:
-            deviation = 0.02 if last == "head" else 1 / math.sqrt(module.in_features)
+            deviation = 0.02 if last in ("head", "score") else 1 / math.sqrt(module.in_features)
             fill_normal(module.weight, deviation, seed, f"{name}.weight")
         if module.bias is not None:
             module.bias.zero_()
@@ -57,12 +54,3 @@ def _initialize_one(module: nn.Module, name: str, seed: int) -> None:
         module.weight.zero_()
     else:
         raise TypeError(f"{name}: no rule for the first weights of {type(module).__name__}")
-
-
-def fill_normal(parameter: torch.Tensor, deviation: float, seed: int, name: str) -> None:
-    """Fill a (rows, ...) tensor with normal numbers, in place; the same on every device."""
-    for start in range(0, len(parameter), ROW_BLOCK):
-        rows = parameter[start : start + ROW_BLOCK]
-        digest = hashlib.sha256(f"{seed}/{name}/{start // ROW_BLOCK}".encode()).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
-        rows.copy_(torch.empty(rows.shape, dtype=torch.float32).normal_(0, deviation, generator=generator))

@@ -1,0 +1,40 @@
+"""A language model's body with a head of classes."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from malmoi.models.gpt import GPT
+from malmoi.models.initialize import initialize
+
+
+class Classifier(nn.Module):
+    """Scores each class from the hidden state of the last real token, the only one that has seen the whole text.
+
+    Attributes:
+        body: gives the hidden states; its own head is not used.
+        classes: their names, in the order of the scores.
+    """
+
+    def __init__(self, body: GPT, classes: list[str], seed: int = 0) -> None:
+        super().__init__()
+        self.body = body
+        self.classes = classes
+        self.score = nn.Linear(body.config.width, len(classes), bias=False)
+        initialize(self.score, seed, prefix="score")
+
+    def forward(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Unnormalised log-probabilities of the classes.
+
+        Args:
+            tokens: (rows, length) int64, padded on the right; the padding is never looked at.
+            lengths: (rows,) int64, the number of real tokens, at least 1.
+
+        Returns:
+            (rows, classes) in the model's dtype.
+        """
+        hidden = self.body(tokens)
+        last = hidden[torch.arange(len(tokens), device=tokens.device), lengths - 1]
+        result: torch.Tensor = self.score(last)
+        return result
