@@ -5,6 +5,7 @@ Text stands beside the SVG, in HTML, so that it keeps its size on a phone.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -127,13 +128,14 @@ def thin_out(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
     return [(group[-1][0], sum(y for _, y in group) / len(group)) for group in groups]
 
 
-def smooth(points: Sequence[tuple[float, float]], half_life: float) -> list[tuple[float, float]]:
-    """An exponential moving average, without bias towards the first point."""
-    keep, total, weight, result = 0.5 ** (1 / max(half_life, 1e-9)), 0.0, 0.0, []
-    for x, y in points:
-        if math.isfinite(y):
-            total, weight = keep * total + y, keep * weight + 1
-            result.append((x, total / weight))
+def smooth(points: Sequence[tuple[float, float]], reach: int) -> list[tuple[float, float]]:
+    """The mean of each point and of up to `reach` points on either side, as many before as after."""
+    finite = [(x, y) for x, y in points if math.isfinite(y)]
+    sums = list(itertools.accumulate((y for _, y in finite), initial=0.0))
+    result = []
+    for place, (x, _) in enumerate(finite):
+        near = min(reach, place, len(finite) - 1 - place)
+        result.append((x, (sums[place + near + 1] - sums[place - near]) / (2 * near + 1)))
     return result
 
 

@@ -27,7 +27,6 @@ WORDS: dict[str, tuple[str, str]] = {
         "각 단계에 든 시간과 메모리, 그리고 쓰인 컴퓨터입니다.",
     ),
     "stage": ("stage", "단계"),
-    "kind": ("kind", "종류"),
     "time": ("time", "시간"),
     "memory": ("peak memory", "최대 메모리"),
     "total": ("total", "합계"),
@@ -63,19 +62,19 @@ WORDS: dict[str, tuple[str, str]] = {
     # pretraining
     "pretrain": ("Training from scratch", "처음부터 기르기"),
     "pretrain.lede": (
-        "The base model starts from random numbers and learns to foretell the next token.",
+        "The base model starts from random numbers and learns to predict the next token.",
         "바탕 모델은 무작위 수에서 출발하여 다음 토큰을 맞히는 법을 배웁니다.",
     ),
-    "loss": ("Loss (nats a token)", "손실 (토큰당 나트)"),
+    "loss.token": ("Loss (nats a token)", "손실 (토큰당 나트)"),
+    "loss.text": ("Loss (nats a text)", "손실 (글당 나트)"),
     "training.loss": ("training", "학습"),
     "validation.loss": ("held out", "평가"),
-    "rate": ("Learning rate", "학습률"),
     "mixture": ("What it was fed", "무엇을 얼마나 읽었나"),
     "share": ("share", "비율"),
     "wanted": ("wanted", "목표"),
     "epochs": ("epochs", "반복"),
     # evaluation
-    "evaluate": ("How well it foretells", "얼마나 잘 맞히나"),
+    "evaluate": ("How well it predicts", "얼마나 잘 맞히나"),
     "evaluate.lede": (
         "Bits for each byte of text that the model has never seen; less is better.",
         "모델이 본 적 없는 글의 바이트마다 드는 비트 수입니다. 적을수록 좋습니다.",

@@ -33,14 +33,13 @@ def run_section(stages: Sequence[StageRecord], say: Words) -> Section | None:
     rows = [
         [
             stage.name,
-            stage.kind,
             say.duration(stage.record.get("seconds") or 0),
             size(stage.record.get("peak_memory") or 0),
         ]
         for stage in stages
     ]
-    columns = [say("stage"), say("kind"), "#" + say("time"), "#" + say("memory")]
-    table = Table(columns, [*rows, [say("total"), "", say.duration(seconds), size(peak)]], last_is_total=True)
+    columns = [say("stage"), "#" + say("time"), "#" + say("memory")]
+    table = Table(columns, [*rows, [say("total"), say.duration(seconds), size(peak)]], last_is_total=True)
     tile = Tile(say.duration(seconds), say("tile.time"), say("tile.memory", size=size(peak)))
     return Section("run", say("run"), say("run.lede"), [table, _machine_facts(stages[-1], say)], [tile])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from malmoi.pipeline.report.blocks import Block, Chart, Facts, Pairs, Section, Table, as_text
+from malmoi.pipeline.report.blocks import Block, Chart, Facts, Section, Table, as_text
 from malmoi.pipeline.report.chart import Series, line_chart, smooth
 from malmoi.pipeline.report.run import StageRecord, titled
 from malmoi.pipeline.report.words import Words, percent
@@ -26,14 +26,14 @@ def pretraining_section(stages: Sequence[StageRecord], say: Words) -> Section | 
     blocks: list[Block] = []
     for stage in trained:
         blocks += [*titled(stage, trained), Facts(plain_facts(stage.result, say))]
-        blocks += curves(stage, say)
+        blocks += curves(stage, say, say("loss.token"))
         if stage.result.get("mixture"):
             blocks.append(_mixture(stage.result["mixture"], say))
     return Section("pretrain", say("pretrain"), say("pretrain.lede"), blocks) if blocks else None
 
 
-def curves(stage: StageRecord, say: Words) -> list[Pairs | Chart]:
-    """Training and held-out loss of a stage that trains, and its learning rate beside them."""
+def curves(stage: StageRecord, say: Words, title: str) -> list[Chart]:
+    """Training and held-out loss of a stage that trains."""
     records = stage.lines("metrics.jsonl")
     loss = [(record["step"], record["loss"]) for record in records if record.get("loss") is not None]
     held_out = [
@@ -41,17 +41,17 @@ def curves(stage: StageRecord, say: Words) -> list[Pairs | Chart]:
     ]
     series = [
         Series(say("training.loss"), loss, "faint"),
-        Series(say("training.loss"), smooth(loss, len(loss) / 50)),
+        Series(say("training.loss"), smooth(loss, max(2, len(loss) // 40))),
         Series(say("validation.loss"), held_out, "dots"),
     ]
-    chart = line_chart(say("loss"), say("step"), series)
+    chart = line_chart(title, say("step"), series)
     return [Chart(chart)] if chart else []
 
 
 def plain_facts(result: dict[str, Any], say: Words) -> list[tuple[str, str]]:
     """The numbers and words of a result; nested values are left to other blocks."""
     return [
-        (say(key) if say(key) != key else key.replace("_", " "), as_text(value))
+        (say(f"fact.{key}").removeprefix("fact.").replace("_", " "), as_text(value))
         for key, value in result.items()
         if isinstance(value, (str, int, float, bool)) and len(as_text(value)) < 60
     ]

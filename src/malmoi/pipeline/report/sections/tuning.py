@@ -29,7 +29,7 @@ def classification_section(stages: Sequence[StageRecord], say: Words) -> Section
         tables = [_confusion(say(name), score, say) for name, score in scores.items() if score.get("confusion")]
         blocks += [Pairs(tables)] if tables else []
         blocks.append(_by_class(stage.result, say))
-        blocks += curves(stage, say)
+        blocks += curves(stage, say, say("loss.text"))
         control = max((score["accuracy"] for score in _controls(stage.result).values()), default=None)
         note = "" if control is None else say("accuracy.note", share=percent(control))
         tiles.append(Tile(percent(stage.result["accuracy"]), say("accuracy.tile", name=stage.name), note))
@@ -62,5 +62,5 @@ def assistant_section(stages: Sequence[StageRecord], say: Words) -> Section | No
         ]
         if answers:
             blocks.append(Answers(answers, say("before"), say("after")))
-        blocks += curves(stage, say)
+        blocks += curves(stage, say, say("loss.token"))
     return Section("instruct", say("instruct"), say("instruct.lede"), blocks) if blocks else None
