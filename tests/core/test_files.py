@@ -58,6 +58,20 @@ def test_a_torn_last_line_is_left_out(tmp_path):
     assert list(read_json_lines(path)) == [{"step": 1}]
 
 
+def test_a_torn_line_is_dropped_before_the_next_one_is_written(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2, "lo')
+    append_json_line(path, {"step": 3})
+    assert list(read_json_lines(path)) == [{"step": 1}, {"step": 3}]
+
+
+def test_separators_that_only_unicode_knows_stay_in_the_text(tmp_path):
+    path = tmp_path / "samples.jsonl"
+    append_json_line(path, {"text": "말\u2028을 \x85 모\x0c은"})
+    append_json_line(path, {"text": "책"})
+    assert [record["text"] for record in read_json_lines(path)] == ["말\u2028을 \x85 모\x0c은", "책"]
+
+
 def test_a_broken_line_in_the_middle_is_named(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1}\n{"st\n{"step": 3}\n')

@@ -90,23 +90,38 @@ def read_json(path: Path) -> Any:
 
 def append_json_line(path: Path, record: dict[str, Any]) -> None:
     """Append one record to a .jsonl file and flush it, so that a killed process loses at most one line."""
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    with open(path, "a+b") as file:
+        _drop_torn_line(file)
+        file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
 
 
 def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The records of a .jsonl file; a torn last line (a killed writer) is left out.
 
     Raises:
-        UserError: a line other than the last is not JSON.
+        UserError: a line other than a torn last one is not JSON.
     """
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_bytes().split(b"\n")
     for number, line in enumerate(lines, start=1):
         try:
-            yield json.loads(line)
-        except json.JSONDecodeError as error:
+            if line:
+                yield json.loads(line)
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
             if number < len(lines):
-                raise UserError(f"{path}, line {number}: not valid JSON ({error.msg}).") from None
+                raise UserError(f"{path}, line {number}: not valid JSON ({error}).") from None
+
+
+def _drop_torn_line(file: IO[bytes]) -> None:
+    """Cut off what stands behind the last newline, which a killed writer left."""
+    end = file.seek(0, os.SEEK_END)
+    position = end
+    while position > 0:
+        file.seek(position - 1)
+        if file.read(1) == b"\n":
+            break
+        position -= 1
+    if position < end:
+        file.truncate(position)
 
 
 def _disk_full(path: Path) -> UserError:

@@ -107,7 +107,6 @@ def logistic_regression(
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
         from sklearn.model_selection import GridSearchCV, StratifiedKFold
-        from sklearn.pipeline import make_pipeline
     except ImportError:
         raise MissingExtra("scikit-learn", "evaluate", "The bag-of-words control") from None
     labels = np.asarray(train_labels)
@@ -121,24 +120,18 @@ def logistic_regression(
     )
     vectorizer = TfidfVectorizer(sublinear_tf=True, max_features=400_000, dtype=np.float32, **features)
     solver = "liblinear" if len(counts) == 2 else "lbfgs"
-
-    def pipeline(strength: float) -> Any:
-        return make_pipeline(vectorizer, LogisticRegression(C=strength, solver=solver, max_iter=1_000, random_state=0))
-
+    regression = LogisticRegression(C=10.0, solver=solver, max_iter=1_000, random_state=0)
     try:
-        best = 10.0
-        if counts.min() >= 3:
-            chosen = np.random.default_rng(0).permutation(len(labels))[:SEARCHED]
-            search = GridSearchCV(
-                pipeline(best),
-                {"logisticregression__C": [0.3, 1.0, 3.0, 10.0, 30.0]},
-                cv=StratifiedKFold(3, shuffle=True, random_state=0),
-                refit=False,
-            )
-            search.fit([train_texts[place] for place in chosen], labels[chosen])
-            best = search.best_params_["logisticregression__C"]
-        return [int(label) for label in pipeline(best).fit(list(train_texts), labels).predict(list(test_texts))]
+        matrix = vectorizer.fit_transform(train_texts)
     except ValueError as error:
         if "empty vocabulary" not in str(error):
             raise
         raise UserError("The training texts hold no words.", "Check the text column.") from None
+    if counts.min() >= 3:
+        chosen = np.random.default_rng(0).permutation(len(labels))[:SEARCHED]
+        folds = StratifiedKFold(3, shuffle=True, random_state=0)
+        search = GridSearchCV(regression, {"C": [0.3, 1.0, 3.0, 10.0, 30.0]}, cv=folds, refit=False)
+        search.fit(matrix[chosen], labels[chosen])
+        regression.set_params(**search.best_params_)
+    predicted = regression.fit(matrix, labels).predict(vectorizer.transform(test_texts))
+    return [int(label) for label in predicted]

@@ -111,6 +111,13 @@ def test_files_that_a_stage_did_not_write_are_not_missed(make_stage):
     Page(page_of([make_stage(kind, {}) for kind in kinds]))
 
 
+def test_steps_done_again_after_a_kill_are_drawn_once(make_stage):
+    directory = make_stage("pretrain", {})
+    for step, loss in ((1, 4.0), (2, 9.0), (2, 3.0), (3, 2.0)):
+        append_json_line(directory / "metrics.jsonl", {"step": step, "loss": loss})
+    assert read_stages([directory])[0].curve("loss") == [(1, 4.0), (2, 3.0), (3, 2.0)]
+
+
 def test_a_stage_that_is_not_done_is_left_out(stages, tmp_path):
     running = tmp_path / "pretrain"
     running.mkdir()

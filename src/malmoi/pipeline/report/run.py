@@ -50,6 +50,13 @@ class StageRecord:
         path = self.directory / name
         return list(read_json_lines(path)) if path.is_file() else []
 
+    def curve(self, name: str) -> list[tuple[float, float]]:
+        """(step, value) of a figure in `metrics.jsonl`; of a step that was done again after a kill, the last."""
+        values = {
+            record["step"]: record[name] for record in self.lines("metrics.jsonl") if record.get(name) is not None
+        }
+        return sorted(values.items())
+
 
 def read_stages(directories: Sequence[Path]) -> list[StageRecord]:
     """The finished stages among `directories`, in their order.

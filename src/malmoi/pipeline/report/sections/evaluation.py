@@ -62,11 +62,7 @@ def _progress(evaluation: StageRecord, stages: Sequence[StageRecord], say: Words
     if trained is None or not scored or not scored["bytes"]:
         return None
     nats_to_bits = scored["tokens"] / scored["bytes"] / math.log(2)
-    points = [
-        (record["step"], record["validation_loss"] * nats_to_bits)
-        for record in trained.lines("metrics.jsonl")
-        if record.get("validation_loss") is not None
-    ]
+    points = [(step, loss * nats_to_bits) for step, loss in trained.curve("validation_loss")]
     levels = [
         Level(say(name), bits) for name, bits in evaluation.result["table"][ALL].items() if name not in ("model", "xz")
     ]

@@ -34,15 +34,11 @@ def pretraining_section(stages: Sequence[StageRecord], say: Words) -> Section | 
 
 def curves(stage: StageRecord, say: Words, title: str) -> list[Chart]:
     """Training and held-out loss of a stage that trains."""
-    records = stage.lines("metrics.jsonl")
-    loss = [(record["step"], record["loss"]) for record in records if record.get("loss") is not None]
-    held_out = [
-        (record["step"], record["validation_loss"]) for record in records if record.get("validation_loss") is not None
-    ]
+    loss = stage.curve("loss")
     series = [
         Series(say("training.loss"), loss, "faint"),
         Series(say("training.loss"), smooth(loss, max(2, len(loss) // 40))),
-        Series(say("validation.loss"), held_out, "dots"),
+        Series(say("validation.loss"), stage.curve("validation_loss"), "dots"),
     ]
     chart = line_chart(title, say("step"), series)
     return [Chart(chart)] if chart else []
