@@ -1,0 +1,99 @@
+"""Training a tokenizer on text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Literal
+
+import tokenizers
+from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
+
+from malmoi.core.config import Settings
+from malmoi.core.errors import UserError
+from malmoi.tokenizers.chat import DEFAULT_TEMPLATE
+from malmoi.tokenizers.patterns import PATTERNS
+from malmoi.tokenizers.tokenizer import END_OF_TEXT, UNKNOWN, Tokenizer
+
+BYTE_SPECIALS = (END_OF_TEXT, "<|im_start|>", "<|im_end|>")
+WORD = r" ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+
+
+class TokenizerSettings(Settings):
+    """What to train.
+
+    Attributes:
+        kind: "byte" is byte-level BPE, which spells every text; "character" and "word" know what they saw in
+            training, and an unknown token for the rest.
+        vocabulary: number of ids, special tokens included; for characters and words the most, counted by frequency,
+            and 0 for all that occur.
+    """
+
+    kind: Literal["byte", "character", "word"] = "byte"
+    vocabulary: int = 4096
+
+
+def train_tokenizer(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
+    """Train a tokenizer; the same texts give the same tokenizer.
+
+    Raises:
+        UserError: the text supports fewer ids than asked for; says how many.
+    """
+    if settings.kind == "byte":
+        return _train_byte_level(texts, settings.vocabulary)
+    return _train_whole_pieces(texts, settings)
+
+
+def _train_byte_level(texts: Iterable[str], vocabulary: int) -> Tokenizer:
+    """Byte-level BPE (Sennrich and others 2016; Radford and others 2019), pre-tokenized as llama.cpp's `qwen2`."""
+    smallest = 256 + len(BYTE_SPECIALS)
+    if vocabulary < smallest:
+        raise UserError(f"A byte-level vocabulary of {vocabulary} is too small.", f"It needs {smallest} ids or more.")
+    backend = tokenizers.Tokenizer(models.BPE())
+    backend.normalizer = normalizers.NFC()
+    backend.pre_tokenizer = byte_level(PATTERNS["qwen2"])
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        min_frequency=2,
+        show_progress=False,
+        special_tokens=list(BYTE_SPECIALS),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+    )
+    backend.train_from_iterator(texts, trainer)
+    if backend.get_vocab_size() < vocabulary:
+        raise UserError(
+            f"The text supports a vocabulary of {backend.get_vocab_size():,}, not {vocabulary:,}.",
+            f"Set vocabulary={backend.get_vocab_size()} or less, or add text.",
+        )
+    return Tokenizer(backend, END_OF_TEXT, DEFAULT_TEMPLATE)
+
+
+def byte_level(pattern: str) -> pre_tokenizers.PreTokenizer:
+    """Split by a regular expression, then spell the pieces in bytes."""
+    split = pre_tokenizers.Split(Regex(pattern), "isolated")
+    return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+
+
+def _train_whole_pieces(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
+    """A vocabulary of the most frequent characters, or words with the space before them; joined they are the text."""
+    normalizer = normalizers.NFC()
+    pattern = r"[\s\S]" if settings.kind == "character" else WORD
+    splitter = pre_tokenizers.Split(Regex(pattern), "isolated")
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(piece for piece, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
+    room = settings.vocabulary - 2 if settings.vocabulary else len(counts)
+    if settings.vocabulary and len(counts) < room and settings.kind == "word":
+        raise UserError(
+            f"The text has {len(counts) + 2:,} words and special tokens, not {settings.vocabulary:,}.",
+            f"Set vocabulary={len(counts) + 2} or less, or 0 for all.",
+        )
+    kept = sorted(counts, key=lambda piece: (-counts[piece], piece))[:room]
+    vocabulary = {piece: id for id, piece in enumerate([*sorted(kept), END_OF_TEXT, UNKNOWN])}
+    backend = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    backend.normalizer = normalizer
+    backend.pre_tokenizer = splitter
+    backend.decoder = decoders.Fuse()
+    backend.add_special_tokens([AddedToken(END_OF_TEXT, special=True, normalized=False)])
+    return Tokenizer(backend)
