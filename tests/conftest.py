@@ -1,10 +1,15 @@
 """Fixtures that more than one folder of tests uses."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+TALES = (
+    "Once upon a time there was a fox who lived in the wood. The fox said to the bear: who are you?",
+    "옛날 옛적에 숲에 여우가 살았습니다. 여우가 곰에게 물었습니다. 말모이는 낱말을 모은다는 뜻입니다.",
+)
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
@@ -15,3 +20,36 @@ def mirror() -> Path:
     if not directory.is_dir():
         pytest.skip(f"needs the data sets in {directory}; set MALMOI_MIRROR to where they are")
     return directory
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    """A byte-level tokenizer of two languages with a chat template, made in a moment."""
+    from malmoi.tokenizers.chat import DEFAULT_TEMPLATE
+    from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
+
+    made = train_tokenizer(iter(TALES), TokenizerSettings(kind="byte", vocabulary=290))
+    made.chat_template = DEFAULT_TEMPLATE
+    return made
+
+
+@pytest.fixture(scope="session")
+def make_model(tokenizer) -> Callable:
+    """Makes a random model that answers at once; its weights are far from uniform, so that greedy knows no ties."""
+    from malmoi.models.gpt_config import GPTConfig
+    from malmoi.models.registry import build_model
+
+    def make(**changes):
+        shape = {"layers": 2, "heads": 4, "key_value_heads": 2, "width": 32, "context": 128, "tied": False}
+        model = build_model(GPTConfig(vocabulary=tokenizer.size, **(shape | changes)), seed=1)
+        for parameter in model.parameters():
+            parameter.data.mul_(4 if parameter.ndim > 1 else 1)
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def model(make_model):
+    """One such model."""
+    return make_model()

@@ -52,12 +52,12 @@ def chat(
     }  # fmt: skip
     settings = parse_settings(SamplingSettings, values, "the options")
     path = checkpoint or options.newest_assistant()
-    loaded = options.open_checkpoint(path)
-    dialogue = Dialogue(loaded.model, loaded.tokenizer, settings, system)
-    parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
+    model, tokenizer = options.open_checkpoint(path)
+    dialogue = Dialogue(model, tokenizer, settings, system)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
     console.print(
         f"[bold]{path}[/bold]  [dim]{parameters / 1e6:,.1f} million parameters, "
-        f"context of {loaded.model.config.context:,} tokens[/dim]",
+        f"context of {model.config.context:,} tokens[/dim]",
         soft_wrap=True,
     )
     if not dialogue.is_chat:

@@ -40,11 +40,11 @@ def generate(
     }  # fmt: skip
     settings = parse_settings(SamplingSettings, values, "the options")
     text = sys.stdin.read() if prompt == "-" else prompt
-    loaded = options.open_checkpoint(checkpoint)
+    model, tokenizer = options.open_checkpoint(checkpoint)
     speed = Speed()
     sys.stdout.write(text)
     sys.stdout.flush()
-    for piece in generate_pieces(loaded.model, loaded.tokenizer, loaded.tokenizer.encode(text), settings):
+    for piece in generate_pieces(model, tokenizer, tokenizer.encode(text), settings):
         speed.count(piece)
         sys.stdout.write(piece.text)
         sys.stdout.flush()

@@ -10,7 +10,8 @@ import typer
 from malmoi.core.errors import UserError
 
 if TYPE_CHECKING:
-    from malmoi.formats.checkpoint import Checkpoint
+    from malmoi.models.gpt import GPT
+    from malmoi.tokenizers.tokenizer import Tokenizer
 
 Temperature = Annotated[float, typer.Option(help="0 always takes the most probable token.")]
 TopK = Annotated[int, typer.Option(help="Choose among so many most probable tokens; 0 for all.")]
@@ -39,10 +40,15 @@ def newest_assistant() -> Path:
     return max(found, key=lambda path: path.stat().st_mtime)
 
 
-def open_checkpoint(path: Path) -> Checkpoint:
-    """Load a checkpoint and show that something is happening meanwhile."""
+def open_checkpoint(path: Path) -> tuple[GPT, Tokenizer]:
+    """Load a model that writes text, and show that something is happening meanwhile.
+
+    Raises:
+        UserError: there is none at `path`, or it is a classifier.
+    """
     from malmoi.core.console import error_console
     from malmoi.formats.checkpoint import load_checkpoint
 
     with error_console.status(f"Reading {path}"):
-        return load_checkpoint(path)
+        checkpoint = load_checkpoint(path)
+    return checkpoint.language_model, checkpoint.tokenizer

@@ -39,8 +39,8 @@ def serve(
     path = checkpoint or options.newest_assistant()
     server_options = ServeOptions(host=host, port=port, api_key=api_key or None, name=name or model_name(path))
     socket = bind(server_options)
-    loaded = options.open_checkpoint(path)
-    run_server(loaded.model, loaded.tokenizer, socket, server_options)
+    model, tokenizer = options.open_checkpoint(path)
+    run_server(model, tokenizer, socket, server_options)
 
 
 def model_name(path: Path) -> str:

@@ -42,7 +42,8 @@ class WordWrap:
         space, self._space = self._space, ""
         width = cell_len(space) + cell_len(part)
         if self._column and self._column + width > self._width:
-            self._column = cell_len(part) % self._width
-            return "\n" + part
-        self._column = (self._column + width) % self._width
+            self._column, space, width = 0, "\n", cell_len(part)
+        self._column += width
+        if self._column > self._width:  # a word longer than the line is cut by the terminal itself
+            self._column %= self._width
         return space + part

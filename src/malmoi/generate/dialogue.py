@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from malmoi.generate.generator import Piece, generate
 from malmoi.generate.prefix import PrefixCache
 from malmoi.generate.sampling import SamplingSettings
 from malmoi.models.model import Model
-from malmoi.tokenizers.chat import render
+from malmoi.tokenizers.chat import Message, encode_prompt
 from malmoi.tokenizers.tokenizer import Tokenizer
-
-Message = dict[str, str]
-
-
-def encode_prompt(tokenizer: Tokenizer, messages: list[Message]) -> list[int]:
-    """Tokens of a dialogue in the model's own chat template, up to where its answer begins.
-
-    Raises:
-        UserError: the model has no chat template, or the template does not take these messages.
-    """
-    return tokenizer.encode_template(render(tokenizer, messages, answer=True))
 
 
 class Dialogue:
@@ -49,7 +38,7 @@ class Dialogue:
         """Whether the model takes part in dialogues; a base model only continues texts."""
         return self._tokenizer.chat_template is not None
 
-    def answer(self, text: str) -> Iterator[Piece]:
+    def answer(self, text: str) -> Generator[Piece]:
         """Say something and hear the answer; what was heard until a break counts as the answer.
 
         Raises:

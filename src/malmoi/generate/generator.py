@@ -140,7 +140,7 @@ def _pieces(
         while True:
             token = next_token(logits(tokens), settings, generator, tokens)
             tokens.append(token)
-            ended = token == tokenizer.end
+            ended = token in tokenizer.stops
             passed = stop.feed("" if ended else text.feed(token))
             if not (ended or stop.found or len(tokens) - len(prompt) == maximum):
                 yield Piece(passed, token)

@@ -100,6 +100,6 @@ def candidates(logits: torch.Tensor, settings: SamplingSettings) -> tuple[torch.
         scaled, tokens = scaled.sort(descending=True, stable=True)
     probabilities = scaled.softmax(0)
     before = probabilities.cumsum(0) - probabilities
-    kept = (before < settings.top_p) & (probabilities >= settings.min_p * probabilities[0])
+    kept = ((before < settings.top_p) | (settings.top_p == 1)) & (probabilities >= settings.min_p * probabilities[0])
     kept[0] = True
     return probabilities[kept], tokens[kept]

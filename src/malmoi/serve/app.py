@@ -16,7 +16,6 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from malmoi.core.errors import UserError
-from malmoi.generate.dialogue import encode_prompt
 from malmoi.generate.generator import Piece, PromptTooLong
 from malmoi.generate.score import score
 from malmoi.serve.engine import Engine, Generation
@@ -25,6 +24,7 @@ from malmoi.serve.guard import Guard
 from malmoi.serve.page_files import page_file
 from malmoi.serve.requests import ChatRequest, CompletionRequest, GenerationRequest, read_request
 from malmoi.serve.responses import DONE, Answer, event, logprobs_field
+from malmoi.tokenizers.chat import encode_prompt
 
 log = logging.getLogger(__name__)
 

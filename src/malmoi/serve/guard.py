@@ -54,7 +54,7 @@ class Guard:
 
     def _has_key(self, authorization: str) -> bool:
         scheme, _, key = authorization.partition(" ")
-        given, wanted = key.strip().encode(), (self._key or "").encode()
+        given, wanted = key.strip().encode("latin-1"), (self._key or "").encode()
         return scheme.lower() == "bearer" and secrets.compare_digest(given, wanted)
 
 

@@ -148,7 +148,8 @@ def _field_error(kind: type[GenerationRequest], error: ValidationError) -> ApiEr
     path = [str(part) for part in first["loc"]]
     name = ".".join(part for part in path if part.islower() or part.isdigit())
     if first["type"] == "extra_forbidden":
-        holder = {"stream_options": StreamOptions, "messages": Message}.get(path[0] if path[1:] else "", kind)
+        inner: dict[str, type[Settings]] = {"stream_options": StreamOptions, "messages": Message}
+        holder = inner[path[0]] if path[1:] else kind
         hint = nearest(path[-1], holder.model_fields) or f"Known: {', '.join(holder.model_fields)}."
         return ApiError(400, f"This server does not know the field {name!r}. {hint}", name, "unknown_field")
     if first["type"] == "missing":
