@@ -42,6 +42,16 @@ TABLE = {
     },
 }
 
+TOKENIZER = {
+    "kind": "byte",
+    "vocabulary": 4096,
+    "special": {"<|endoftext|>": 0},
+    "bytes_per_token": 3.712345,
+    "characters_per_token": 3.68,
+    "unknown_share": 0.0,
+    "example": ["Once", " upon", " a", " time", " there", " was", " a", " wood", "c", "utter", "\n"],
+}
+
 
 def write_stage(run: Path, kind: str, seconds: float, result: dict, name: str = "", **more) -> Path:
     directory = run / (name or kind)
@@ -70,7 +80,7 @@ def write_example_run(run: Path) -> list[Path]:
     return [
         _fetch(run),
         _corpus(run),
-        write_stage(run, "tokenizer", 4.1, {"kind": "byte", "vocabulary": 4096, "bytes_per_token": 3.71}),
+        write_stage(run, "tokenizer", 4.1, TOKENIZER),
         _pretrain(run),
         write_stage(
             run,

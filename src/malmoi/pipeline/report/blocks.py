@@ -76,6 +76,15 @@ class Chart:
 
 
 @dataclass(frozen=True)
+class Tokens:
+    """A text cut into its tokens."""
+
+    title: str
+    tokens: Sequence[str]
+    kind: str = "tokens"
+
+
+@dataclass(frozen=True)
 class Samples:
     """What a model wrote after one prompt: (heading, continuation) of each checkpoint."""
 
@@ -145,7 +154,7 @@ class Folded:
 
 
 Block: TypeAlias = (
-    Text | Heading | Facts | Table | Bars | Chart | Samples | Confusion | Pairs | Answers | Commands | Folded
+    Text | Heading | Facts | Table | Bars | Chart | Tokens | Samples | Confusion | Pairs | Answers | Commands | Folded
 )
 
 

@@ -59,6 +59,12 @@ WORDS: dict[str, tuple[str, str]] = {
         "How text becomes numbers. The fewer tokens a text needs, the further the model sees.",
         "글을 수로 바꾸는 방법입니다. 토큰이 적게 들수록 모델은 더 멀리 봅니다.",
     ),
+    "cut": ("How it cuts a text", "글을 자르는 모습"),
+    "fact.kind": ("kind", "종류"),
+    "fact.vocabulary": ("vocabulary", "어휘 수"),
+    "fact.bytes_per_token": ("bytes a token", "토큰당 바이트"),
+    "fact.characters_per_token": ("characters a token", "토큰당 글자"),
+    "fact.unknown_share": ("unknown tokens", "모르는 토큰 비율"),
     # pretraining
     "pretrain": ("Training from scratch", "처음부터 기르기"),
     "pretrain.lede": (

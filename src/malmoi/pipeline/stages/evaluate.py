@@ -60,13 +60,14 @@ def run(settings: EvaluateSettings, directory: Path) -> dict[str, Any]:
         )
     train, train_step = thin_out(lambda: read("train"), round(settings.train_mebibytes * MEBIBYTE))
     checkpoint = load_checkpoint(settings.checkpoint)
-    if settings.stride > checkpoint.model.config.context:
+    model, tokenizer = checkpoint.language_model, checkpoint.tokenizer
+    if settings.stride > model.config.context:
         raise UserError(
-            f"stride={settings.stride} is more than the model's context of {checkpoint.model.config.context} tokens.",
+            f"stride={settings.stride} is more than the model's context of {model.config.context} tokens.",
             "Choose a stride between 1 and the context, or 0 for half of it.",
         )
     with progress("scoring held-out text", total=1.0) as advance:
-        table, scored = compare(checkpoint.model, checkpoint.tokenizer, held_out, train, settings.stride, advance)
+        table, scored = compare(model, tokenizer, held_out, train, settings.stride, advance)
     _print(table)
     _copy_samples(settings.checkpoint, directory)
     result = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from malmoi.pipeline.report.blocks import Block, Chart, Facts, Section, Table, as_text
+from malmoi.pipeline.report.blocks import Block, Chart, Facts, Section, Table, Tokens, as_text
 from malmoi.pipeline.report.chart import Series, line_chart, smooth
 from malmoi.pipeline.report.run import StageRecord, titled
 from malmoi.pipeline.report.words import Words, percent
@@ -17,6 +17,8 @@ def tokenizer_section(stages: Sequence[StageRecord], say: Words) -> Section | No
     blocks: list[Block] = []
     for stage in tokenizers:
         blocks += [*titled(stage, tokenizers), Facts(plain_facts(stage.result, say))]
+        if stage.result.get("example"):
+            blocks.append(Tokens(say("cut"), stage.result["example"]))
     return Section("tokenizer", say("tokenizer"), say("tokenizer.lede"), blocks) if blocks else None
 
 
