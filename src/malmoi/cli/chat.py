@@ -39,6 +39,7 @@ def chat(
     """Talk to a model in the terminal.
 
     Ctrl-C stops an answer, Ctrl-D leaves. A line that ends with a backslash goes on in the next.
+
     Example: malmoi chat runs/quickstart/instruct --temperature 0
     """
     from malmoi.core.config import parse_settings

@@ -26,6 +26,7 @@ def generate(
     """Continue a text and print it while it grows.
 
     The text goes to standard output, the speed to standard error.
+
     Example: malmoi generate runs/quickstart/pretrain 'Once upon a time' --seed 1
     """
     from malmoi.cli.speed import Speed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 from dataclasses import dataclass
@@ -68,7 +69,8 @@ def run_server(model: Model, tokenizer: Tokenizer, listener: socket.socket, opti
     url = f"http://{host}:{listener.getsockname()[1]}"
     console.print(f"[bold]{options.name}[/bold] is served. Ctrl-C ends it.", soft_wrap=True)
     console.print(f"  chat page   {url}/\n  OpenAI API  {url}/v1", soft_wrap=True)
-    uvicorn.Server(config).run(sockets=[listener])
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def _bind_error(options: ServeOptions, error: OSError) -> UserError:

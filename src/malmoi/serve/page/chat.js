@@ -35,7 +35,8 @@ function translate() {
 }
 
 function describeModel() {
-  const facts = { parameters: (model.parameters / 1e6).toFixed(1), context: model.context.toLocaleString() };
+  const compact = new Intl.NumberFormat(language, { notation: "compact", maximumSignificantDigits: 3 });
+  const facts = { parameters: compact.format(model.parameters), context: model.context.toLocaleString(language) };
   at("model").textContent = model.id;
   at("about").textContent = word("about", facts) + (model.chat ? "" : ` ${word("base")}`);
   document.title = `${model.id} · malmoi`;
@@ -221,7 +222,7 @@ at("fresh").onclick = () => {
   at("input").focus();
 };
 at("open-settings").onclick = () => openSettings();
-at("close-settings").onclick = () => at("settings").close();
+at("settings-form").onsubmit = (event) => { event.preventDefault(); at("settings").close(); };
 at("settings").onclose = () => {
   const key = at("key").value.trim();
   if (key) sessionStorage.setItem("malmoi.key", key);
