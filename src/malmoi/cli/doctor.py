@@ -19,11 +19,11 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print the findings
 
     from malmoi.core.console import console
     from malmoi.pipeline.health import examine
-    from malmoi.sources.fetch import default_cache
+    from malmoi.sources.fetch import cache_directory
 
     marks = {"good": "[green]good[/green]   ", "note": "[yellow]note[/yellow]   ", "missing": "[red]missing[/red]"}
     found = []
-    for check in examine(default_cache()):
+    for check in examine(cache_directory()):
         found.append(check)
         if json:
             continue
