@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+class Unreadable(Exception):
+    """A file that gives no documents; its message is the reason."""
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """One text and where it comes from.

@@ -1,0 +1,98 @@
+"""Documents at rest: one parquet file a split, beside what was dropped and the counts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from malmoi.core.errors import UserError
+from malmoi.corpus.document import Document
+
+Split = Literal["train", "held_out"]
+
+SCHEMA = pa.schema(
+    [(name, pa.string()) for name in ("text", "source", "licence", "identifier", "metadata")], {"made_by": "malmoi"}
+)
+DROPPED_SCHEMA = SCHEMA.append(pa.field("reason", pa.string()))
+ROWS = 4_096
+
+
+class DocumentWriter:
+    """Writes documents to a parquet file that appears at `path` when it is closed without an error."""
+
+    def __init__(self, path: Path, schema: pa.Schema = SCHEMA) -> None:
+        self._path, self._schema = path, schema
+        self._temporary = path.with_name(f".{path.name}.tmp")
+        self._writer = pq.ParquetWriter(self._temporary, schema, compression="zstd")
+        self._rows: list[dict[str, str]] = []
+
+    def write(self, document: Document, **more: str) -> None:
+        """Add one document; `more` are columns of the schema that a document lacks."""
+        metadata = json.dumps(document.metadata, ensure_ascii=False)
+        row = {
+            "text": document.text,
+            "source": document.source,
+            "licence": document.licence,
+            "identifier": document.identifier,
+            "metadata": metadata,
+        }
+        self._rows.append(row | more)
+        if len(self._rows) >= ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+            self._rows = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._flush()
+        self._writer.close()
+        if kind is None:
+            self._temporary.replace(self._path)
+        else:
+            self._temporary.unlink(missing_ok=True)
+
+
+def read_documents(directory: Path, split: Split) -> Iterator[Document]:
+    """The documents of one split of a corpus, in their order, a few thousand in memory at a time.
+
+    Raises:
+        UserError: the directory is no corpus, or its file is broken.
+    """
+    for batch in _open(directory, split).iter_batches(ROWS):
+        for row in batch.to_pylist():
+            yield _document(row)
+
+
+def count_documents(directory: Path, split: Split) -> int:
+    """How many documents a split has, read from the file's footer."""
+    return int(_open(directory, split).metadata.num_rows)
+
+
+def _open(directory: Path, split: Split) -> pq.ParquetFile:
+    path = directory / f"{split}.parquet"
+    try:
+        return pq.ParquetFile(path)
+    except FileNotFoundError:
+        raise UserError(
+            f"{directory} is no corpus: it has no {path.name}.", "Name a corpus stage's directory."
+        ) from None
+    except pa.ArrowException as error:
+        raise UserError(f"{path} is broken: {error}.", "Make the corpus again.") from None
+
+
+def _document(row: dict[str, Any]) -> Document:
+    return Document(row["text"], row["source"], row["licence"], row["identifier"], json.loads(row["metadata"]))

@@ -1,0 +1,80 @@
+"""Fetching a named source: the mirror first, then the cache, then its places in order."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from malmoi.core.console import console
+from malmoi.core.errors import UserError
+from malmoi.core.hashing import hash_file
+from malmoi.sources.card import SourceFile, find_card
+from malmoi.sources.places import PlaceError, get
+
+
+def mirror_directory() -> Path | None:
+    """MALMOI_MIRROR: a folder of files to look into before anywhere else, as SOURCE/FILE."""
+    value = os.environ.get("MALMOI_MIRROR")
+    return Path(value).expanduser() if value else None
+
+
+def cache_directory() -> Path:
+    """MALMOI_CACHE, or `malmoi` in the user's cache folder."""
+    value = os.environ.get("MALMOI_CACHE") or os.environ.get("XDG_CACHE_HOME")
+    base = Path(value).expanduser() if value else Path.home() / ".cache"
+    return base if os.environ.get("MALMOI_CACHE") else base / "malmoi"
+
+
+def fetch_source(name: str) -> list[Path]:
+    """The files of a source, in the order of its card, each checked against its sha256.
+
+    Raises:
+        UserError: there is no such source, no place has a file, or a file is not what the card says.
+    """
+    return [_fetch_file(name, file) for file in find_card(name).files]
+
+
+def _fetch_file(source: str, file: SourceFile) -> Path:
+    mirrored = _in_mirror(source, file)
+    if mirrored:
+        _check(mirrored, file, "Replace it in the mirror, or unset MALMOI_MIRROR.")
+        return mirrored
+    target = cache_directory() / source / file.name
+    if target.is_file() and (file.sha256 is None or hash_file(target) == file.sha256):
+        return target
+    target.unlink(missing_ok=True)
+    failures = []
+    for place in file.places:
+        try:
+            get(place, target, file.bytes)
+        except PlaceError as error:
+            failures.append(str(error))
+            continue
+        _check(target, file, "Run the same command again to fetch it anew.", remove=True)
+        console.print(f"  {source}/{file.name} [dim]from {place.split('#')[0]}[/dim]")
+        return target
+    tried = "; ".join(failures) or "its card names no place besides a mirror"
+    raise UserError(
+        f"{source}/{file.name} could not be fetched: {tried}.",
+        f"Check the connection, or put the file at MALMOI_MIRROR/{file.mirror or f'{source}/{file.name}'}.",
+    )
+
+
+def _in_mirror(source: str, file: SourceFile) -> Path | None:
+    mirror = mirror_directory()
+    if mirror is None:
+        return None
+    if not mirror.is_dir():
+        raise UserError(f"MALMOI_MIRROR={mirror} is not a folder.", "Set it to one, or unset it.")
+    candidates = [mirror / source / file.name, *([mirror / file.mirror] if file.mirror else [])]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _check(path: Path, file: SourceFile, way_out: str, *, remove: bool = False) -> None:
+    if file.sha256 is None:
+        return
+    actual = hash_file(path)
+    if actual != file.sha256:
+        if remove:
+            path.unlink()
+        raise UserError(f"{path} has sha256 {actual}, its card says {file.sha256}.", way_out)

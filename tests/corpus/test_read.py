@@ -1,0 +1,105 @@
+"""Every kind of file becomes documents; a file that cannot says why."""
+
+import bz2
+import gzip
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+from malmoi.core.errors import UserError
+from malmoi.corpus.decode import decode
+from malmoi.corpus.document import Unreadable
+from malmoi.corpus.read import ReadSettings, read_file
+
+WIKI = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.10/">
+<page><title>말모이</title><ns>0</ns><revision><text>'''말모이'''는 [[사전]]이다.{{각주}}&lt;ref&gt;주&lt;/ref&gt;</text></revision></page>
+<page><title>Old</title><ns>0</ns><redirect title="말모이"/><revision><text>#REDIRECT</text></revision></page>
+<page><title>Talk:x</title><ns>1</ns><revision><text>talk</text></revision></page></mediawiki>"""
+
+
+def texts(path, **settings):
+    return [document.text for document in read_file(path, "source", "CC0-1.0", ReadSettings(**settings))]
+
+
+def test_a_text_file_is_one_document(tmp_path):
+    (tmp_path / "a.txt").write_text("말\n모이")
+    assert texts(tmp_path / "a.txt") == ["말\n모이"]
+
+
+@pytest.mark.parametrize(("split", "expected"), [("line", ["a\n", "b\n", "c"]), ("paragraph", ["a\nb", "c"])])
+def test_a_text_file_can_be_split(tmp_path, split, expected):
+    (tmp_path / "a.txt").write_text("a\nb\n\nc")
+    assert [text for text in texts(tmp_path / "a.txt", split=split)] == expected
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.ZstdCompressor().compress, bz2.compress])
+def test_compressed_json_lines_are_read(tmp_path, compress):
+    suffix = {"compress": {gzip: ".gz", bz2: ".bz2"}}
+    path = tmp_path / ("a.jsonl" + {gzip.compress: ".gz", bz2.compress: ".bz2"}.get(compress, ".zst"))
+    path.write_bytes(compress(json.dumps({"id": 1, "text": "말모이"}).encode()))
+    assert texts(path) == ["말모이"], suffix
+
+
+def test_tables_are_read_by_their_column(tmp_path):
+    (tmp_path / "a.tsv").write_text('id\treview\n1\t좋다 "참\n2\t나쁘다\n')
+    (tmp_path / "b.csv").write_text('id,review\n1,"좋다, 참"\n')
+    assert texts(tmp_path / "a.tsv") == ['좋다 "참', "나쁘다"]
+    assert texts(tmp_path / "b.csv", text="review") == ["좋다, 참"]
+
+
+def test_a_table_without_header_is_read_by_the_number_of_its_column(tmp_path):
+    (tmp_path / "a.tsv").write_text("1\t0.5\t좋다\n")
+    assert texts(tmp_path / "a.tsv", text=2) == ["좋다"]
+
+
+def test_a_wrong_column_names_the_nearest(tmp_path):
+    (tmp_path / "a.tsv").write_text("id\treview\n")
+    with pytest.raises(UserError, match="no column 'reviwe'. Did you mean 'review'"):
+        texts(tmp_path / "a.tsv", text="reviwe")
+
+
+def test_parquet_is_read(tmp_path):
+    pq.write_table(pa.table({"text": ["말", "모이"]}), tmp_path / "a.parquet")
+    assert texts(tmp_path / "a.parquet") == ["말", "모이"]
+
+
+def test_a_page_loses_its_menus(tmp_path):
+    body = "<p>" + "말모이는 우리말 사전의 원고이다. 많은 사람이 말을 모았다. " * 5 + "</p>"
+    page = f"<html><body><nav>메뉴 하나</nav><article>{body}</article></body></html>"
+    (tmp_path / "a.html").write_text(page)
+    assert "말모이는" in texts(tmp_path / "a.html")[0]
+    assert "메뉴" not in texts(tmp_path / "a.html")[0]
+
+
+def test_a_dump_gives_articles_without_markup(tmp_path):
+    (tmp_path / "a.xml.bz2").write_bytes(bz2.compress(WIKI.encode()))
+    assert texts(tmp_path / "a.xml.bz2") == ["말모이는 사전이다."]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.txt", bytes(range(256)) * 10, "no text"),
+        ("a.jsonl.gz", gzip.compress(b'{"text": "x"}' * 999)[:-20], "damaged"),
+        ("a.xml", WIKI[:-30].encode(), "breaks off"),
+        ("a.parquet", b"PAR1 no", "damaged"),
+        ("a.exe", b"MZ", "unknown kind"),
+    ],
+)
+def test_a_file_without_text_says_why(tmp_path, name, content, reason):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(Unreadable, match=reason):
+        texts(tmp_path / name)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp949"])
+def test_korean_is_decoded_whatever_its_encoding(encoding):
+    assert decode("똠방각하와 펲시콜라를 마신 말모이".encode(encoding)) == "똠방각하와 펲시콜라를 마신 말모이"
+
+
+def test_western_text_is_not_taken_for_korean():
+    text = decode("Die Wörter für große Bücher über schöne Häuser. Déjà vu, café.".encode("cp1252"))
+    assert "Wörter" in text

@@ -1,0 +1,157 @@
+"""Files are fetched once, checked, and gone on with when they were cut."""
+
+import hashlib
+import http.server
+import io
+import tarfile
+import threading
+import zipfile
+
+import pytest
+
+from malmoi.core.errors import UserError
+from malmoi.sources import fetch as fetch_module
+from malmoi.sources.card import Card, all_cards, find_card
+from malmoi.sources.fetch import fetch_source
+from malmoi.sources.places import PlaceError, download, read_member
+
+CONTENT = "말모이".encode() * 1000
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    requests: list[str] = []
+
+    def do_GET(self):
+        asked = self.headers.get("Range", "bytes=0-")
+        self.requests.append(asked)
+        start = int(asked.removeprefix("bytes=").rstrip("-"))
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(CONTENT) - start))
+        self.end_headers()
+        self.wfile.write(CONTENT[start:])
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    Handler.requests = []
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def make_card(monkeypatch, tmp_path):
+    monkeypatch.setenv("MALMOI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("MALMOI_MIRROR", raising=False)
+
+    def make(places=(), sha256=hashlib.sha256(CONTENT).hexdigest()):
+        file = {"name": "a.txt", "sha256": sha256, "places": places, "mirror": "elsewhere/b.txt"}
+        card = Card(about="x", licence="CC0-1.0", files=[file])
+        monkeypatch.setattr(fetch_module, "find_card", lambda name: card)
+
+    return make
+
+
+def test_a_file_is_downloaded_once(server, make_card):
+    make_card([server])
+    assert fetch_source("x")[0].read_bytes() == CONTENT
+    fetch_source("x")
+    assert len(Handler.requests) == 1
+
+
+def test_a_cut_download_goes_on_where_it_stopped(server, tmp_path):
+    (tmp_path / "a.txt.part").write_bytes(CONTENT[:500])
+    download(server, tmp_path / "a.txt", len(CONTENT))
+    assert Handler.requests == ["bytes=500-"]
+    assert (tmp_path / "a.txt").read_bytes() == CONTENT
+
+
+def test_a_download_may_not_be_larger_than_its_card_says(server, tmp_path):
+    with pytest.raises(PlaceError, match="more than the 100 bytes"):
+        download(server, tmp_path / "a.txt", 100)
+
+
+def test_a_hub_file_is_asked_for_at_the_endpoint(server, make_card, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", server)
+    make_card(["hf:org/name/a.txt"])
+    assert fetch_source("x")[0].read_bytes() == CONTENT
+
+
+def test_the_hub_is_not_asked_when_offline(make_card, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    make_card(["hf:org/name/a.txt"])
+    with pytest.raises(UserError, match="HF_HUB_OFFLINE is set"):
+        fetch_source("x")
+
+
+def test_the_next_place_is_tried(server, make_card):
+    make_card(["http://127.0.0.1:9/closed", server])
+    assert fetch_source("x")[0].read_bytes() == CONTENT
+
+
+def test_a_wrong_sum_is_refused_and_names_both(server, make_card):
+    make_card([server], sha256="0" * 64)
+    with pytest.raises(UserError, match=f"has sha256 {hashlib.sha256(CONTENT).hexdigest()}, its card says 0000"):
+        fetch_source("x")
+
+
+@pytest.mark.parametrize("where", ["x/a.txt", "elsewhere/b.txt"])
+def test_the_mirror_comes_first(make_card, monkeypatch, tmp_path, where):
+    (tmp_path / where).parent.mkdir()
+    (tmp_path / where).write_bytes(CONTENT)
+    make_card()
+    monkeypatch.setenv("MALMOI_MIRROR", str(tmp_path))
+    assert fetch_source("x") == [tmp_path / where]
+
+
+def test_a_source_that_is_nowhere_says_where_to_put_it(make_card):
+    make_card()
+    with pytest.raises(UserError, match="MALMOI_MIRROR/elsewhere/b.txt"):
+        fetch_source("x")
+
+
+def test_a_mistyped_source_names_the_nearest():
+    with pytest.raises(UserError, match="Did you mean 'shakespeare'"):
+        find_card("shakespere")
+
+
+@pytest.mark.parametrize("name", sorted(all_cards()))
+def test_every_card_says_what_it_is_and_under_which_licence(name):
+    card = find_card(name)
+    assert card.about
+    assert card.licence
+    assert all(len(file.sha256 or "0" * 64) == 64 for file in card.files)
+
+
+@pytest.fixture
+def archive(tmp_path):
+    inner = io.BytesIO()
+    with tarfile.open(fileobj=inner, mode="w:gz") as tar:
+        info = tarfile.TarInfo("folder/a.txt")
+        info.size = len(CONTENT)
+        tar.addfile(info, io.BytesIO(CONTENT))
+    path = tmp_path / "a.whl"
+    with zipfile.ZipFile(path, "w") as zip_file:
+        zip_file.writestr("data/inner.tar.gz", inner.getvalue())
+    return path
+
+
+def test_a_member_is_read_from_an_archive_in_an_archive(archive):
+    assert read_member(archive, "data/inner.tar.gz#folder/a.txt", len(CONTENT)) == CONTENT
+
+
+def test_a_member_larger_than_its_card_is_refused(archive):
+    with pytest.raises(PlaceError, match="larger than the 10 bytes"):
+        read_member(archive, "data/inner.tar.gz#folder/a.txt", 10)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04" + b"\0" * 40, b"no archive"])
+def test_a_broken_archive_is_refused(tmp_path, content):
+    (tmp_path / "a.whl").write_bytes(content)
+    with pytest.raises(PlaceError, match="broken"):
+        read_member(tmp_path / "a.whl", "a.txt", 10)
