@@ -1,0 +1,126 @@
+"""Models from GGUF files, the format of llama.cpp."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from malmoi.core.config import parse_settings
+from malmoi.core.errors import UserError
+from malmoi.formats.families import GGUF, lines
+from malmoi.formats.fill import check_shapes, fill, shapes_of
+from malmoi.formats.gguf_file import GGUFFile
+from malmoi.models.gpt import GPT
+from malmoi.models.gpt_config import GPTConfig
+from malmoi.models.registry import empty_model
+from malmoi.tokenizers.public import tokenizer_from_gguf
+from malmoi.tokenizers.tokenizer import Tokenizer
+
+_Item = TypeVar("_Item")
+_ARCHITECTURES = ("llama", "qwen2", "qwen3")
+_INTERLEAVED = "llama"
+"""The architecture whose rotary pairs are neighbours (2i, 2i + 1) in the file, not (i, i + head_width / 2)."""
+
+
+def load_gguf(path: Path, dtype: torch.dtype = torch.float32) -> tuple[GPT, Tokenizer]:
+    """A model and its tokenizer from one file; quantised weights become `dtype`, tensor by tensor.
+
+    Raises:
+        UserError: the file is damaged, or of an architecture that is not supported.
+    """
+    file = GGUFFile(path)
+    try:
+        config = _config(file)
+        shapes = shapes_of(config, len(file.tensors), str(path))
+        plan = lines(GGUF, config.layers, shapes)
+        check_shapes(plan, shapes, {name: place.shape for name, place in file.tensors.items()}, str(path))
+        tokenizer = _tokenizer(file, config.vocabulary)
+        model = empty_model(config).to(dtype)
+        fill(plan, dict(model.named_parameters()), lambda name: _read(file, name, config), str(path))
+    finally:
+        file.close()
+    assert isinstance(model, GPT)
+    return model.eval(), tokenizer
+
+
+def _config(file: GGUFFile) -> GPTConfig:
+    architecture = file.metadata.get("general.architecture")
+    if architecture not in _ARCHITECTURES:
+        known = ", ".join(_ARCHITECTURES)
+        raise UserError(f"{file.path} holds the architecture {architecture!r}; malmoi reads {known}.")
+    if "rope_freqs.weight" in file.tensors or _optional(file, "rope.scaling.type", "none") != "none":
+        raise UserError(f"{file.path} asks for scaled rotary positions, which malmoi does not have.")
+    embedding = file.tensors.get("token_embd.weight")
+    if embedding is None:
+        raise UserError(f"{file.path} has no tensor 'token_embd.weight'.", "It is not a whole model: get it again.")
+    width, heads = _need(file, "embedding_length"), _need(file, "attention.head_count")
+    head_width = _optional(file, "attention.key_length", width // heads if heads else 0)
+    if _optional(file, "rope.dimension_count", head_width) != head_width:
+        raise UserError(f"{file.path} asks for partial rotary positions, which malmoi does not have.")
+    values = {
+        "vocabulary": embedding.shape[0],
+        "context": _need(file, "context_length"),
+        "width": width,
+        "layers": _need(file, "block_count"),
+        "heads": heads,
+        "key_value_heads": _optional(file, "attention.head_count_kv", 0),
+        "head_width": head_width,
+        "feed_forward": _need(file, "feed_forward_length"),
+        "norm_epsilon": float(
+            f"{_optional(file, 'attention.layer_norm_rms_epsilon', 1e-6):.7g}"
+        ),  # float32 in the file
+        "rotary_base": _optional(file, "rope.freq_base", 10_000.0),
+        "attention_bias": True if "blk.0.attn_q.bias" in file.tensors else None,
+        "query_key_norm": architecture == "qwen3",
+        "tied": "output.weight" not in file.tensors,
+    }
+    return parse_settings(GPTConfig, values, str(file.path))
+
+
+def _tokenizer(file: GGUFFile, vocabulary: int) -> Tokenizer:
+    kind, end = file.metadata.get("tokenizer.ggml.model"), file.metadata.get("tokenizer.ggml.eos_token_id")
+    if kind != "gpt2":
+        raise UserError(f"{file.path} has a tokenizer of kind {kind!r}; malmoi reads byte-level BPE ('gpt2').")
+    tokens, merges = _list(file, "tokens", str), _list(file, "merges", str)
+    if not isinstance(end, int) or len(tokens) > vocabulary:
+        raise UserError(f"{file.path} has a tokenizer that does not fit its model.", "Get the file again.")
+    pre = str(file.metadata.get("tokenizer.ggml.pre", "gpt-2"))
+    template = file.metadata.get("tokenizer.chat_template")
+    types = _list(file, "token_type", int)
+    return tokenizer_from_gguf(tokens, merges, types, pre, end, template if isinstance(template, str) else None)
+
+
+def _list(file: GGUFFile, key: str, kind: type[_Item]) -> list[_Item]:
+    values = file.metadata.get(f"tokenizer.ggml.{key}")
+    if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
+        raise UserError(f"{file.path} has no list 'tokenizer.ggml.{key}'.", "Get the file again.")
+    return values
+
+
+def _optional(file: GGUFFile, key: str, otherwise: Any) -> Any:
+    return file.metadata.get(f"{file.metadata['general.architecture']}.{key}", otherwise)
+
+
+def _need(file: GGUFFile, key: str) -> Any:
+    value = _optional(file, key, None)
+    if not isinstance(value, int):
+        raise UserError(f"{file.path} has no number {key!r} for its architecture.", "Get the file again.")
+    return value
+
+
+def _read(file: GGUFFile, name: str, config: GPTConfig) -> torch.Tensor:
+    tensor = file.read(name)
+    if file.metadata["general.architecture"] != _INTERLEAVED:
+        return tensor
+    if ".attn_q." in name:
+        return _halves(tensor, config.heads)
+    if ".attn_k." in name:
+        return _halves(tensor, config.key_value_heads)
+    return tensor
+
+
+def _halves(rows: torch.Tensor, heads: int) -> torch.Tensor:
+    """Put the rows of each head from the order of neighbouring pairs into the order of two halves."""
+    return rows.view(heads, rows.shape[0] // heads // 2, 2, -1).transpose(1, 2).reshape(rows.shape)
