@@ -117,14 +117,17 @@ def _corpus(run: Path) -> Path:
     directory = write_stage(run, "corpus", 6.8, {"documents": 10_411})
     counts = {
         "read": 11_018,
-        "dropped": {"duplicate": 412, "too short": 166, "mostly markup": 29},
+        "dropped": {"duplicate": 412, "too short": 166, "few letters": 29},
         "kept": 10_411,
+        "bytes": 5_344_000,
+        "held_out_bytes": 267_000,
         "sources": {
-            "tales": {"read": 259, "kept": 255, "bytes": 1_890_000},
-            "wiki": {"read": 206, "kept": 173, "bytes": 2_204_000},
-            "snippets": {"read": 10_553, "kept": 9_983, "bytes": 1_250_000},
+            "tales": {"read": 259, "dropped": {}, "kept": 255, "bytes": 1_890_000, "held_out_bytes": 94_000},
+            "wiki": {"read": 206, "dropped": {}, "kept": 173, "bytes": 2_204_000, "held_out_bytes": 110_000},
+            "snippets": {"read": 10_553, "dropped": {}, "kept": 9_983, "bytes": 1_250_000, "held_out_bytes": 63_000},
         },
     }
+    write_json(directory / "unreadable.json", {"notes/그림.png": "not text" + HOSTILE})
     write_json(directory / "counts.json", counts)
     return directory
 

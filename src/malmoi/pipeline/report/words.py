@@ -53,6 +53,13 @@ WORDS: dict[str, tuple[str, str]] = {
     "funnel": ("What became of the documents", "문서는 어떻게 되었나"),
     "read": ("read", "읽음"),
     "kept": ("kept", "남김"),
+    "empty": ("empty", "비어 있음"),
+    "too short": ("too short", "너무 짧음"),
+    "undecodable": ("undecodable", "글자가 깨짐"),
+    "few letters": ("few letters", "글자가 적음"),
+    "excluded": ("excluded", "제외함"),
+    "duplicate": ("duplicate", "중복"),
+    "unreadable": ("{count} files that could not be read", "읽지 못한 파일 {count}개"),
     # tokenizer
     "tokenizer": ("The tokenizer", "토크나이저"),
     "tokenizer.lede": (

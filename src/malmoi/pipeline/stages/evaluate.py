@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field
+from rich import box
 from rich.table import Table as RichTable
 
 from malmoi.core.config import Settings
@@ -115,13 +116,13 @@ def _plain(text: str) -> str:
 
 def _print(table: Table) -> None:
     names = list(table[ALL])
-    shown = RichTable("bits per byte", *names, "below bigram", title_justify="left")
+    shown = RichTable("bits\nper byte", *names, "below\nbigram", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in shown.columns[1:]:
-        column.justify = "right"
+        column.justify, column.vertical, column.no_wrap = "right", "bottom", True
     for source, row in table.items():
         style = "bold" if source == ALL else None
         figures = ["" if math.isnan(row[name]) else f"{row[name]:.3f}" for name in names]
-        shown.add_row(source, *figures, f"{100 * below_bigram(table, source):.1f} %", style=style)
+        shown.add_row(source, *figures, f"{100 * below_bigram(table, source):.0f} %", style=style)
     console.print(shown)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from malmoi.pipeline.report.blocks import Bar, Bars, Block, Section, Table
+from malmoi.pipeline.report.blocks import Bar, Bars, Block, Folded, Section, Table
 from malmoi.pipeline.report.run import StageRecord, titled
 from malmoi.pipeline.report.words import Words, size
 
@@ -18,7 +18,7 @@ def text_section(stages: Sequence[StageRecord], say: Words) -> Section | None:
         blocks.append(_sources(sources, say))
     corpora = [stage for stage in stages if stage.kind == "corpus" and stage.json("counts.json")]
     for stage in corpora:
-        blocks += [*titled(stage, corpora), *_funnel(stage.json("counts.json"), say)]
+        blocks += [*titled(stage, corpora), *_funnel(stage.json("counts.json"), say), *_unreadable(stage, say)]
     return Section("text", say("text"), say("text.lede"), blocks) if blocks else None
 
 
@@ -44,15 +44,25 @@ def _sources(sources: Sequence[dict[str, Any]], say: Words) -> Table:
 
 def _funnel(counts: dict[str, Any], say: Words) -> list[Block]:
     """What was read, why documents were dropped, what was kept; then the kept text of each source."""
-    dropped = sorted(counts.get("dropped", {}).items(), key=lambda item: -item[1])
+    dropped = sorted(counts["dropped"].items(), key=lambda item: -item[1])
     bars = [
         Bar(say("read"), counts["read"], f"{counts['read']:,}", "control"),
         *(Bar("− " + say(reason), number, f"{number:,}", "dropped") for reason, number in dropped),
         Bar(say("kept"), counts["kept"], f"{counts['kept']:,}", "kept"),
     ]
-    columns = [say("source"), "#" + say("read"), "#" + say("kept"), "#" + say("kept.bytes")]
+    columns = [say("source"), *("#" + say(key) for key in ("read", "kept", "kept.bytes", "held_out"))]
     rows = [
-        [source, f"{row['read']:,}", f"{row['kept']:,}", size(row["bytes"])]
-        for source, row in counts.get("sources", {}).items()
+        [source, f"{row['read']:,}", f"{row['kept']:,}", size(row["bytes"]), size(row["held_out_bytes"])]
+        for source, row in counts["sources"].items()
     ]
-    return [Bars(say("funnel"), bars), *([Table(columns, rows)] if rows else [])]
+    total = [say("total"), f"{counts['read']:,}", f"{counts['kept']:,}", size(counts["bytes"])]
+    table = Table(columns, [*rows, [*total, size(counts["held_out_bytes"])]], last_is_total=True)
+    return [Bars(say("funnel"), bars), table]
+
+
+def _unreadable(stage: StageRecord, say: Words) -> list[Block]:
+    """Files that could not be read, folded."""
+    files = stage.json("unreadable.json")
+    if not files:
+        return []
+    return [Folded(say("unreadable", count=len(files)), "\n".join(f"{path}: {why}" for path, why in files.items()))]
