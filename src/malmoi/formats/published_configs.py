@@ -89,7 +89,7 @@ def understand(fields: Mapping[str, Any], where: str) -> GPTConfig:
     if model_type == "malmoi":
         ours = {name: fields[name] for name in GPTConfig.model_fields if name in fields}
         return parse_settings(GPTConfig, ours, where)
-    if model_type not in ARCHITECTURES:
+    if not isinstance(model_type, str) or model_type not in ARCHITECTURES:
         known = ", ".join([*ARCHITECTURES, "malmoi"])
         raise UserError(f"{where} is of model_type {model_type!r}, which malmoi does not know.", f"Known: {known}.")
     _refuse_unsupported(fields, where)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from malmoi.models.model import ModelConfig
 
@@ -32,23 +32,23 @@ class GPTConfig(ModelConfig):
         bigram_buckets: rows of a hashed table of embeddings of token pairs, 0 for none. Not expressible either.
     """
 
-    layers: int
-    heads: int
-    key_value_heads: int = 0
-    head_width: int = 0
-    feed_forward: int = 0
+    layers: PositiveInt
+    heads: PositiveInt
+    key_value_heads: NonNegativeInt = 0
+    head_width: NonNegativeInt = 0
+    feed_forward: NonNegativeInt = 0
     norm: Literal["rms", "layer"] = "rms"
-    norm_epsilon: float = 1e-6
+    norm_epsilon: PositiveFloat = 1e-6
     positions: Literal["rotary", "learned"] = "rotary"
-    rotary_base: float = 10_000.0
+    rotary_base: PositiveFloat = 10_000.0
     activation: Literal["swiglu", "gelu", "gelu_tanh", "relu2"] = "swiglu"
     bias: bool = False
     attention_bias: bool | None = None
     query_key_norm: bool = True
     tied: bool = True
-    dropout: float = 0.0
-    short_convolution: int = 0
-    bigram_buckets: int = 0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    short_convolution: NonNegativeInt = 0
+    bigram_buckets: NonNegativeInt = 0
 
     @model_validator(mode="before")
     @classmethod
@@ -67,6 +67,8 @@ class GPTConfig(ModelConfig):
 
     @model_validator(mode="after")
     def _check_shape(self) -> Self:
+        if not (self.key_value_heads and self.head_width and self.feed_forward):
+            raise ValueError(f"heads={self.heads} do not fit into a width of {self.width}")
         if self.heads % self.key_value_heads:
             raise ValueError(f"key_value_heads={self.key_value_heads} does not divide heads={self.heads}")
         if self.positions == "rotary" and self.head_width % 2:

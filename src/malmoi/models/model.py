@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from pydantic import PositiveInt
 from torch import nn
 
 from malmoi.core.config import Settings
@@ -19,9 +20,9 @@ class ModelConfig(Settings):
         width: size of a hidden state.
     """
 
-    vocabulary: int
-    context: int
-    width: int
+    vocabulary: PositiveInt
+    context: PositiveInt
+    width: PositiveInt
 
 
 class Model(nn.Module):
