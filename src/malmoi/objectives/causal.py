@@ -1,0 +1,24 @@
+"""Predict the next token."""
+
+from __future__ import annotations
+
+from torch.nn import functional as F
+
+from malmoi.data.batch import IGNORED, TextBatch
+from malmoi.models.model import Model
+from malmoi.objectives.objective import Loss
+
+
+class Causal:
+    """Cross-entropy of the next token, over the targets that are not IGNORED."""
+
+    def loss(self, model: Model, batch: TextBatch) -> Loss:
+        """See `Objective.loss`; the head looks only at positions that count when many do not."""
+        hidden, targets = model(batch.tokens), batch.targets
+        counted = targets != IGNORED
+        count = counted.sum()
+        if int(count) < 0.9 * targets.numel():
+            hidden, targets = hidden[counted], targets[counted]
+        logits = model.head(hidden).float()
+        total = F.cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=IGNORED, reduction="sum")
+        return Loss(total, count)

@@ -1,0 +1,31 @@
+"""The record of a training: one line of JSON a step, and a line for whoever watches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from malmoi.core.files import append_json_line, atomic_file, read_json_lines
+
+FILE = "metrics.jsonl"
+
+
+class Metrics:
+    """Appends records to `metrics.jsonl`, each with the step after which it was made.
+
+    Args:
+        after: records of later steps are cut: a killed run goes on from an earlier state and makes them again.
+    """
+
+    def __init__(self, directory: Path, after: int) -> None:
+        self._path = directory / FILE
+        if self._path.exists():
+            kept = [record for record in read_json_lines(self._path) if record["step"] <= after]
+            with atomic_file(self._path) as file:
+                file.write("")
+            for record in kept:
+                append_json_line(self._path, record)
+
+    def write(self, step: int, **values: Any) -> None:
+        """Add one record."""
+        append_json_line(self._path, {"step": step, **values})

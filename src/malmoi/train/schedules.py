@@ -1,0 +1,27 @@
+"""Learning rate schedules: pure functions of the step that give a factor between 0 and 1."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+Schedule = Literal["trapezoid", "cosine"]
+
+
+def factor(step: int, steps: int, *, schedule: Schedule, warm_up: int, cool_down: float, final: float) -> float:
+    """What the learning rate of step `step` (from 0) of `steps` is multiplied by.
+
+    Args:
+        schedule: "trapezoid" rises, stays and falls linearly (Haegele and others 2024, 2405.18392); "cosine" rises
+            and falls along half a cosine.
+        warm_up: steps of the rise.
+        cool_down: share of all steps in which a trapezoid falls.
+        final: factor at the end.
+    """
+    rise = min(1.0, (step + 1) / warm_up) if warm_up else 1.0
+    if schedule == "cosine":
+        progress = max(0.0, (step - warm_up) / max(1, steps - warm_up))
+        return rise * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress)))
+    falling = cool_down * steps
+    left = (steps - step) / falling if falling else 1.0
+    return rise * (final + (1 - final) * min(1.0, left))

@@ -1,0 +1,120 @@
+"""What is needed to go on: weights, optimizer state, step. Complete or absent; no pickle."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from malmoi.core.console import console
+from malmoi.core.errors import UserError
+from malmoi.core.files import atomic_directory, read_json, write_json
+from malmoi.core.hashing import hash_file
+
+TENSORS = "state.safetensors"
+FACTS = "state.json"
+KEPT = 2
+
+
+@dataclass
+class Progress:
+    """Where a training stands; everything besides tensors that decides how it goes on.
+
+    Attributes:
+        step: optimizer steps done.
+        items: targets counted so far.
+        skipped: steps left out because their gradient was not finite.
+        scale: loss scale of float16.
+        best_loss, best_step: the lowest validation loss and after which step.
+        seconds: time spent; decides nothing.
+    """
+
+    step: int = 0
+    items: int = 0
+    skipped: int = 0
+    scale: float = 65_536.0
+    best_loss: float | None = None
+    best_step: int = 0
+    seconds: float = 0.0
+
+
+def save_state(directory: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer], progress: Progress) -> None:
+    """Write `directory/step-N`, then remove all but the newest two.
+
+    Raises:
+        UserError: the disk is full; the earlier ones are untouched.
+    """
+    tensors = {f"model.{name}": value.detach() for name, value in trainable(model).items()}
+    for index, optimizer in enumerate(optimizers):
+        for number, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{number}.{key}": value for key, value in state.items()}
+    with atomic_directory(directory / f"step-{progress.step:08d}") as temporary:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, temporary / TENSORS)
+        write_json(temporary / FACTS, {**asdict(progress), "sha256": hash_file(temporary / TENSORS)})
+    for old in _saved(directory)[KEPT:]:
+        shutil.rmtree(old)
+
+
+def load_state(directory: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> Progress | None:
+    """Restore the newest whole state of `directory`; None when there is none.
+
+    Raises:
+        UserError: a state is whole but of another model.
+    """
+    for saved in _saved(directory):
+        facts = _whole(saved)
+        if facts is None:
+            console.print(f"  [yellow]{saved} is torn; going on from the one before it[/yellow]")
+            continue
+        tensors = load_file(saved / TENSORS)
+        _restore_model(model, tensors, saved)
+        for index, optimizer in enumerate(optimizers):
+            _restore_optimizer(optimizer, f"optimizer.{index}.", tensors)
+        facts.pop("sha256")
+        return Progress(**facts)
+    return None
+
+
+def trainable(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The parameters that are trained, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def _saved(directory: Path) -> list[Path]:
+    """Saved states, the newest first."""
+    return sorted(directory.glob("step-*"), reverse=True)
+
+
+def _whole(saved: Path) -> dict[str, Any] | None:
+    try:
+        facts: dict[str, Any] = read_json(saved / FACTS)
+        return facts if facts["sha256"] == hash_file(saved / TENSORS) else None
+    except (UserError, OSError, KeyError, SafetensorError):
+        return None
+
+
+def _restore_model(model: nn.Module, tensors: dict[str, torch.Tensor], saved: Path) -> None:
+    parameters = trainable(model)
+    stored = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+    if stored.keys() != parameters.keys() or any(stored[n].shape != parameters[n].shape for n in stored):
+        raise UserError(f"{saved} belongs to another model.", "Remove it, or give another --out.")
+    with torch.no_grad():
+        for name, value in stored.items():
+            parameters[name].copy_(value)
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, prefix: str, tensors: dict[str, torch.Tensor]) -> None:
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith(prefix):
+            number, key = name.removeprefix(prefix).split(".")
+            state.setdefault(int(number), {})[key] = value
+    content = optimizer.state_dict()
+    content["state"] = state
+    optimizer.load_state_dict(content)

@@ -1,0 +1,275 @@
+"""The training loop. It knows nothing of language, and nothing of what a model is made of."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from malmoi.core.console import Advance, progress
+from malmoi.core.errors import UserError
+from malmoi.core.files import atomic_directory
+from malmoi.data.batch import BatchSource
+from malmoi.objectives.objective import Loss, Objective
+from malmoi.train.allocator import keep_freed_memory
+from malmoi.train.metrics import Metrics
+from malmoi.train.optimizers import OptimizerSettings, build_optimizers
+from malmoi.train.precision import Precision, autocast, choose_precision
+from malmoi.train.schedules import Schedule, factor
+from malmoi.train.state import Progress, load_state, save_state, trainable
+
+PATIENCE = 10
+"""Steps in a row that may be skipped because their gradient is not finite."""
+
+CHECKPOINTS = "checkpoints"
+BEST = "best"
+
+
+class TrainerSettings(OptimizerSettings):
+    """How long and how a model is trained.
+
+    Attributes:
+        steps: optimizer steps.
+        slots: micro-batches whose gradients are added up in one step.
+        schedule, warm_up, cool_down, final: see `malmoi.train.schedules.factor`.
+        clip: largest norm of the gradient; 0 for no limit.
+        precision: of the forward pass; "auto" measures this machine.
+        validate_every: steps between validations; 0 validates at the end only.
+        checkpoint_every: steps between saved states; 0 saves at the end only.
+        keep_best: end with the weights of the lowest validation loss, not the last.
+        seed: of dropout.
+    """
+
+    steps: int
+    slots: int = 1
+    schedule: Schedule = "trapezoid"
+    warm_up: int = 0
+    cool_down: float = 0.5
+    final: float = 0.0
+    clip: float = 1.0
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    validate_every: int = 0
+    checkpoint_every: int = 0
+    keep_best: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training came to. Losses are means over the counted items; seconds count every attempt."""
+
+    steps: int
+    items: int
+    seconds: float
+    skipped: int
+    precision: Precision
+    validation_loss: float | None
+    best_loss: float | None
+    best_step: int
+
+
+class Trainer:
+    """Trains the parameters of `model` that want a gradient, and goes on by itself from `directory/checkpoints`.
+
+    Args:
+        directory: gets `metrics.jsonl` and `checkpoints/`.
+        on_checkpoint: called with the number of steps done, before the first step and at every saved state.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        source: BatchSource,
+        settings: TrainerSettings,
+        directory: Path,
+        on_checkpoint: Callable[[int], None] = lambda step: None,
+    ) -> None:
+        self.model, self.objective, self.source, self.settings = model, objective, source, settings
+        self.device = next(model.parameters()).device
+        self.precision: Precision = (
+            choose_precision(self.device) if settings.precision == "auto" else settings.precision
+        )
+        self._directory, self._on_checkpoint = directory, on_checkpoint
+        self._optimizers = build_optimizers(model, settings)
+        self._parameters = list(trainable(model).values())
+        self._best = directory / CHECKPOINTS / BEST
+        self._validation: float | None = None
+        self._refused = 0
+
+    def run(self) -> TrainingResult:
+        """Train to the end.
+
+        Raises:
+            UserError: the loss stopped being finite, or the disk is full; the last saved state is kept.
+        """
+        keep_freed_memory()
+        settings, states = self.settings, self._directory / CHECKPOINTS
+        done = load_state(states, self.model, self._optimizers) or Progress()
+        metrics = Metrics(self._directory, done.step)
+        before, started = done.seconds, time.monotonic()
+        if done.step == 0:
+            self._on_checkpoint(0)
+        with progress("training", settings.steps) as advance:
+            advance(done.step)
+            for step in range(done.step, settings.steps):
+                self._one_step(step, done, metrics, advance)
+                done.step, done.seconds = step + 1, before + time.monotonic() - started
+                last = done.step == settings.steps
+                if last or _due(done.step, settings.validate_every):
+                    self._validate_and_record(done, metrics)
+                if last or _due(done.step, settings.checkpoint_every):
+                    save_state(states, self.model, self._optimizers, done)
+                    self._on_checkpoint(done.step)
+        validation = self._finish(done)
+        return TrainingResult(
+            done.step,
+            done.items,
+            done.seconds,
+            done.skipped,
+            self.precision,
+            validation,
+            done.best_loss,
+            done.best_step,
+        )
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Mean loss and metrics over all held-out batches, as a sum divided once; empty when nothing is held out."""
+        self.model.eval()
+        sums: dict[str, float] = {}
+        count = 0
+        for batch in self.source.validation():
+            loss = self._loss(batch)
+            count += int(loss.count)
+            for name, value in {"validation_loss": loss.total, **_prefixed(loss)}.items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+        self.model.train()
+        return {name: value / count for name, value in sums.items()} if count else {}
+
+    def _one_step(self, step: int, done: Progress, metrics: Metrics, advance: Advance) -> None:
+        started = time.monotonic()
+        rate = self._set_learning_rates(step)
+        total, count = self._backward(step, done.scale)
+        norm = self._scale_gradients(count, done.scale)
+        if math.isfinite(norm):
+            for optimizer in self._optimizers:
+                optimizer.step()
+            self._refused = 0
+        else:
+            self._refuse(step, done)
+        for optimizer in self._optimizers:
+            optimizer.zero_grad()
+        done.items += count
+        seconds = time.monotonic() - started
+        loss = total / max(1, count)
+        metrics.write(
+            step + 1,
+            loss=loss,
+            learning_rate=rate,
+            gradient_norm=norm if math.isfinite(norm) else None,
+            tokens_per_second=count / seconds,
+            seconds=done.seconds + seconds,
+        )
+        advance(1, f"loss {loss:.3f}, {count / seconds:,.0f}/s")
+
+    def _backward(self, step: int, scale: float) -> tuple[float, int]:
+        """Add the gradients of the sum over all micro-batches of a step; returns the sum and the count."""
+        total, count = 0.0, 0
+        self.model.train()
+        for slot in range(self.settings.slots):
+            torch.manual_seed(_seed(self.settings.seed, step, slot))
+            loss = self._loss(self.source.batch(step, slot))
+            (loss.total * scale if self.precision == "float16" else loss.total).backward()  # type: ignore[no-untyped-call]
+            total += float(loss.total)
+            count += int(loss.count)
+        return total, count
+
+    def _loss(self, batch: Any) -> Loss:
+        with autocast(self.device, self.precision):
+            return self.objective.loss(self.model, batch.to(self.device))
+
+    def _scale_gradients(self, count: int, scale: float) -> float:
+        """Turn gradients of a sum into those of a mean, clipped; returns the norm before clipping."""
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        divisor = max(1, count) * (scale if self.precision == "float16" else 1.0)
+        norm = float(torch.nn.utils.get_total_norm(gradients)) / divisor
+        clip = self.settings.clip
+        multiplier = (clip / norm if clip and norm > clip else 1.0) / divisor
+        if math.isfinite(norm):
+            torch._foreach_mul_(gradients, multiplier)
+        return norm
+
+    def _set_learning_rates(self, step: int) -> float:
+        settings = self.settings
+        multiplier = factor(
+            step,
+            settings.steps,
+            schedule=settings.schedule,
+            warm_up=settings.warm_up,
+            cool_down=settings.cool_down,
+            final=settings.final,
+        )
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * multiplier
+        return settings.learning_rate * multiplier
+
+    def _refuse(self, step: int, done: Progress) -> None:
+        done.skipped += 1
+        self._refused += 1
+        if self.precision == "float16":
+            done.scale = max(1.0, done.scale / 2)
+        if self._refused >= PATIENCE:
+            raise UserError(
+                f"The gradient was not finite in {PATIENCE} steps in a row, up to step {step + 1}.",
+                f"Lower learning_rate and matrix_learning_rate, or set precision=float32; the last good state is in "
+                f"{self._directory / CHECKPOINTS}.",
+            )
+
+    def _validate_and_record(self, done: Progress, metrics: Metrics) -> None:
+        values = self.validate()
+        if not values:
+            return
+        metrics.write(done.step, **values)
+        self._validation = values["validation_loss"]
+        if done.best_loss is None or self._validation < done.best_loss:
+            done.best_loss, done.best_step = self._validation, done.step
+            if self.settings.keep_best:
+                with atomic_directory(self._best) as directory:
+                    save_file({n: v.detach() for n, v in trainable(self.model).items()}, directory / "model")
+
+    def _finish(self, done: Progress) -> float | None:
+        """Take the best weights if they are wanted; returns the validation loss of what the model ends with."""
+        if self._validation is None:
+            self._validation = self.validate().get("validation_loss")
+        if self.settings.keep_best and self._best.exists():
+            stored = load_file(self._best / "model")
+            with torch.no_grad():
+                for name, parameter in trainable(self.model).items():
+                    parameter.copy_(stored[name])
+            self._validation = done.best_loss
+        self.model.eval()
+        return self._validation
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+def _prefixed(loss: Loss) -> dict[str, torch.Tensor]:
+    return {f"validation_{name}": value for name, value in loss.metrics.items()}
+
+
+def _seed(seed: int, step: int, slot: int) -> int:
+    """The seed of dropout in one micro-batch, so that nothing about it is state."""
+    digest = hashlib.sha256(f"{seed}/{step}/{slot}".encode()).digest()
+    return int.from_bytes(digest[:8], "little", signed=True)
