@@ -139,8 +139,25 @@ def _pretrain(run: Path) -> Path:
         "wiki": {"weight": 0.35, "share": 0.348, "epochs": 2.1},
         "snippets": {"weight": 0.15, "share": 0.151, "epochs": 1.6},
     }
-    result = {"parameters": 9_134_592, "tokens": 4_587_520, "steps": 1120, "precision": "float32", "mixture": mixture}
+    result = {
+        "parameters": 9_134_592,
+        "layers": 6,
+        "width": 320,
+        "context": 256,
+        "steps": 1120,
+        "tokens": 4_587_520,
+        "tokens_per_second": 15_214,
+        "precision": "float32",
+        "validation_loss": 4.2718,
+        "best_loss": None,
+        "perplexity": 71.65,
+        "mixture": mixture,
+    }
     directory = write_stage(run, "pretrain", 301.5, result)
+    trial = {"layers": 6, "width": 320, "parameters": 9_134_592, "tokens_per_second": 15_214, "tokens": 4_587_520}
+    trial |= {"epochs": 4.4, "predicted_loss": 4.31}
+    small = trial | {"layers": 4, "width": 192, "parameters": 2_100_000, "predicted_loss": 4.44}
+    write_json(directory / "plan.json", {"minutes": 5, "trials": [trial, small]})
     prompts = {
         "Once upon a time": [
             " q,the of\n a a,, and e to said to",

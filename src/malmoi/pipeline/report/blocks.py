@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from malmoi.pipeline.report.chart import LineChart
+from malmoi.pipeline.report.chart import LineChart, tidy
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def as_text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return tidy(value)
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, dict):

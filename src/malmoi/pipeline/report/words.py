@@ -73,6 +73,23 @@ WORDS: dict[str, tuple[str, str]] = {
     "fact.characters_per_token": ("characters a token", "토큰당 글자"),
     "fact.unknown_share": ("unknown tokens", "모르는 토큰 비율"),
     # pretraining
+    "fact.parameters": ("parameters", "매개변수"),
+    "fact.layers": ("layers", "층"),
+    "fact.width": ("width", "너비"),
+    "fact.context": ("context in tokens", "문맥 (토큰)"),
+    "fact.steps": ("steps", "학습 단계"),
+    "fact.tokens": ("tokens seen", "읽은 토큰"),
+    "fact.tokens_per_second": ("tokens a second", "초당 토큰"),
+    "fact.precision": ("precision", "수의 정밀도"),
+    "fact.validation_loss": ("held-out loss", "평가 손실"),
+    "fact.perplexity": ("perplexity", "혼란도"),
+    "trials": ("How its size was chosen", "크기를 고른 방법"),
+    "trials.lede": (
+        "Each size was tried for a moment on this machine; the loss that scaling laws foresee for it decided.",
+        "크기마다 이 컴퓨터에서 잠깐씩 돌려 보고, 규모 법칙이 내다보는 손실로 골랐습니다.",
+    ),
+    "size": ("layers × width", "층 × 너비"),
+    "predicted.loss": ("predicted loss", "예상 손실"),
     "pretrain": ("Training from scratch", "처음부터 기르기"),
     "pretrain.lede": (
         "The base model starts from random numbers and learns to predict the next token.",

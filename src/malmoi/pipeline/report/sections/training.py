@@ -5,10 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from malmoi.pipeline.report.blocks import Block, Chart, Facts, Section, Table, Tokens, as_text
+from malmoi.pipeline.report.blocks import Block, Chart, Facts, Heading, Section, Table, Text, Tokens, as_text
 from malmoi.pipeline.report.chart import Series, line_chart, smooth
 from malmoi.pipeline.report.run import StageRecord, titled
 from malmoi.pipeline.report.words import Words, percent
+
+TOKENIZER = ("kind", "vocabulary", "bytes_per_token", "characters_per_token", "unknown_share")
+PRETRAINED = (
+    "parameters",
+    "layers",
+    "width",
+    "context",
+    "steps",
+    "tokens",
+    "tokens_per_second",
+    "precision",
+    "validation_loss",
+    "perplexity",
+)
+"""Results that are shown as facts, by their names in `stage.json`."""
 
 
 def tokenizer_section(stages: Sequence[StageRecord], say: Words) -> Section | None:
@@ -16,7 +31,7 @@ def tokenizer_section(stages: Sequence[StageRecord], say: Words) -> Section | No
     tokenizers = [stage for stage in stages if stage.kind == "tokenizer"]
     blocks: list[Block] = []
     for stage in tokenizers:
-        blocks += [*titled(stage, tokenizers), Facts(plain_facts(stage.result, say))]
+        blocks += [*titled(stage, tokenizers), facts(stage.result, TOKENIZER, say)]
         if stage.result.get("example"):
             blocks.append(Tokens(say("cut"), stage.result["example"]))
     return Section("tokenizer", say("tokenizer"), say("tokenizer.lede"), blocks) if blocks else None
@@ -27,10 +42,11 @@ def pretraining_section(stages: Sequence[StageRecord], say: Words) -> Section | 
     trained = [stage for stage in stages if stage.kind == "pretrain"]
     blocks: list[Block] = []
     for stage in trained:
-        blocks += [*titled(stage, trained), Facts(plain_facts(stage.result, say))]
+        blocks += [*titled(stage, trained), facts(stage.result, PRETRAINED, say)]
         blocks += curves(stage, say, say("loss.token"))
         if stage.result.get("mixture"):
-            blocks.append(_mixture(stage.result["mixture"], say))
+            blocks += [Heading(say("mixture")), _mixture(stage.result["mixture"], say)]
+        blocks += _trials(stage, say)
     return Section("pretrain", say("pretrain"), say("pretrain.lede"), blocks) if blocks else None
 
 
@@ -46,13 +62,30 @@ def curves(stage: StageRecord, say: Words, title: str) -> list[Chart]:
     return [Chart(chart)] if chart else []
 
 
-def plain_facts(result: dict[str, Any], say: Words) -> list[tuple[str, str]]:
-    """The numbers and words of a result; nested values are left to other blocks."""
-    return [
-        (say(f"fact.{key}").removeprefix("fact.").replace("_", " "), as_text(value))
-        for key, value in result.items()
-        if isinstance(value, (str, int, float, bool)) and len(as_text(value)) < 60
+def facts(result: dict[str, Any], keys: Sequence[str], say: Words) -> Facts:
+    """The values of a result behind `keys`, those that it has."""
+    return Facts([(say(f"fact.{key}"), as_text(result[key])) for key in keys if result.get(key) is not None])
+
+
+def _trials(stage: StageRecord, say: Words) -> list[Block]:
+    """The sizes among which the dial chose, the one with the least predicted loss last."""
+    trials = (stage.json("plan.json") or {}).get("trials")
+    if not trials:
+        return []
+    columns = [say("size"), *("#" + say(key) for key in ("fact.parameters", "fact.tokens_per_second", "tokens"))]
+    rows = [
+        [
+            f"{trial['layers']} × {trial['width']}",
+            f"{trial['parameters']:,}",
+            f"{trial['tokens_per_second']:,}",
+            f"{trial['tokens']:,}",
+            f"{trial['epochs']:.1f}",
+            f"{trial['predicted_loss']:.2f}",
+        ]
+        for trial in sorted(trials, key=lambda trial: -float(trial["predicted_loss"]))
     ]
+    table = Table([*columns, "#" + say("epochs"), "#" + say("predicted.loss")], rows, last_is_total=True)
+    return [Heading(say("trials")), Text(say("trials.lede")), table]
 
 
 def _mixture(mixture: dict[str, dict[str, float]], say: Words) -> Table:
