@@ -30,7 +30,9 @@ def test_a_wrong_type_names_key_and_value():
         parse_settings(Outer, {"steps": "many"}, "here")
 
 
-@pytest.mark.parametrize(("text", "value"), [("a.b=3", 3), ("a.b=말", "말"), ("a.b=[1, 2]", [1, 2]), ("a.b=true", True)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("a.b=3", 3), ("a.b=말", "말"), ("a.b=[1, 2]", [1, 2]), ("a.b=true", True)]
+)
 def test_an_override_is_read_as_yaml(text, value):
     values = {}
     apply_override(values, text)

@@ -189,7 +189,7 @@ class Trainer:
             torch.manual_seed(_seed(self.settings.seed, step, slot))
             loss = self._loss(self.source.batch(step, slot))
             (loss.total * scale if self.precision == "float16" else loss.total).backward()  # type: ignore[no-untyped-call]
-            total += float(loss.total)
+            total += float(loss.total.detach())
             count += int(loss.count)
         return total, count
 

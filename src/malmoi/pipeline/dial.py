@@ -1,0 +1,120 @@
+"""One dial: from minutes to a model, a batch and a number of steps, by measuring this machine."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+
+from malmoi.core.console import progress
+from malmoi.data.batch import TextBatch
+from malmoi.models.gpt import GPT
+from malmoi.models.gpt_config import GPTConfig
+from malmoi.models.initialize import initialize
+from malmoi.models.registry import count_parameters
+from malmoi.objectives.causal import Causal
+from malmoi.train.allocator import keep_freed_memory
+from malmoi.train.optimizers import OptimizerSettings, build_optimizers
+from malmoi.train.precision import Precision, autocast
+
+SIZES = ((2, 128), (3, 192), (4, 256), (5, 320), (6, 384), (8, 512), (12, 768), (16, 1024), (24, 1536))
+"""Layers and width of the candidates."""
+
+TRIAL_SECONDS = 1.2
+"""How long one candidate is measured."""
+
+TIME_SHARE = 0.93
+"""Share of the minutes that is spent in training steps; validation, samples and saving take the rest."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A candidate, measured.
+
+    Attributes:
+        config: its shape.
+        parameters: their number.
+        tokens_per_second: measured here, forward, backward and update.
+        tokens: what fits into the time.
+        epochs: how often the text would be read.
+        predicted_loss: by the scaling law, good for comparing candidates and for nothing else.
+    """
+
+    config: GPTConfig
+    parameters: int
+    tokens_per_second: float
+    tokens: int
+    epochs: float
+    predicted_loss: float
+
+
+def choose_size(
+    vocabulary: int, context: int, rows: int, seconds: float, text_tokens: int, precision: Precision
+) -> list[Trial]:
+    """Candidates in order of size, up to the first that is clearly worse than the one before.
+
+    The one with the lowest `predicted_loss` is the choice.
+    """
+    keep_freed_memory()
+    trials: list[Trial] = []
+    with progress("measuring this machine", len(SIZES)) as advance:
+        for layers, width in SIZES:
+            config = shape(vocabulary, context, layers, width)
+            trial = _measure(config, rows, seconds, text_tokens, precision)
+            trials.append(trial)
+            advance(1, f"{layers} x {width}")
+            if trial.predicted_loss > 1.03 * min(other.predicted_loss for other in trials):
+                break
+    return trials
+
+
+def shape(vocabulary: int, context: int, layers: int, width: int) -> GPTConfig:
+    """The default GPT of a width: heads of 64, Qwen3's shape."""
+    return GPTConfig(vocabulary=vocabulary, context=context, width=width, layers=layers, heads=max(1, width // 64))
+
+
+def predicted_loss(parameters: int, tokens: float, text_tokens: int) -> float:
+    """Loss for a number of parameters, of tokens seen, and of different tokens among them.
+
+    The law and its constants: Hoffmann and others 2022 (2203.15556), fit 3; what repeated tokens are worth:
+    Muennighoff and others 2023 (2305.16264), with R* = 15.4.
+    """
+    different = min(tokens, text_tokens)
+    repeats = max(0.0, tokens / max(1, different) - 1)
+    worth = different * (1 + 15.4 * (1 - math.exp(-repeats / 15.4)))
+    return 1.69 + 406.4 / parameters**0.34 + 410.7 / max(1.0, worth) ** 0.28
+
+
+def _measure(config: GPTConfig, rows: int, seconds: float, text_tokens: int, precision: Precision) -> Trial:
+    parameters = count_parameters(config)
+    speed = tokens_per_second(config, rows, precision)
+    tokens = int(speed * seconds * TIME_SHARE)
+    loss = predicted_loss(parameters, tokens, text_tokens)
+    return Trial(config, parameters, speed, tokens, tokens / max(1, text_tokens), loss)
+
+
+def tokens_per_second(config: GPTConfig, rows: int, precision: Precision) -> float:
+    """Training speed, measured on random tokens: the median of a few whole steps after a first one."""
+    torch.manual_seed(0)
+    model = GPT(config)
+    initialize(model, 0)
+    model.train()
+    optimizers = build_optimizers(model, OptimizerSettings())
+    tokens = torch.randint(config.vocabulary, (rows, config.context))
+    batch, objective = TextBatch(tokens, tokens), Causal()
+    times: list[float] = []
+    while len(times) < 3 or (sum(times) < TRIAL_SECONDS and len(times) < 30):
+        started = time.perf_counter()
+        with autocast(tokens.device, precision):
+            loss = objective.loss(model, batch)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        times.append(time.perf_counter() - started)
+        if sum(times) > 4 * TRIAL_SECONDS:
+            break
+    measured = sorted(times[1:] or times)
+    return float(tokens.numel() / measured[len(measured) // 2])
