@@ -35,14 +35,14 @@ def build_token_store(documents: Iterable[Document], total: int, tokenizer: Toke
     if directory.is_dir():
         return
     dtype = token_dtype(tokenizer.size)
-    counts: dict[str, int] = {}
+    counts: dict[str, int] = {}  # its order is that of the files' numbers: names may not be file names
     with atomic_directory(directory) as temporary, progress("tokens", total) as advance:
         for group in _groups(documents):
             for document, ids in zip(group, tokenizer.encode_batch(d.text for d in group), strict=True):
                 name = document.source
-                with open(temporary / f"{_safe(name)}.bin", "ab") as file:
-                    np.array([*ids, tokenizer.end], dtype=dtype).tofile(file)
                 counts[name] = counts.get(name, 0) + len(ids) + 1
+                with open(temporary / f"{list(counts).index(name)}.bin", "ab") as file:
+                    np.array([*ids, tokenizer.end], dtype=dtype).tofile(file)
             advance(len(group))
         write_json(temporary / "index.json", {"dtype": dtype.name, "tokens": counts})
 
@@ -51,8 +51,8 @@ def open_token_store(directory: Path) -> dict[str, Tokens]:
     """Source -> (tokens,) memory-mapped ids."""
     index = read_json(directory / "index.json")
     return {
-        name: np.memmap(directory / f"{_safe(name)}.bin", dtype=index["dtype"], mode="r", shape=(count,))
-        for name, count in index["tokens"].items()
+        name: np.memmap(directory / f"{number}.bin", dtype=index["dtype"], mode="r", shape=(count,))
+        for number, (name, count) in enumerate(index["tokens"].items())
     }
 
 
@@ -60,7 +60,3 @@ def _groups(documents: Iterable[Document]) -> Iterator[list[Document]]:
     remaining = iter(documents)
     while group := list(islice(remaining, DOCUMENTS)):
         yield group
-
-
-def _safe(name: str) -> str:
-    return "".join(character if character.isalnum() or character in "-_." else "_" for character in name)
