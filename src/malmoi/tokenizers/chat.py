@@ -1,16 +1,17 @@
 """Dialogues: one template, stored with the checkpoint, turns messages into tokens for training and for talking.
 
 What a person wrote can never become a special token: the template is rendered with placeholders for the contents, cut
-at its own special tokens, and only then are the contents put in.
+at its own special tokens, and only then are the contents put in. The same placeholders tell whose words a token is of,
+so that a template of any shape gives an exact mask.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
-import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from malmoi.core.errors import UserError
@@ -27,7 +28,8 @@ DEFAULT_TEMPLATE = (
 )
 """ChatML, the form that most public models of this size use."""
 
-_PLACEHOLDER = re.compile("\ue000(\\d+)\ue001")
+_PLACEHOLDER = re.compile("\ue000(\\d{1,9})\ue001")
+_ROLE = re.compile(r"\w+")
 
 
 def render(tokenizer: Tokenizer, messages: list[Message], *, answer: bool) -> str:
@@ -37,17 +39,22 @@ def render(tokenizer: Tokenizer, messages: list[Message], *, answer: bool) -> st
         answer: end with the opening of the assistant's next turn.
 
     Raises:
-        UserError: the tokenizer has no template, or the template fails or refuses the messages.
+        UserError: the tokenizer has no template, the template fails or refuses the messages, or a message is not
+            {"role": one word, "content": text}.
     """
     if tokenizer.chat_template is None:
         raise UserError("This model has no chat template: it continues text.", "Use malmoi generate instead.")
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    _check_messages(messages)
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
     environment.globals["raise_exception"] = _refuse
-    special = {"bos_token": "", "eos_token": tokenizer.special_text(tokenizer.end)}
+    environment.filters["tojson"] = _to_json
+    special = {"bos_token": tokenizer.begin, "eos_token": tokenizer.special_text(tokenizer.end)}
     try:
         template = environment.from_string(tokenizer.chat_template)
         return template.render(messages=messages, add_generation_prompt=answer, **special)
-    except jinja2.TemplateError as error:
+    except Exception as error:  # a template is a program: it can fail in every way that a program can
         raise UserError(f"The chat template fails on this dialogue: {error}.") from None
 
 
@@ -59,32 +66,34 @@ def encode_prompt(tokenizer: Tokenizer, messages: list[Message]) -> list[int]:
 def encode_dialogue(tokenizer: Tokenizer, messages: list[Message]) -> tuple[list[int], list[bool]]:
     """Ids of a whole dialogue, and which of them are to be learned.
 
-    Learned is what the assistant says and the token that ends its turn; never the user's words or the template's.
+    Learned is what the assistant says and the special token that ends its turn; never the user's words or the
+    template's. A token that reaches from the template's words into the answer counts as the answer's.
     """
     ids: list[int] = []
     learned: list[bool] = []
-    after_answer = False
+    answered = False
     for part in _parts(tokenizer, messages, answer=False):
         ids += part.ids
-        ends_answer = part.special and after_answer
-        learned += [True] if ends_answer else part.answer
-        after_answer = not part.special and bool(part.answer) and part.answer[-1]
+        learned += [answered] if part.special else part.learned
+        answered = part.answered
     return ids, learned
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A special token, or the ids of the text between two; `answer` marks ids of the assistant's words."""
+    """A special token, or the text between two: its ids, which are the assistant's, whether its words came last."""
 
     ids: list[int]
-    answer: list[bool]
+    learned: list[bool]
+    answered: bool = False
     special: bool = False
 
 
 def _parts(tokenizer: Tokenizer, messages: list[Message], *, answer: bool) -> list[_Part]:
-    hidden = [{**message, "content": f"\ue000{number}\ue001"} for number, message in enumerate(messages)]
+    _check_messages(messages)
+    hidden = [{"role": message["role"], "content": f"\ue000{number}\ue001"} for number, message in enumerate(messages)]
     rendered = render(tokenizer, hidden, answer=answer)
-    _check_contents(tokenizer, messages, rendered, answer)
+    messages = _as_the_template_says(tokenizer, messages, rendered, answer)
     cutter = re.compile("(" + "|".join(map(re.escape, sorted(tokenizer.special, key=len, reverse=True))) + ")")
     parts = []
     for piece in cutter.split(rendered):
@@ -97,29 +106,58 @@ def _parts(tokenizer: Tokenizer, messages: list[Message], *, answer: bool) -> li
 
 def _text_part(tokenizer: Tokenizer, piece: str, messages: list[Message]) -> _Part:
     """Fill the placeholders of a piece between two special tokens, and encode it as one text."""
-    text, answers = "", []
+    text, answers, answered = "", [], False
     for number, between in enumerate(_PLACEHOLDER.split(piece)):
         if number % 2 == 0:
             text += between
             continue
-        message: dict[str, Any] = messages[int(between)]
-        if message["role"] == "assistant":
+        message = messages[int(between)]
+        answered = message["role"] == "assistant"
+        if answered:
             answers.append((len(text), len(text) + len(message["content"])))
         text += message["content"]
-    encoding = tokenizer.backend.encode(text, add_special_tokens=False)
-    learned = [any(end > first and start < last for first, last in answers) for start, end in encoding.offsets]
-    return _Part(encoding.ids, learned)
+    ids, places = tokenizer.encode_with_places(text)
+    learned, reached = [], 0
+    for start, end in places:
+        start = min(start, reached)  # some vocabularies leave the spaces of a token out of its place
+        learned.append(any(end > first and start < last for first, last in answers))
+        reached = end
+    return _Part(ids, learned, answered)
 
 
-def _check_contents(tokenizer: Tokenizer, messages: list[Message], rendered: str, answer: bool) -> None:
-    """Refuse a template that changes what was said: the ids would not be those of its text."""
-    filled = _PLACEHOLDER.sub(lambda match: messages[int(match[1])]["content"], rendered)
-    if filled != render(tokenizer, messages, answer=answer):
-        raise UserError(
-            "The chat template changes the contents of messages.",
-            "Remove leading and trailing spaces from the messages, or use a template that leaves contents alone.",
-        )
+def _as_the_template_says(tokenizer: Tokenizer, messages: list[Message], rendered: str, answer: bool) -> list[Message]:
+    """The messages with their contents as they stand in the rendered text: some templates strip them.
+
+    Raises:
+        UserError: they stand there changed in another way, so the ids would not be those of the text.
+    """
+    wanted = render(tokenizer, messages, answer=answer)
+    stripped = [{**message, "content": message["content"].strip()} for message in messages]
+    for candidates in (messages, stripped):
+        pieces = _PLACEHOLDER.split(rendered)
+        for place in range(1, len(pieces), 2):
+            number = int(pieces[place])
+            pieces[place] = candidates[number]["content"] if number < len(candidates) else ""
+        if "".join(pieces) == wanted:
+            return candidates
+    raise UserError("The chat template changes the contents of messages.", "Use a template that leaves them alone.")
 
 
-def _refuse(message: str) -> None:
-    raise jinja2.TemplateError(message)
+def _check_messages(messages: list[Message]) -> None:
+    """A role stands in the template's own words, so it must not be able to hold a special token."""
+    for number, message in enumerate(messages, start=1):
+        role, content = message.get("role"), message.get("content")
+        if not isinstance(role, str) or not _ROLE.fullmatch(role) or not isinstance(content, str):
+            raise UserError(
+                f"Message {number} of the dialogue is not a role and a text.",
+                'Write it as {"role": "user", "content": "..."}.',
+            )
+
+
+def _to_json(value: Any, indent: int | None = None) -> str:
+    """Jinja's own filter escapes HTML; templates of chat models mean plain JSON."""
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise UserError(message)

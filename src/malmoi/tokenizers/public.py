@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import tokenizers
-from tokenizers import AddedToken, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, decoders, models, normalizers
 
 from malmoi.core.errors import UserError, nearest
 from malmoi.core.files import read_json
-from malmoi.tokenizers.patterns import DIGITS_APART, PATTERNS
+from malmoi.tokenizers.patterns import COMPOSED, PATTERNS, WHOLE_WORDS
 from malmoi.tokenizers.tokenizer import END_OF_TEXT, Tokenizer, byte_alphabet
 from malmoi.tokenizers.train import byte_level
 
-CONTROL = 3
-"""`tokenizer.ggml.token_type` of special tokens."""
+CONTROL, USER_DEFINED = 3, 4
+"""`tokenizer.ggml.token_type` of special tokens, and of words that are always one token."""
 
 Merges = list[tuple[str, str]]
 
@@ -35,17 +35,24 @@ def gpt2_tokenizer(files: Sequence[Path]) -> Tokenizer:
         vocabulary.setdefault(END_OF_TEXT, len(vocabulary))
     elif {".json", ".bpe"} <= set(by_suffix):
         vocabulary = read_json(by_suffix[".json"])
-        lines = by_suffix[".bpe"].read_text(encoding="utf-8").splitlines()[1:]
-        merges = [_merge(line, by_suffix[".bpe"]) for line in lines if line]
+        merges = _merges_of(by_suffix[".bpe"])
     else:
         raise UserError(
             f"No vocabulary in {[path.name for path in files]}.", "Give a .tiktoken, or a .json and a .bpe."
         )
-    return _build(vocabulary, merges, "gpt-2", [END_OF_TEXT], END_OF_TEXT, None)
+    backend = _backend(vocabulary, merges, "gpt-2")
+    backend.add_special_tokens([AddedToken(END_OF_TEXT, special=True, normalized=False)])
+    return Tokenizer(backend)
 
 
 def tokenizer_from_gguf(
-    tokens: list[str], merges: list[str], token_types: list[int], pre: str, end: int, chat_template: str | None
+    tokens: list[str],
+    merges: list[str],
+    token_types: list[int],
+    pre: str,
+    end: int,
+    chat_template: str | None,
+    begin: int | None = None,
 ) -> Tokenizer:
     """The byte-level BPE tokenizer whose parts a GGUF file holds.
 
@@ -55,6 +62,7 @@ def tokenizer_from_gguf(
         token_types: `tokenizer.ggml.token_type` of every id.
         pre: `tokenizer.ggml.pre`, the name of the pre-tokenizer.
         end: id at which generation stops.
+        begin: id that a chat template may put first.
 
     Raises:
         UserError: the pre-tokenizer is not known here, or the parts do not fit together.
@@ -64,33 +72,41 @@ def tokenizer_from_gguf(
         raise UserError(f"The GGUF's pre-tokenizer {pre!r} is not known.", way_out)
     if not 0 <= end < len(tokens) or len(token_types) != len(tokens):
         raise UserError(f"The GGUF's tokenizer is broken: end {end}, {len(tokens)} tokens, {len(token_types)} types.")
-    vocabulary = {token: id for id, token in enumerate(tokens)}
     special = [token for token, kind in zip(tokens, token_types, strict=True) if kind == CONTROL]
-    if tokens[end] not in special:
-        special.append(tokens[end])
-    pairs = [_merge(merge, Path("the GGUF's merges")) for merge in merges]
-    return _build(vocabulary, pairs, pre, special, tokens[end], chat_template)
+    special += [] if tokens[end] in special else [tokens[end]]
+    whole = [token for token, kind in zip(tokens, token_types, strict=True) if kind == USER_DEFINED]
+    pairs = [_merge(merge, "the GGUF's merges") for merge in merges]
+    backend = _backend({token: id for id, token in enumerate(tokens)}, pairs, pre)
+    backend.add_tokens([AddedToken(token, special=False, normalized=False) for token in whole])
+    backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    first = tokens[begin] if begin is not None and 0 <= begin < len(tokens) else ""
+    return Tokenizer(backend, tokens[end], chat_template, begin=first)
 
 
-def _build(
-    vocabulary: dict[str, int], merges: Merges, pre: str, special: list[str], end: str, template: str | None
-) -> Tokenizer:
+def _backend(vocabulary: dict[str, int], merges: Merges, pre: str) -> tokenizers.Tokenizer:
     try:
-        backend = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+        backend = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=merges, ignore_merges=pre in WHOLE_WORDS))
     except Exception as error:  # the library raises plain Exception for merges that the vocabulary lacks
         raise UserError(f"Vocabulary and merges do not fit together: {error}.") from None
-    split = byte_level(PATTERNS[pre])
-    digits = pre_tokenizers.Digits(individual_digits=True)
-    backend.pre_tokenizer = pre_tokenizers.Sequence([digits, split]) if pre in DIGITS_APART else split
+    if pre in COMPOSED:
+        backend.normalizer = normalizers.NFC()
+    backend.pre_tokenizer = byte_level(PATTERNS[pre])
     backend.decoder = decoders.ByteLevel()
-    backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
-    return Tokenizer(backend, end, template)
+    return backend
 
 
-def _merge(line: str, path: Path) -> tuple[str, str]:
+def _merges_of(path: Path) -> Merges:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8 text.", "Fetch it again.") from None
+    return [_merge(line, str(path)) for line in lines[1:] if line]  # the first line names the version
+
+
+def _merge(line: str, where: str) -> tuple[str, str]:
     left, separator, right = line.partition(" ")
     if not separator or not left or not right:
-        raise UserError(f"{path}: {line[:40]!r} is not a merge of two tokens.")
+        raise UserError(f"{where}: {line[:40]!r} is not a merge of two tokens.", "Get the file again.")
     return left, right
 
 
