@@ -203,7 +203,9 @@ def _classify(run: Path) -> Path:
 
 
 def _instruct(run: Path) -> Path:
-    directory = write_stage(run, "instruct", 164, {"dialogues": 2025})
+    directory = write_stage(
+        run, "instruct", 164, {"dialogues": 480, "held_out_dialogues": 48, "loss_before": 4.412, "loss_after": 2.318}
+    )
     for question, before, after in (
         ("Who are you?", "I am a\n\n\n## Question", "I am a small language model, tuned on this machine."),
         ("What is <b>love</b>?", "<b>Love</b> is a word.", "A deep affection. " + HOSTILE),

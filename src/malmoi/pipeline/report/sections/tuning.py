@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from malmoi.pipeline.report.blocks import Answer, Answers, Bar, Bars, Block, Confusion, Pairs, Section, Table, Tile
+from malmoi.pipeline.report.chart import tidy
 from malmoi.pipeline.report.run import StageRecord, titled
-from malmoi.pipeline.report.sections.training import curves
+from malmoi.pipeline.report.sections.training import curves, facts
 from malmoi.pipeline.report.words import Words, percent
+
+INSTRUCTED = ("dialogues", "held_out_dialogues", "steps", "learned_tokens", "train", "loss_before", "loss_after")
+"""Results of the instruct stage that are shown as facts."""
 
 
 def classification_section(stages: Sequence[StageRecord], say: Words) -> Section | None:
@@ -55,12 +59,16 @@ def assistant_section(stages: Sequence[StageRecord], say: Words) -> Section | No
     """Answers to the same questions before and after fine-tuning."""
     tuned = [stage for stage in stages if stage.kind == "instruct"]
     blocks: list[Block] = []
+    tiles = []
     for stage in tuned:
-        blocks += titled(stage, tuned)
+        blocks += [*titled(stage, tuned), facts(stage.result, INSTRUCTED, say)]
+        before, after = stage.result.get("loss_before"), stage.result.get("loss_after")
+        if before is not None and after is not None:
+            tiles.append(Tile(tidy(after), say("answers.tile"), say("answers.note", loss=tidy(before))))
         answers = [
             Answer(record["question"], record["before"], record["after"]) for record in stage.lines("answers.jsonl")
         ]
         if answers:
             blocks.append(Answers(answers, say("before"), say("after")))
         blocks += curves(stage, say, say("loss.token"))
-    return Section("instruct", say("instruct"), say("instruct.lede"), blocks) if blocks else None
+    return Section("instruct", say("instruct"), say("instruct.lede"), blocks, tiles) if blocks else None
