@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,9 @@ class Metrics:
 
     def __init__(self, directory: Path, after: int) -> None:
         self._path = directory / FILE
-        if self._path.exists():
-            kept = [record for record in read_json_lines(self._path) if record["step"] <= after]
-            with atomic_file(self._path) as file:
-                file.write("")
-            for record in kept:
-                append_json_line(self._path, record)
+        kept = [r for r in read_json_lines(self._path) if r["step"] <= after] if self._path.exists() else []
+        with atomic_file(self._path) as file:
+            file.writelines(json.dumps(record) + "\n" for record in kept)
 
     def write(self, step: int, **values: Any) -> None:
         """Add one record."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from malmoi.core.console import console
 from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_directory, read_json, write_json
 from malmoi.core.hashing import hash_file
+from malmoi.train.precision import Precision
 
 TENSORS = "state.safetensors"
 FACTS = "state.json"
@@ -32,6 +34,8 @@ class Progress:
         skipped: steps left out because their gradient was not finite.
         scale: loss scale of float16.
         best_loss, best_step: the lowest validation loss and after which step.
+        precision: number format of the forward pass; a run keeps the one it began with.
+        threads: on how many threads sums were split, which decides their last bits.
         seconds: time spent; decides nothing.
     """
 
@@ -41,11 +45,13 @@ class Progress:
     scale: float = 65_536.0
     best_loss: float | None = None
     best_step: int = 0
+    precision: Precision = "float32"
+    threads: int = 1
     seconds: float = 0.0
 
 
 def save_state(directory: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer], progress: Progress) -> None:
-    """Write `directory/step-N`, then remove all but the newest two.
+    """Write `directory/step-N`, then remove all but the newest two, and all best weights but the best.
 
     Raises:
         UserError: the disk is full; the earlier ones are untouched.
@@ -55,9 +61,10 @@ def save_state(directory: Path, model: nn.Module, optimizers: list[torch.optim.O
         for number, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{number}.{key}": value for key, value in state.items()}
     with atomic_directory(directory / f"step-{progress.step:08d}") as temporary:
-        save_file({name: value.contiguous() for name, value in tensors.items()}, temporary / TENSORS)
+        _write_tensors(tensors, temporary / TENSORS)
         write_json(temporary / FACTS, {**asdict(progress), "sha256": hash_file(temporary / TENSORS)})
-    for old in _saved(directory)[KEPT:]:
+    worse = set(directory.glob("best-*")) - {_best(directory, progress.best_step)}
+    for old in (*_saved(directory)[KEPT:], *worse):
         shutil.rmtree(old)
 
 
@@ -67,6 +74,8 @@ def load_state(directory: Path, model: nn.Module, optimizers: list[torch.optim.O
     Raises:
         UserError: a state is whole but of another model.
     """
+    for unfinished in directory.glob(".*.tmp"):
+        shutil.rmtree(unfinished)
     for saved in _saved(directory):
         facts = _whole(saved)
         if facts is None:
@@ -81,14 +90,45 @@ def load_state(directory: Path, model: nn.Module, optimizers: list[torch.optim.O
     return None
 
 
+def save_best(directory: Path, model: nn.Module, step: int) -> None:
+    """Write the trained weights after `step` to `directory/best-N`; `save_state` removes those that are best no more.
+
+    Raises:
+        UserError: the disk is full.
+    """
+    with atomic_directory(_best(directory, step)) as temporary:
+        _write_tensors(
+            {f"model.{name}": value.detach() for name, value in trainable(model).items()}, temporary / TENSORS
+        )
+
+
+def load_best(directory: Path, model: nn.Module, step: int) -> None:
+    """Take the weights that `save_best` wrote after `step`."""
+    saved = _best(directory, step)
+    _restore_model(model, load_file(saved / TENSORS), saved)
+
+
 def trainable(model: nn.Module) -> dict[str, torch.Tensor]:
     """The parameters that are trained, by name."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
+def _best(directory: Path, step: int) -> Path:
+    return directory / f"best-{step:08d}"
+
+
 def _saved(directory: Path) -> list[Path]:
     """Saved states, the newest first."""
     return sorted(directory.glob("step-*"), reverse=True)
+
+
+def _write_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    try:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, path)
+    except SafetensorError as error:  # it wraps the operating system's errors
+        if "os error 28" in str(error):
+            raise OSError(errno.ENOSPC, "no space left") from None
+        raise
 
 
 def _whole(saved: Path) -> dict[str, Any] | None:

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
-from malmoi.core.console import Advance, progress
+from malmoi.core.console import Advance, console, progress
 from malmoi.core.errors import UserError
-from malmoi.core.files import atomic_directory
 from malmoi.data.batch import BatchSource
 from malmoi.objectives.objective import Loss, Objective
 from malmoi.train.allocator import keep_freed_memory
@@ -24,13 +22,12 @@ from malmoi.train.metrics import Metrics
 from malmoi.train.optimizers import OptimizerSettings, build_optimizers
 from malmoi.train.precision import Precision, autocast, choose_precision
 from malmoi.train.schedules import Schedule, factor
-from malmoi.train.state import Progress, load_state, save_state, trainable
+from malmoi.train.state import Progress, load_best, load_state, save_best, save_state, trainable
 
 PATIENCE = 10
 """Steps in a row that may be skipped because their gradient is not finite."""
 
 CHECKPOINTS = "checkpoints"
-BEST = "best"
 
 
 class TrainerSettings(OptimizerSettings):
@@ -81,7 +78,8 @@ class Trainer:
 
     Args:
         directory: gets `metrics.jsonl` and `checkpoints/`.
-        on_checkpoint: called with the number of steps done, before the first step and at every saved state.
+        on_checkpoint: called with the number of steps done, before the first step and before every state is saved;
+            after a kill it may be called again with the same number.
     """
 
     def __init__(
@@ -98,10 +96,9 @@ class Trainer:
         self.precision: Precision = (
             choose_precision(self.device) if settings.precision == "auto" else settings.precision
         )
-        self._directory, self._on_checkpoint = directory, on_checkpoint
+        self._directory, self._states, self._on_checkpoint = directory, directory / CHECKPOINTS, on_checkpoint
         self._optimizers = build_optimizers(model, settings)
         self._parameters = list(trainable(model).values())
-        self._best = directory / CHECKPOINTS / BEST
         self._validation: float | None = None
         self._refused = 0
 
@@ -112,8 +109,8 @@ class Trainer:
             UserError: the loss stopped being finite, or the disk is full; the last saved state is kept.
         """
         keep_freed_memory()
-        settings, states = self.settings, self._directory / CHECKPOINTS
-        done = load_state(states, self.model, self._optimizers) or Progress()
+        settings = self.settings
+        done = self._go_on()
         metrics = Metrics(self._directory, done.step)
         before, started = done.seconds, time.monotonic()
         if done.step == 0:
@@ -127,8 +124,8 @@ class Trainer:
                 if last or _due(done.step, settings.validate_every):
                     self._validate_and_record(done, metrics)
                 if last or _due(done.step, settings.checkpoint_every):
-                    save_state(states, self.model, self._optimizers, done)
                     self._on_checkpoint(done.step)
+                    save_state(self._states, self.model, self._optimizers, done)
         validation = self._finish(done)
         return TrainingResult(
             done.step,
@@ -154,6 +151,20 @@ class Trainer:
                 sums[name] = sums.get(name, 0.0) + float(value)
         self.model.train()
         return {name: value / count for name, value in sums.items()} if count else {}
+
+    def _go_on(self) -> Progress:
+        """The newest saved state, or a beginning."""
+        done = load_state(self._states, self.model, self._optimizers)
+        threads = torch.get_num_threads()
+        if done is None:
+            return Progress(precision=self.precision, threads=threads)
+        self.precision = done.precision
+        if done.threads != threads:
+            console.print(
+                f"  [yellow]going on with {threads} threads after {done.threads}: the last bits of the weights will "
+                f"differ from those of a run that was not interrupted[/yellow]"
+            )
+        return done
 
     def _one_step(self, step: int, done: Progress, metrics: Metrics, advance: Advance) -> None:
         started = time.monotonic()
@@ -225,14 +236,15 @@ class Trainer:
 
     def _refuse(self, step: int, done: Progress) -> None:
         done.skipped += 1
+        if self.precision == "float16" and done.scale > 1:
+            done.scale /= 2
+            return
         self._refused += 1
-        if self.precision == "float16":
-            done.scale = max(1.0, done.scale / 2)
         if self._refused >= PATIENCE:
             raise UserError(
                 f"The gradient was not finite in {PATIENCE} steps in a row, up to step {step + 1}.",
                 f"Lower learning_rate and matrix_learning_rate, or set precision=float32; the last good state is in "
-                f"{self._directory / CHECKPOINTS}.",
+                f"{self._states}.",
             )
 
     def _validate_and_record(self, done: Progress, metrics: Metrics) -> None:
@@ -244,18 +256,14 @@ class Trainer:
         if done.best_loss is None or self._validation < done.best_loss:
             done.best_loss, done.best_step = self._validation, done.step
             if self.settings.keep_best:
-                with atomic_directory(self._best) as directory:
-                    save_file({n: v.detach() for n, v in trainable(self.model).items()}, directory / "model")
+                save_best(self._states, self.model, done.step)
 
     def _finish(self, done: Progress) -> float | None:
         """Take the best weights if they are wanted; returns the validation loss of what the model ends with."""
         if self._validation is None:
             self._validation = self.validate().get("validation_loss")
-        if self.settings.keep_best and self._best.exists():
-            stored = load_file(self._best / "model")
-            with torch.no_grad():
-                for name, parameter in trainable(self.model).items():
-                    parameter.copy_(stored[name])
+        if self.settings.keep_best and done.best_loss is not None:
+            load_best(self._states, self.model, done.best_step)
             self._validation = done.best_loss
         self.model.eval()
         return self._validation

@@ -1,0 +1,113 @@
+"""A saved state is complete or absent, and a torn one is recognised."""
+
+import errno
+
+import pytest
+import torch
+
+from malmoi.core.errors import UserError
+from malmoi.train.optimizers import OptimizerSettings, build_optimizers
+from malmoi.train.state import Progress, load_state, save_state
+
+
+def trained(seed: int = 0, steps: int = 3):
+    torch.manual_seed(seed)
+    model = torch.nn.ModuleDict({"blocks": torch.nn.Sequential(torch.nn.Linear(4, 4)), "head": torch.nn.Linear(4, 2)})
+    optimizers = build_optimizers(model, OptimizerSettings())
+    for _ in range(steps):
+        model["head"](model["blocks"](torch.randn(3, 4))).square().sum().backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+    return model, optimizers
+
+
+def tensors(model, optimizers):
+    states = [
+        value for optimizer in optimizers for state in optimizer.state.values() for _, value in sorted(state.items())
+    ]
+    return [*(parameter.detach() for parameter in model.parameters()), *states]
+
+
+def test_what_is_loaded_is_what_was_saved(tmp_path):
+    model, optimizers = trained()
+    saved = Progress(step=7, items=70, skipped=1, scale=8.0, best_loss=1.5, best_step=4)
+    save_state(tmp_path, model, optimizers, saved)
+    other, others = trained(seed=5, steps=0)
+    assert load_state(tmp_path, other, others) == saved
+    for one, two in zip(tensors(model, optimizers), tensors(other, others), strict=True):
+        assert torch.equal(one, two)
+        assert one.dtype == two.dtype
+
+
+def test_only_the_newest_two_are_kept(tmp_path):
+    model, optimizers = trained()
+    for step in (1, 2, 30):
+        save_state(tmp_path, model, optimizers, Progress(step=step))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000030"]
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("file", ["state.safetensors", "state.json"])
+@pytest.mark.parametrize("tear", [cut, flip, lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
+def test_a_torn_state_is_passed_over(tmp_path, file, tear):
+    model, optimizers = trained()
+    for step in (1, 2):
+        save_state(tmp_path, model, optimizers, Progress(step=step))
+    tear(tmp_path / "step-00000002" / file)
+    progress = load_state(tmp_path, *trained())
+    assert progress is not None
+    assert progress.step == 1
+
+
+def test_nothing_to_go_on_from(tmp_path):
+    assert load_state(tmp_path / "absent", *trained()) is None
+
+
+def test_a_full_disk_leaves_the_state_before_it(tmp_path, monkeypatch):
+    model, optimizers = trained()
+    save_state(tmp_path, model, optimizers, Progress(step=1))
+
+    def full(*arguments, **more):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("malmoi.train.state.save_file", full)
+    with pytest.raises(UserError, match="The disk is full"):
+        save_state(tmp_path, model, optimizers, Progress(step=2))
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+
+
+def test_safetensors_own_word_for_a_full_disk_is_understood(tmp_path, monkeypatch):
+    from safetensors import SafetensorError
+
+    def full(*arguments, **more):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("malmoi.train.state.save_file", full)
+    with pytest.raises(UserError, match="The disk is full"):
+        save_state(tmp_path, *trained(), Progress(step=2))
+
+
+def test_what_a_killed_writer_left_is_swept_away(tmp_path):
+    model, optimizers = trained()
+    save_state(tmp_path, model, optimizers, Progress(step=1))
+    (tmp_path / ".step-00000002.4711.tmp").mkdir()
+    load_state(tmp_path, model, optimizers)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+
+
+def test_a_state_of_another_model_is_named(tmp_path):
+    model, optimizers = trained()
+    save_state(tmp_path, model, optimizers, Progress(step=1))
+    other = torch.nn.ModuleDict({"head": torch.nn.Linear(4, 3)})
+    with pytest.raises(UserError, match="belongs to another model"):
+        load_state(tmp_path, other, build_optimizers(other, OptimizerSettings()))
