@@ -47,7 +47,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "language": ("language", "언어"),
     "about": ("what it is", "내용"),
     "files": ("download", "내려받은 크기"),
-    "kept.bytes": ("kept", "남은 크기"),
+    "kept.bytes": ("text kept", "남은 글"),
     "train": ("training", "학습용"),
     "held_out": ("held out", "평가용"),
     "funnel": ("What became of the documents", "문서는 어떻게 되었나"),
@@ -114,6 +114,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "bits.progress": ("Bits per byte while it learns", "배우는 동안의 바이트당 비트"),
     "below": ("below bigram", "바이그램보다 낮음"),
     "below.tile": ("{share} below a bigram model", "바이그램 모델보다 {share} 낮음"),
+    "above.tile": ("{share} above a bigram model", "바이그램 모델보다 {share} 높음"),
     "model": ("model", "모델"),
     "uniform": ("uniform", "균등"),
     "unigram": ("unigram", "유니그램"),
@@ -122,10 +123,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "counted": (
         "Every token of every held-out document is counted once. End-of-text stands before a document as context and "
         "is not scored. Bytes that the tokenizer cannot spell cost 8 bits each. The n-gram models are counted on the "
-        "training text; gzip and xz see only the held-out text.",
+        "training text, “6 bytes” over runs of six bytes; gzip and xz see only the held-out text.",
         "평가용 문서의 모든 토큰을 한 번씩 셉니다. 글 끝 표시는 문서 앞에 문맥으로만 놓이고 세지 않습니다. "
-        "토크나이저가 적지 못하는 바이트는 8비트로 칩니다. n-그램은 학습용 글에서 세었고, gzip과 xz는 평가용 글만 "
-        "봅니다.",
+        "토크나이저가 적지 못하는 바이트는 8비트로 칩니다. n-그램은 학습용 글에서 세었고(“6바이트”는 여섯 바이트씩), "
+        "gzip과 xz는 평가용 글만 봅니다.",
     ),
     # samples
     "samples": ("Watching it learn", "배우는 모습"),

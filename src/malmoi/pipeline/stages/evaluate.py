@@ -116,7 +116,7 @@ def _plain(text: str) -> str:
 
 def _print(table: Table) -> None:
     names = list(table[ALL])
-    shown = RichTable("bits\nper byte", *names, "below\nbigram", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    shown = RichTable("bits\nper byte", *names, "below\nbigram", box=box.SIMPLE_HEAD, padding=0)
     for column in shown.columns[1:]:
         column.justify, column.vertical, column.no_wrap = "right", "bottom", True
     for source, row in table.items():

@@ -24,8 +24,9 @@ def evaluation_section(stages: Sequence[StageRecord], say: Words) -> Section | N
         blocks += titled(stage, evaluations)
         table = stage.result["table"]
         row = table[ALL]
-        below = percent(1 - row["model"] / row["bigram"], 0)
-        tiles.append(Tile(f"{row['model']:.2f}", say("bits.tile"), say("below.tile", share=below)))
+        below = 1 - row["model"] / row["bigram"]
+        note = say("below.tile" if below >= 0 else "above.tile", share=percent(abs(below), 0))
+        tiles.append(Tile(f"{row['model']:.2f}", say("bits.tile"), note))
         ordered = sorted(row.items(), key=lambda item: -item[1])
         bars = [
             Bar(say(name), bits, f"{bits:.3f}", "main" if name == "model" else "control")
