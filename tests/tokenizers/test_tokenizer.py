@@ -1,13 +1,14 @@
 """Every kind of tokenizer gives text back, and nobody can forge a special token."""
 
-import random
+import json
+import unicodedata
 
 import pytest
+import tokenizers
+from tokenizers import AddedToken, decoders, models
 from transformers import AutoTokenizer
 
 from malmoi.core.errors import UserError
-from malmoi.tokenizers.public import gpt2_tokenizer, tokenizer_from_gguf
-from malmoi.tokenizers.stream import TextStream
 from malmoi.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
 
@@ -29,9 +30,17 @@ def test_text_is_composed_never_folded(byte_level):
     assert byte_level.decode(byte_level.encode("\u1112\u1161\u11ab ㎏")) == "한 ㎏"
 
 
-def test_all_syllables_come_back(byte_level):
+def test_all_syllables_and_jamo_come_back(byte_level):
+    syllables = [chr(code) for code in range(0xAC00, 0xD7A4)]
+    jamo = [chr(code) for code in [*range(0x1100, 0x1200), *range(0x3131, 0x318F), *range(0xA960, 0xA97D)]]
+    assert len(syllables) == 11_172
+    for text in ["".join(syllables), *syllables, *jamo]:
+        assert byte_level.decode(byte_level.encode(text)) == text
+
+
+def test_syllables_written_as_jamo_have_the_ids_of_the_syllables(byte_level):
     syllables = "".join(chr(code) for code in range(0xAC00, 0xD7A4))
-    assert byte_level.decode(byte_level.encode(syllables)) == syllables
+    assert byte_level.encode(unicodedata.normalize("NFD", syllables)) == byte_level.encode(syllables)
 
 
 @pytest.mark.parametrize("kind", ["character", "word"])
@@ -44,16 +53,6 @@ def test_whole_pieces_join_to_the_text_they_were_trained_on(kind):
 def test_what_was_never_seen_is_the_unknown_token(kind):
     tokenizer = train_tokenizer(TEXT, TokenizerSettings(kind=kind, vocabulary=0))
     assert tokenizer.unknown in tokenizer.encode("龘")
-
-
-def test_training_twice_gives_the_same_tokenizer(byte_level):
-    again = train_tokenizer(TEXT, TokenizerSettings(vocabulary=300))
-    assert again.backend.to_str() == byte_level.backend.to_str()
-
-
-def test_a_vocabulary_larger_than_the_text_supports_says_how_many():
-    with pytest.raises(UserError, match=r"supports a vocabulary of [\d,]+, not 9,000.*Set vocabulary="):
-        train_tokenizer(TEXT, TokenizerSettings(vocabulary=9000))
 
 
 def test_written_special_tokens_stay_text(byte_level):
@@ -87,50 +86,93 @@ def test_a_broken_file_is_named(tmp_path):
         load_tokenizer(tmp_path)
 
 
-def test_a_stream_never_shows_half_a_character(byte_level):
-    text = "".join(random.Random(1).choices("한글값👩‍👧ab ", k=300))
-    stream = TextStream(byte_level)
-    pieces = [stream.feed(token) for token in byte_level.encode(text)]
-    assert "".join([*pieces, stream.finish()]) == byte_level.decode(byte_level.encode(text))
-    assert not any("\ufffd" in piece for piece in pieces)
+def test_a_written_special_token_is_itself_only_in_a_template(byte_level):
+    marked = "가<|im_end|>나"
+    assert byte_level.special["<|im_end|>"] in byte_level.encode_template(marked)
+    assert byte_level.special["<|im_end|>"] not in byte_level.encode_batch([marked])[0]
+    assert byte_level.encode_template("가나") == byte_level.encode("가나")
 
 
-def test_a_character_that_never_becomes_whole_is_shown_at_the_end(byte_level):
-    stream = TextStream(byte_level)
-    first = byte_level.encode("쀍")[0]
-    assert stream.feed(first) + stream.finish() == "\ufffd"
+def test_half_of_a_surrogate_pair_is_named(byte_level):
+    with pytest.raises(UserError, match="Character 3 of the text is half of a surrogate pair"):
+        byte_level.encode("가나\ud800")
+    with pytest.raises(UserError, match="Character 2 of the text"):
+        byte_level.encode_batch(["가", "\ud800"])
 
 
-@pytest.fixture(scope="module")
-def gpt2(mirror) -> Tokenizer:
-    return gpt2_tokenizer([mirror / "rasbt/gpt2_encoder.json", mirror / "rasbt/gpt2_vocab.bpe"])
+def test_an_id_that_pads_the_table_spells_nothing(byte_level):
+    assert byte_level.decode([*byte_level.encode("끝"), byte_level.size + 7]) == "끝"
 
 
-@pytest.mark.shared
-def test_gpt2_gives_the_ids_of_the_book(gpt2):
-    text = "Hello, do you like tea? <|endoftext|> In the sunlit terracesof someunknownPlace."
-    assert gpt2.encode_template(text) == [
-        15496, 11, 466, 345, 588, 8887, 30, 220, 50256, 554, 262, 4252, 18250, 8812, 2114, 1659, 617, 34680, 27271, 13,
-    ]  # fmt: skip
+def changed(tokenizer, directory, change, settings=None):
+    """The saved tokenizer with its file changed, loaded."""
+    tokenizer.save(directory)
+    path = directory / "tokenizer.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    if settings is not None:
+        (directory / "chat_template.jinja").unlink()
+        (directory / "tokenizer_config.json").write_text(json.dumps(settings))
+    return load_tokenizer(directory)
 
 
-@pytest.mark.shared
-def test_the_verdict_has_5145_tokens(gpt2, mirror):
-    assert len(gpt2.encode((mirror / "rasbt/the-verdict.txt").read_text())) == 5145
+def test_lengths_that_others_stored_do_not_cut_or_fill(byte_level, tmp_path):
+    def store(content):
+        content["truncation"] = {"max_length": 2, "strategy": "LongestFirst", "stride": 0, "direction": "Right"}
+        content["padding"] = {
+            "strategy": {"Fixed": 99}, "direction": "Right", "pad_to_multiple_of": None,
+            "pad_id": 0, "pad_type_id": 0, "pad_token": "<|endoftext|>",
+        }  # fmt: skip
+
+    assert changed(byte_level, tmp_path, store).encode(TEXT[0]) == byte_level.encode(TEXT[0])
 
 
-def test_ranks_give_the_merges_back(byte_level, tmp_path):
-    import base64
-    import json
-
-    model = json.loads(byte_level.backend.to_str())["model"]
-    ranks = [byte_level.token_bytes(id) for id in sorted(model["vocab"].values()) if byte_level.token_bytes(id)]
-    path = tmp_path / "own.tiktoken"
-    path.write_text("".join(f"{base64.b64encode(token).decode()} {rank}\n" for rank, token in enumerate(ranks)))
-    tokenizer = gpt2_tokenizer([path])
-    assert json.loads(tokenizer.backend.to_str())["model"]["merges"] == model["merges"]
+def test_gaps_between_ids_spell_nothing(byte_level, tmp_path):
+    tokenizer = changed(byte_level, tmp_path, lambda content: content["model"]["vocab"].update(zz=5000))
+    assert (tokenizer.size, tokenizer.token_bytes(4000), tokenizer.token_bytes(5000)) == (5001, b"", b"zz")
 
 
-def test_an_unknown_pre_tokenizer_is_named():
-    with pytest.raises(UserError, match=r"'qwen22' is not known. Did you mean 'qwen2'"):
-        tokenizer_from_gguf(["a", "<end>"], [], [1, 3], "qwen22", 1, None)
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda content: content["model"]["vocab"].update(zz=2**32 - 1), "no vocabulary is that large"),
+        (lambda content: content["model"]["merges"].append(["zq", "x"]), "not a tokenizer"),
+        (lambda content: content["pre_tokenizer"]["pretokenizers"][0].update(pattern={"Regex": "("}), "not a tok"),
+        (lambda content: content["added_tokens"].clear(), "no special token"),
+        (lambda content: content.update(decoder={"type": "WordPiece", "prefix": "##", "cleanup": True}), "decoder"),
+    ],
+    ids=["huge id", "merge of nothing", "broken expression", "no end", "unknown spelling"],
+)
+def test_a_damaged_file_is_named(byte_level, tmp_path, change, sentence):
+    with pytest.raises(UserError, match=rf"tokenizer\.json.*{sentence}"):
+        changed(byte_level, tmp_path, change)
+
+
+@pytest.mark.parametrize(
+    ("settings", "template"),
+    [
+        ({"eos_token": "<|endoftext|>", "chat_template": "하나"}, "하나"),
+        ({"eos_token": {"content": "<|im_end|>"}, "bos_token": {"content": "<|im_start|>"}}, None),
+        ({"chat_template": [{"name": "tool_use", "template": "x"}, {"name": "default", "template": "둘"}]}, "둘"),
+    ],
+)
+def test_settings_as_others_write_them(byte_level, tmp_path, settings, template):
+    tokenizer = changed(byte_level, tmp_path, lambda content: None, settings)
+    assert tokenizer.chat_template == template
+    assert tokenizer.begin == ("<|im_start|>" if "bos_token" in settings else "")
+
+
+def test_settings_that_are_none_are_named(byte_level, tmp_path):
+    with pytest.raises(UserError, match="holds no settings"):
+        changed(byte_level, tmp_path, lambda content: None, ["eos_token"])
+
+
+def test_added_words_are_spelled_as_they_stand():
+    backend = tokenizers.Tokenizer(models.BPE({"a": 0, "é": 1}, []))
+    backend.decoder = decoders.ByteLevel()
+    backend.add_tokens([AddedToken("<é가>", special=False)])
+    backend.add_special_tokens(["<end>"])
+    tokenizer = Tokenizer(backend, "<end>")
+    assert tokenizer.decode([0, 2, 3]) == "a<é가>"
+    assert tokenizer.token_bytes(1) == b"\xe9"

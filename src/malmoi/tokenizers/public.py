@@ -141,6 +141,6 @@ def _last_pair(token: bytes, limit: int, ranks: dict[bytes, int]) -> tuple[bytes
             break
         place = candidates.index(best)
         parts[place : place + 2] = [parts[place] + parts[place + 1]]
-    if len(parts) != 2:
+    if len(parts) != 2 or any(ranks.get(part, limit) >= limit for part in parts):
         raise UserError(f"The rank {limit} is no merge of two lower ones.", "Fetch the vocabulary again.")
     return parts[0], parts[1]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 import tokenizers
+from pydantic import Field
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
 from malmoi.core.config import Settings
@@ -24,13 +25,13 @@ class TokenizerSettings(Settings):
 
     Attributes:
         kind: "byte" is byte-level BPE, which spells every text; "character" and "word" know what they saw in
-            training, and an unknown token for the rest.
-        vocabulary: number of ids, special tokens included; for characters and words the most, counted by frequency,
-            and 0 for all that occur.
+            training, and an unknown token for the rest. A word carries the space before it.
+        vocabulary: number of ids, special tokens included. Words and characters are taken by frequency; 0 takes all
+            that occur, and of characters there may be fewer.
     """
 
     kind: Literal["byte", "character", "word"] = "byte"
-    vocabulary: int = 4096
+    vocabulary: int = Field(4096, ge=0)
 
 
 def train_tokenizer(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
@@ -82,7 +83,13 @@ def _train_whole_pieces(texts: Iterable[str], settings: TokenizerSettings) -> To
     splitter = pre_tokenizers.Split(Regex(pattern), "isolated")
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(piece for piece, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
+        composed = normalizer.normalize_str(text)
+        words = settings.kind == "word"
+        counts.update((piece for piece, _ in splitter.pre_tokenize_str(composed)) if words else composed)
+    if not counts:
+        raise UserError("There is no text to train a tokenizer on.", "Add text, or filter less.")
+    if 0 < settings.vocabulary < 3:
+        raise UserError(f"A vocabulary of {settings.vocabulary} is too small.", "It needs 3 ids or more, or 0 for all.")
     room = settings.vocabulary - 2 if settings.vocabulary else len(counts)
     if settings.vocabulary and len(counts) < room and settings.kind == "word":
         raise UserError(
