@@ -91,7 +91,10 @@ def write_example_run(run: Path) -> list[Path]:
                 "table": TABLE,
                 "scored": {source: {"tokens": 20_000, "bytes": 71_000, "nats_per_token": 4.4} for source in TABLE},
             },
-            inputs={"checkpoint": [{"name": "pretrain", "sha256": ""}], "corpus": [{"name": "corpus", "sha256": ""}]},
+            inputs={
+                "checkpoint": [{"name": "runs/quickstart/pretrain", "sha256": ""}],
+                "corpus": [{"name": "corpus", "sha256": ""}],
+            },
         ),
         _classify(run),
         _instruct(run),

@@ -49,6 +49,7 @@ def test_the_page_shows_what_every_stage_made(stages):
         "CC-BY-SA-3.0",
         "412",
         "9,134,592",
+        "Bits per byte while it learns",
         "a poor woodcutter",
         "옛날 옛적에",
         "조금 할 줄 알아요.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from malmoi.pipeline.report.blocks import Bar, Bars, Block, Chart, Samples, Section, Table, Text, Tile
 from malmoi.pipeline.report.chart import Level, Series, line_chart
@@ -57,7 +58,7 @@ def _by_source(stage: StageRecord, say: Words) -> Table:
 
 def _progress(evaluation: StageRecord, stages: Sequence[StageRecord], say: Words) -> Chart | None:
     """Validation loss of the evaluated model's training in bits per byte, with the controls as horizontal lines."""
-    names = [one["name"] for one in evaluation.record.get("inputs", {}).get("checkpoint", [])]
+    names = [Path(one["name"]).name for one in evaluation.record.get("inputs", {}).get("checkpoint", [])]
     trained = next((stage for stage in stages if stage.kind == "pretrain" and stage.name in names), None)
     scored = evaluation.result.get("scored", {}).get(ALL)
     if trained is None or not scored or not scored["bytes"]:
