@@ -1,0 +1,146 @@
+"""Dialogues from files: question and answer pairs, instructions, whole conversations."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from malmoi.core.errors import UserError
+from malmoi.core.files import read_json
+from malmoi.corpus.decode import decode
+from malmoi.corpus.normalize import normalize
+from malmoi.data.batch import IGNORED, TextBatch
+from malmoi.tokenizers.chat import Message, encode_dialogue
+from malmoi.tokenizers.tokenizer import Tokenizer
+
+Dialogue = list[Message]
+
+
+@dataclass(frozen=True)
+class EncodedDialogue:
+    """Ids of a dialogue, and which of them are to be learned."""
+
+    ids: list[int]
+    learned: list[bool]
+
+
+def read_dialogues(path: Path) -> list[Dialogue]:
+    """The dialogues of one file; messages in NFC, empty ones left out.
+
+    | file | form |
+    |---|---|
+    | `.jsonl` | a line each: `{"messages": [...]}`, or one of the forms of `.json` |
+    | `.json` | a list of `{"instruction", "input", "output"}` or `{"prompt", "response"}` |
+    | `.csv` | columns Q and A, or prompt and response |
+    | `.yml` | `conversations:` with lists of turns, the user's first |
+
+    Raises:
+        UserError: the file is of another form; names the place.
+    """
+    readers = {".jsonl": _json_lines, ".json": _json, ".csv": _table, ".yml": _yaml, ".yaml": _yaml}
+    if path.suffix not in readers:
+        raise UserError(f"{path} is no file of dialogues.", f"Known: {', '.join(readers)}.")
+    if not path.is_file():
+        raise UserError(f"There is no file {path}.", "Check the path.")
+    dialogues = [_cleaned(dialogue) for dialogue in readers[path.suffix](path)]
+    return [dialogue for dialogue in dialogues if len(dialogue) > 1 and dialogue[-1]["role"] == "assistant"]
+
+
+def encode_dialogues(tokenizer: Tokenizer, dialogues: Sequence[Dialogue], longest: int) -> list[EncodedDialogue]:
+    """Encode dialogues; those longer than `longest` tokens are left out, never cut in the middle of an answer."""
+    encoded = (EncodedDialogue(*encode_dialogue(tokenizer, dialogue)) for dialogue in dialogues)
+    return [dialogue for dialogue in encoded if len(dialogue.ids) <= longest and any(dialogue.learned)]
+
+
+def collate_dialogues(dialogues: Sequence[EncodedDialogue]) -> TextBatch:
+    """A batch in which only learned tokens are targets."""
+    length = max(len(dialogue.ids) for dialogue in dialogues) - 1
+    tokens = torch.zeros(len(dialogues), length, dtype=torch.int64)
+    targets = torch.full((len(dialogues), length), IGNORED)
+    for row, dialogue in enumerate(dialogues):
+        ids = torch.tensor(dialogue.ids)
+        learned = torch.tensor(dialogue.learned)[1:]
+        tokens[row, : len(ids) - 1] = ids[:-1]
+        targets[row, : len(ids) - 1] = torch.where(learned, ids[1:], IGNORED)
+    return TextBatch(tokens, targets)
+
+
+def _cleaned(dialogue: Dialogue) -> Dialogue:
+    cleaned = [{"role": message["role"], "content": normalize(message["content"])} for message in dialogue]
+    return [message for message in cleaned if message["content"]]
+
+
+def _turns(*contents: str) -> Dialogue:
+    roles = ("user", "assistant")
+    return [{"role": roles[number % 2], "content": content} for number, content in enumerate(contents)]
+
+
+def _text(path: Path) -> str:
+    text = decode(path.read_bytes())
+    if text is None:
+        raise UserError(f"{path} is not text.", "Save it as UTF-8.")
+    return text
+
+
+def _json_lines(path: Path) -> Iterator[Dialogue]:
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        if line.strip():
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise UserError(f"{path}, line {number}: not valid JSON ({error.msg}).") from None
+            yield _record(record, f"{path}, line {number}")
+
+
+def _json(path: Path) -> Iterator[Dialogue]:
+    records = read_json(path)
+    if not isinstance(records, list):
+        raise UserError(f"{path} is not a list of dialogues.")
+    for number, record in enumerate(records, start=1):
+        yield _record(record, f"{path}, item {number}")
+
+
+def _record(record: Any, where: str) -> Dialogue:
+    if not isinstance(record, dict):
+        raise UserError(f"{where}: not a JSON object.")
+    messages = record.get("messages")
+    if isinstance(messages, list):
+        for message in messages:
+            if not isinstance(message, dict) or {"role", "content"} - set(message):
+                raise UserError(f"{where}: a message needs 'role' and 'content'.")
+        return [{"role": str(message["role"]), "content": str(message["content"])} for message in messages]
+    if {"prompt", "response"} <= set(record):
+        return _turns(str(record["prompt"]), str(record["response"]))
+    if {"instruction", "output"} <= set(record):
+        question = "\n\n".join(part for part in (str(record["instruction"]), str(record.get("input") or "")) if part)
+        return _turns(question, str(record["output"]))
+    raise UserError(f"{where}: no dialogue.", "Give it 'messages', or 'prompt' and 'response'.")
+
+
+def _table(path: Path) -> Iterator[Dialogue]:
+    rows = csv.DictReader(_text(path).splitlines())
+    names = rows.fieldnames or []
+    pair = next((pair for pair in (("Q", "A"), ("prompt", "response")) if set(pair) <= set(names)), None)
+    if pair is None:
+        raise UserError(f"{path} has the columns {', '.join(names)}.", "Name them Q and A, or prompt and response.")
+    for row in rows:
+        yield _turns(row[pair[0]] or "", row[pair[1]] or "")
+
+
+def _yaml(path: Path) -> Iterator[Dialogue]:
+    try:
+        content = yaml.load(_text(path), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
+    if not isinstance(content, dict) or not isinstance(content.get("conversations"), list):
+        raise UserError(f"{path} has no list 'conversations'.")
+    for turns in content["conversations"]:
+        if all(isinstance(turn, (str, int, float)) for turn in turns):
+            yield _turns(*map(str, turns[: len(turns) // 2 * 2]))
