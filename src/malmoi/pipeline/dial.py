@@ -84,7 +84,7 @@ def predicted_loss(parameters: int, tokens: float, text_tokens: int) -> float:
     different = min(tokens, text_tokens)
     repeats = max(0.0, tokens / max(1, different) - 1)
     worth = different * (1 + 15.4 * (1 - math.exp(-repeats / 15.4)))
-    return 1.69 + 406.4 / parameters**0.34 + 410.7 / max(1.0, worth) ** 0.28
+    return float(1.69 + 406.4 / parameters**0.34 + 410.7 / max(1.0, worth) ** 0.28)
 
 
 def _measure(config: GPTConfig, rows: int, seconds: float, text_tokens: int, precision: Precision) -> Trial:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from pydantic import NonNegativeFloat, PositiveFloat
 from torch import nn
 
 from malmoi.core.config import Settings
@@ -26,13 +27,13 @@ class OptimizerSettings(Settings):
     """
 
     optimizer: Literal["muon", "adamw"] = "muon"
-    learning_rate: float = 3e-3
-    matrix_learning_rate: float = 0.02
-    embedding_learning_rate: float | None = None
-    head_learning_rate: float | None = None
+    learning_rate: PositiveFloat = 3e-3
+    matrix_learning_rate: PositiveFloat = 0.02
+    embedding_learning_rate: PositiveFloat | None = None
+    head_learning_rate: PositiveFloat | None = None
     betas: tuple[float, float] = (0.9, 0.95)
-    weight_decay: float = 0.0
-    matrix_weight_decay: float = 0.0
+    weight_decay: NonNegativeFloat = 0.0
+    matrix_weight_decay: NonNegativeFloat = 0.0
 
 
 def build_optimizers(model: nn.Module, settings: OptimizerSettings) -> list[torch.optim.Optimizer]:

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import nn
 
 from malmoi.core.console import Advance, console, progress
@@ -45,16 +46,16 @@ class TrainerSettings(OptimizerSettings):
         seed: of dropout.
     """
 
-    steps: int
-    slots: int = 1
+    steps: PositiveInt
+    slots: PositiveInt = 1
     schedule: Schedule = "trapezoid"
-    warm_up: int = 0
-    cool_down: float = 0.5
-    final: float = 0.0
-    clip: float = 1.0
+    warm_up: NonNegativeInt = 0
+    cool_down: Annotated[float, Field(ge=0, le=1)] = 0.5
+    final: Annotated[float, Field(ge=0, le=1)] = 0.0
+    clip: NonNegativeFloat = 1.0
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    validate_every: int = 0
-    checkpoint_every: int = 0
+    validate_every: NonNegativeInt = 0
+    checkpoint_every: NonNegativeInt = 0
     keep_best: bool = False
     seed: int = 0
 

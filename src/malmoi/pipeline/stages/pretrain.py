@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from rich.table import Table
 
-from malmoi.core.config import Settings
+from malmoi.core.config import Settings, parse_settings
 from malmoi.core.console import console
-from malmoi.core.errors import UserError
 from malmoi.core.files import append_json_line, read_json, read_json_lines, write_json
 from malmoi.corpus.store import count_documents, read_documents
 from malmoi.data.mixture import Mixture
@@ -37,6 +37,13 @@ SAMPLES = "samples.jsonl"
 TOKENS_PER_STEP = 4_096
 """Default size of a step; Muon wants this much at the widths that fit a laptop."""
 
+SAVED_AFTER = 45
+"""Seconds of training that a kill may cost."""
+
+FREE_EPOCHS = 4
+"""Text read more often than this is learned by heart (Muennighoff and others 2023): the best weights may not be the
+last, and are kept."""
+
 
 class PretrainSettings(Settings):
     """Settings of the stage. What is None is derived; every derived number is printed and kept in `plan.json`.
@@ -58,15 +65,15 @@ class PretrainSettings(Settings):
 
     corpus: StageInput
     tokenizer: StageInput
-    minutes: float = 5
-    steps: int | None = None
+    minutes: PositiveFloat = 5
+    steps: PositiveInt | None = None
     model: dict[str, Any] = {}
     mixture: dict[str, float] = {}
-    context: int = 256
-    rows: int | None = None
+    context: PositiveInt = 256
+    rows: PositiveInt | None = None
     trainer: dict[str, Any] = {}
     prompts: list[str] = []
-    samples: int = 6
+    samples: NonNegativeInt = 6
     seed: int = 0
 
 
@@ -83,7 +90,8 @@ def run(settings: PretrainSettings, directory: Path) -> dict[str, Any]:
     prompts = settings.prompts or _first_words(settings.corpus)
 
     def sample(step: int) -> None:
-        _write_samples(model, tokenizer, prompts, step, directory)
+        if step in (0, trainer_settings.steps) or step % plan["sample_every"] < trainer_settings.checkpoint_every:
+            _write_samples(model, tokenizer, prompts, step, directory)
 
     result = Trainer(model, Causal(), source, trainer_settings, directory, sample).run()
     facts = _facts(config, plan, source, result)
@@ -120,23 +128,32 @@ def _derive(settings: PretrainSettings, tokenizer: Tokenizer, text_tokens: int) 
     if given is None:
         trials = choose_size(tokenizer.size, settings.context, rows, settings.minutes * 60, text_tokens, precision)
         chosen = min(trials, key=lambda trial: trial.predicted_loss)
-        given, speed = GPTConfig(**{**chosen.config.model_dump(), **settings.model}), chosen.tokens_per_second
+        fields = {
+            **chosen.config.model_dump(exclude={"feed_forward", "key_value_heads", "head_width"}),
+            **settings.model,
+        }
+        given, speed = _config(fields), chosen.tokens_per_second
     else:
         speed = 0.0 if settings.steps else tokens_per_second(given, rows, precision)
     slots = settings.trainer.get("slots", 1)
     steps = settings.steps or max(20, int(settings.minutes * 60 * 0.93 * speed / (rows * slots * given.context)))
+    sample_every = max(1, steps // max(1, settings.samples - 1))
+    longest = SAVED_AFTER * speed / (rows * slots * given.context) or sample_every
     derived = {
         "steps": steps,
         "precision": precision,
         "seed": settings.seed,
         "warm_up": max(1, min(100, steps // 50)),
         "validate_every": max(1, steps // 12),
-        "checkpoint_every": max(1, steps // max(1, settings.samples - 1)),
+        "checkpoint_every": max(1, sample_every // math.ceil(sample_every / longest)),
+        "keep_best": steps * rows * slots * given.context > FREE_EPOCHS * text_tokens,
     }
-    trainer = TrainerSettings(**{**derived, **{k: v for k, v in settings.trainer.items() if k != "precision"}})
+    fields = {**derived, **{key: value for key, value in settings.trainer.items() if key != "precision"}}
+    trainer = parse_settings(TrainerSettings, fields, "'trainer' of the stage 'pretrain'")
     return {
         "minutes": settings.minutes,
         "rows": rows,
+        "sample_every": sample_every,
         "tokens_per_step": rows * slots * given.context,
         "text_tokens": text_tokens,
         "tokens_per_second": round(speed),
@@ -164,11 +181,12 @@ def _given_model(settings: PretrainSettings, tokenizer: Tokenizer) -> GPTConfig 
     name = fields.pop("preset", None)
     if name is None and not {"layers", "width", "heads"} <= set(fields):
         return None
-    unknown = set(fields) - set(GPTConfig.model_fields)
-    if unknown:
-        raise UserError(f"'model' has no field {sorted(unknown)[0]!r}.", f"Known: {', '.join(GPTConfig.model_fields)}.")
     base = preset(name).model_dump() if name else {}
-    return GPTConfig(**{**base, "context": settings.context, **fields, "vocabulary": tokenizer.size})
+    return _config({**base, "context": settings.context, **fields, "vocabulary": tokenizer.size})
+
+
+def _config(fields: dict[str, Any]) -> GPTConfig:
+    return parse_settings(GPTConfig, fields, "'model' of the stage 'pretrain'")
 
 
 def _print_plan(plan: dict[str, Any]) -> None:
@@ -196,15 +214,14 @@ def _print_plan(plan: dict[str, Any]) -> None:
 
 
 def _write_samples(model: GPT, tokenizer: Tokenizer, prompts: list[str], step: int, directory: Path) -> None:
-    """Complete the prompts once a step, also when a killed run comes by the same step again."""
+    """Complete every prompt once a step, also when a killed run comes by the same step again."""
     path = directory / SAMPLES
-    if path.exists() and any(record["step"] == step for record in read_json_lines(path)):
-        return
+    written = {(line["step"], line["prompt"]) for line in read_json_lines(path)} if path.exists() else set()
     sampling = SamplingSettings(temperature=0.7, top_k=40, seed=0, maximum_tokens=48)
     for prompt in prompts:
-        append_json_line(
-            path, {"step": step, "prompt": prompt, "text": complete(model, tokenizer, prompt, sampling).text}
-        )
+        if (step, prompt) not in written:
+            text = complete(model, tokenizer, prompt, sampling).text
+            append_json_line(path, {"step": step, "prompt": prompt, "text": text})
 
 
 def _first_words(corpus: Path) -> list[str]:
