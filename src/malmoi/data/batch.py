@@ -48,7 +48,8 @@ class LabelledBatch(Batch):
     """Texts with one class each.
 
     Attributes:
-        tokens: (rows, length) int64, padded on the right.
+        tokens: (rows, length) int64, padded on the right; or (rows, length, width) float32, the hidden states of
+            frozen layers that were computed once.
         lengths: (rows,) int64, the number of real tokens in each row, at least 1.
         labels: (rows,) int64, index of the class; IGNORED when it is not known.
     """

@@ -34,7 +34,28 @@ class Classifier(nn.Module):
         Returns:
             (rows, classes) in the model's dtype.
         """
-        hidden = self.body(tokens)
-        last = hidden[torch.arange(len(tokens), device=tokens.device), lengths - 1]
+        return self._score_last(self.body(tokens), lengths)
+
+    def from_hidden(self, hidden: torch.Tensor, lengths: torch.Tensor, first: int) -> torch.Tensor:
+        """The same from the hidden states that block number `first` gets, (rows, length, width)."""
+        return self._score_last(self.body.norm(self.body.through(hidden, first=first)), lengths)
+
+    def _score_last(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        last = hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]
         result: torch.Tensor = self.score(last)
         return result
+
+
+class UpperClassifier(nn.Module):
+    """The blocks of a classifier from number `first` on, fed with stored hidden states.
+
+    Where the blocks below are frozen their outputs never change: computed once, they save most of every epoch.
+    """
+
+    def __init__(self, classifier: Classifier, first: int) -> None:
+        super().__init__()
+        self.classifier, self.first = classifier, first
+
+    def forward(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """(rows, length, width) and (rows,) to (rows, classes); see `Classifier.from_hidden`."""
+        return self.classifier.from_hidden(hidden, lengths, self.first)

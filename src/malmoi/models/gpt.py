@@ -51,19 +51,32 @@ class GPT(Model):
                 f"{start + length} tokens do not fit into the context of {room}.",
                 "Shorten the text, or use a model with a longer context.",
             )
-        hidden = self.embedding(tokens)
-        if self.bigram is not None:
-            hidden = hidden + self.bigram(tokens, cache.previous() if cache else None)
-        if self.positions is not None:
-            hidden = hidden + self.positions.weight[start : start + length]
-        hidden = self.dropout(hidden)
-        rotary = self._rotary(start, length, hidden)
-        for index, block in enumerate(self.blocks):
-            hidden = block(hidden, rotary, cache.layer(index) if cache else None)
+        hidden = self.through(self.embed(tokens, cache), cache)
         if cache:
             cache.advance(tokens)
         result: torch.Tensor = self.norm(hidden)
         return result
+
+    def embed(self, tokens: torch.Tensor, cache: KeyValueCache | None = None) -> torch.Tensor:
+        """(rows, length) ids to (rows, length, width), what the first block gets."""
+        start, length = (cache.length if cache else 0), tokens.shape[1]
+        hidden: torch.Tensor = self.embedding(tokens)
+        if self.bigram is not None:
+            hidden = hidden + self.bigram(tokens, cache.previous() if cache else None)
+        if self.positions is not None:
+            hidden = hidden + self.positions.weight[start : start + length]
+        dropped: torch.Tensor = self.dropout(hidden)
+        return dropped
+
+    def through(
+        self, hidden: torch.Tensor, cache: KeyValueCache | None = None, first: int = 0, end: int | None = None
+    ) -> torch.Tensor:
+        """(rows, length, width) through the blocks from `first` to before `end`, all by default."""
+        start, length = (cache.length if cache else 0), hidden.shape[1]
+        rotary = self._rotary(start, length, hidden)
+        for index, block in enumerate(self.blocks[first:end], start=first):
+            hidden = block(hidden, rotary, cache.layer(index) if cache else None)
+        return hidden
 
     def _rotary(self, start: int, length: int, hidden: torch.Tensor) -> RotaryTable | None:
         if self.config.positions != "rotary":

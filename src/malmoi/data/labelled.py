@@ -1,0 +1,221 @@
+"""Labelled texts from tables, and their splits."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from malmoi.core.config import Settings
+from malmoi.core.errors import UserError, nearest
+from malmoi.corpus.decode import decode
+from malmoi.corpus.filter import text_digest
+from malmoi.corpus.normalize import normalize
+from malmoi.data.batch import LabelledBatch
+
+csv.field_size_limit(1 << 26)
+
+
+@dataclass(frozen=True)
+class LabelledText:
+    """A text and the name of its class."""
+
+    text: str
+    label: str
+
+
+class TableSettings(Settings):
+    """How labelled texts stand in a file.
+
+    Attributes:
+        text, label: columns, by name, or by number from 0 where the table has no header.
+        quotes: whether quotation marks enclose fields of a tab-separated file.
+        threshold: for numeric labels: above is "positive", below "negative", equal is left out.
+    """
+
+    text: str | int = "text"
+    label: str | int = "label"
+    quotes: bool = False
+    threshold: float | None = None
+
+
+class SplitSettings(Settings):
+    """How labelled texts are split.
+
+    Attributes:
+        split: "hashed" decides by the text alone, so equal texts are on one side; "shuffled" takes the first, the
+            next and the last rows of a seeded shuffle, as many books do, duplicates and all.
+        balance: first draw as many texts of every class as the rarest has.
+        validation, test: shares.
+        split_seed: of the draw and of the shuffle.
+    """
+
+    split: Literal["hashed", "shuffled"] = "hashed"
+    balance: bool = False
+    validation: float = 0.1
+    test: float = 0.2
+    split_seed: int = 0
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Three lists that have no text in common, unless the split was shuffled."""
+
+    train: list[LabelledText]
+    validation: list[LabelledText]
+    test: list[LabelledText]
+
+
+def read_labelled(path: Path, settings: TableSettings) -> list[LabelledText]:
+    """The labelled texts of a csv, tsv or jsonl file; texts in NFC, empty ones left out.
+
+    Raises:
+        UserError: the file or a column is missing, or a label is empty or no number; names the line.
+    """
+    if not path.is_file():
+        raise UserError(f"There is no file {path}.", "Check the path.")
+    texts = []
+    for number, text, label in _json_rows(path, settings) if path.suffix == ".jsonl" else _table_rows(path, settings):
+        name = _class_name(label.strip(), settings.threshold, f"{path}, line {number}")
+        cleaned = normalize(text)
+        if cleaned and name is not None:
+            texts.append(LabelledText(cleaned, name))
+    if not texts:
+        raise UserError(f"{path} has no labelled text.", "Check the columns: text=COLUMN label=COLUMN.")
+    return texts
+
+
+def split_labelled(texts: Sequence[LabelledText], settings: SplitSettings) -> Splits:
+    """Split labelled texts; the same at every run."""
+    chosen = _balanced(texts, settings.split_seed) if settings.balance else list(texts)
+    if settings.split == "shuffled":
+        order = np.random.RandomState(settings.split_seed).permutation(len(chosen))
+        shuffled = [chosen[index] for index in order]
+        first = int(len(chosen) * (1 - settings.validation - settings.test) + 1e-9)
+        second = first + int(len(chosen) * settings.validation + 1e-9)
+        return Splits(shuffled[:first], shuffled[first:second], shuffled[second:])
+    parts: tuple[list[LabelledText], ...] = ([], [], [])
+    for text in sorted(chosen, key=lambda text: _place(text, settings.split_seed)):
+        place = _place(text, settings.split_seed)
+        parts[2 if place < settings.test else 1 if place < settings.test + settings.validation else 0].append(text)
+    return Splits(*parts)
+
+
+def class_names(splits: Splits) -> list[str]:
+    """Names of the classes of the training texts, sorted.
+
+    Raises:
+        UserError: a class occurs in validation or test only, or there is but one.
+    """
+    classes = sorted({text.label for text in splits.train})
+    for name, part in (("validation", splits.validation), ("test", splits.test)):
+        unseen = sorted({text.label for text in part} - set(classes))
+        if unseen:
+            raise UserError(
+                f"The label {unseen[0]!r} occurs in the {name} texts only.",
+                nearest(unseen[0], classes) or "Add training texts of this label, or remove it.",
+            )
+    if len(classes) < 2:
+        raise UserError(f"The training texts have only the label {classes}.", "Check the label column.")
+    return classes
+
+
+@dataclass(frozen=True)
+class EncodedText:
+    """What a classifier sees of a text: ids, or hidden states that stand for them.
+
+    Attributes:
+        tokens: (length,) int64 or (length, width) float32.
+        label: number of the class.
+    """
+
+    tokens: torch.Tensor
+    label: int
+
+
+def collate_labelled(texts: Sequence[EncodedText]) -> LabelledBatch:
+    """A batch padded on the right with zeros."""
+    lengths = torch.tensor([len(text.tokens) for text in texts])
+    tokens = torch.nn.utils.rnn.pad_sequence([text.tokens for text in texts], batch_first=True)
+    return LabelledBatch(tokens, lengths, torch.tensor([text.label for text in texts]))
+
+
+def _balanced(texts: Sequence[LabelledText], seed: int) -> list[LabelledText]:
+    """As many of every class as the rarest has, drawn as pandas' `sample(n, random_state=seed)` draws."""
+    by_class: dict[str, list[LabelledText]] = {}
+    for text in texts:
+        by_class.setdefault(text.label, []).append(text)
+    size = min(map(len, by_class.values()))
+    chosen: list[LabelledText] = []
+    for members in by_class.values():
+        drawn = np.random.RandomState(seed).permutation(len(members))[:size] if len(members) > size else range(size)
+        chosen += [members[index] for index in drawn]
+    return chosen
+
+
+def _place(text: LabelledText, seed: int) -> float:
+    return int.from_bytes(text_digest(f"{seed}/{text.text.casefold()}")[:6], "little") / 2**48
+
+
+def _class_name(label: str, threshold: float | None, where: str) -> str | None:
+    if not label:
+        raise UserError(f"{where}: the label is empty.", "Give the text a label, or remove the line.")
+    if threshold is None:
+        return label
+    try:
+        value = float(label)
+    except ValueError:
+        raise UserError(f"{where}: the label {label!r} is no number.", "Check the label column.") from None
+    return None if value == threshold else "positive" if value > threshold else "negative"
+
+
+def _json_rows(path: Path, settings: TableSettings) -> Iterator[tuple[int, str, str]]:
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+            yield number, str(record[str(settings.text)]), str(record[str(settings.label)])
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}, line {number}: not valid JSON ({error.msg}).") from None
+        except (KeyError, TypeError):
+            raise UserError(
+                f"{path}, line {number}: needs the keys {settings.text!r} and {settings.label!r}."
+            ) from None
+
+
+def _table_rows(path: Path, settings: TableSettings) -> Iterator[tuple[int, str, str]]:
+    delimiter = "," if path.suffix == ".csv" else "\t"
+    quoted = settings.quotes or path.suffix == ".csv"
+    lines = _text(path).splitlines(keepends=True)
+    rows = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
+    by_number = isinstance(settings.text, int) and isinstance(settings.label, int)
+    header = [] if by_number else next(rows, [])
+    columns = [_column(path, header, wanted) for wanted in (settings.text, settings.label)]
+    for row in rows:
+        if row and max(columns) >= len(row):
+            raise UserError(f"{path}, line {rows.line_num}: {len(row)} columns, one too few.", "Mend the line.")
+        if row:
+            yield rows.line_num, row[columns[0]], row[columns[1]]
+
+
+def _column(path: Path, header: list[str], wanted: str | int) -> int:
+    if isinstance(wanted, int):
+        return wanted
+    if wanted not in header:
+        way_out = nearest(wanted, header) or f"There are: {', '.join(header)}."
+        raise UserError(f"{path} has no column {wanted!r}.", way_out)
+    return header.index(wanted)
+
+
+def _text(path: Path) -> str:
+    text = decode(path.read_bytes())
+    if text is None:
+        raise UserError(f"{path} is not text.", "Save it as UTF-8.")
+    return text
