@@ -199,7 +199,13 @@ def _classify(run: Path) -> Path:
         "confusion": [[912, 155], [173, 892]],
     }
     control = score | {"accuracy": 0.781, "confusion": [[840, 227], [240, 825]]}
-    directory = write_stage(run, "classify", 203, {**score, "control": control}, name="sentiment")
+    directory = write_stage(
+        run,
+        "classify",
+        203,
+        {**score, "control": control, "control_unit": "character", "majority": 0.5, "test_texts": 2132},
+        name="sentiment",
+    )
     for step in range(1, 200):
         append_json_line(directory / "metrics.jsonl", {"step": step, "loss": 0.7 * math.exp(-step / 80) + 0.2})
     return directory

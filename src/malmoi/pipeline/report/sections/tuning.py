@@ -11,8 +11,9 @@ from malmoi.pipeline.report.run import StageRecord, titled
 from malmoi.pipeline.report.sections.training import curves, facts
 from malmoi.pipeline.report.words import Words, percent
 
+CLASSIFIED = ("train_texts", "validation_texts", "test_texts", "train", "layers", "steps")
 INSTRUCTED = ("dialogues", "held_out_dialogues", "steps", "learned_tokens", "train", "loss_before", "loss_after")
-"""Results of the instruct stage that are shown as facts."""
+"""Results that are shown as facts, by their names in `stage.json`."""
 
 
 def classification_section(stages: Sequence[StageRecord], say: Words) -> Section | None:
@@ -23,26 +24,22 @@ def classification_section(stages: Sequence[StageRecord], say: Words) -> Section
     blocks: list[Block] = []
     tiles = []
     for stage in classified:
-        blocks += titled(stage, classified)
-        scores = {"fine-tuned": stage.result, **_controls(stage.result)}
+        result = stage.result
+        scores = {say("fine-tuned"): result}
+        if "control" in result:
+            scores[say(f"control.{result.get('control_unit', 'word')}")] = result["control"]
         bars = [
-            Bar(say(name), score["accuracy"], percent(score["accuracy"]), "main" if name == "fine-tuned" else "control")
+            Bar(name, score["accuracy"], percent(score["accuracy"]), "main" if score is result else "control")
             for name, score in scores.items()
         ]
-        blocks.append(Bars(say("accuracy"), bars))
-        tables = [_confusion(say(name), score, say) for name, score in scores.items() if score.get("confusion")]
-        blocks += [Pairs(tables)] if tables else []
-        blocks.append(_by_class(stage.result, say))
-        blocks += curves(stage, say, say("loss.text"))
-        control = max((score["accuracy"] for score in _controls(stage.result).values()), default=None)
-        note = "" if control is None else say("accuracy.note", share=percent(control))
-        tiles.append(Tile(percent(stage.result["accuracy"]), say("accuracy.tile", name=stage.name), note))
+        if "majority" in result:
+            bars.append(Bar(say("majority"), result["majority"], percent(result["majority"])))
+        confusions = [_confusion(name, score, say) for name, score in scores.items()]
+        blocks += [*titled(stage, classified), facts(result, CLASSIFIED, say), Bars(say("accuracy"), bars)]
+        blocks += [Pairs(confusions), _by_class(result, say), *curves(stage, say, say("loss.text"))]
+        note = say("accuracy.note", share=percent(result["control"]["accuracy"])) if "control" in result else ""
+        tiles.append(Tile(percent(result["accuracy"]), say("accuracy.tile", name=stage.name), note))
     return Section("classify", say("classify"), say("classify.lede"), blocks, tiles)
-
-
-def _controls(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    control = result.get("control")
-    return {"control": control} if control else {}
 
 
 def _confusion(title: str, score: dict[str, Any], say: Words) -> Confusion:
