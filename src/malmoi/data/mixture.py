@@ -11,7 +11,7 @@ import torch
 
 from malmoi.core.errors import UserError, nearest
 from malmoi.data.batch import IGNORED, TextBatch
-from malmoi.data.order import permute
+from malmoi.data.order import Places, permute
 from malmoi.data.store import Tokens
 
 BLOCK = 1_000
@@ -66,14 +66,21 @@ class Mixture:
         total = sum(chosen[name] for name in self._train)
         self.weights = {name: chosen[name] / total for name in self._train}
         self._held_out, self._context, self._rows, self._slots, self._seed = held_out, context, rows, slots, seed
+        self._names = list(self._train)
         self._quotas = _quotas(self.weights)
         self._assignment = lru_cache(maxsize=4)(self._assign_block)
 
     def batch(self, step: int, slot: int) -> TextBatch:
         """See `BatchSource.batch`."""
         first = (step * self._slots + slot) * self._rows
-        windows = np.stack([self._row(number) for number in range(first, first + self._rows)]).astype(np.int64)
-        rows = torch.from_numpy(windows)
+        places = [self._place(number) for number in range(first, first + self._rows)]
+        rows = torch.empty(self._rows, self._context + 1, dtype=torch.int64)
+        for name, epoch in dict.fromkeys((name, epoch) for name, epoch, _ in places):
+            mine = [row for row, place in enumerate(places) if place[:2] == (name, epoch)]
+            starts = self._starts(name, epoch, np.array([places[row][2] for row in mine], dtype=np.uint64))
+            for row, start in zip(mine, starts.tolist(), strict=True):
+                window = self._train[name][start : start + self._context + 1]
+                rows[row] = torch.from_numpy(window.astype(np.int64))
         return TextBatch(rows[:, :-1].contiguous(), rows[:, 1:].contiguous())
 
     def validation(self) -> Iterator[TextBatch]:
@@ -96,15 +103,19 @@ class Mixture:
             for name, count in taken.items()
         }
 
-    def _row(self, number: int) -> Tokens:
+    def _place(self, number: int) -> tuple[str, int, int]:
+        """The source of a row, the epoch of that source, and which of the epoch's windows it is."""
         block, place = divmod(number, BLOCK)
         sources, ranks = self._assignment(block)
-        name = list(self._train)[sources[place]]
+        name = self._names[sources[place]]
         epoch, window = divmod(block * self._quotas[name] + int(ranks[place]), self._windows(name))
+        return name, epoch, window
+
+    def _starts(self, name: str, epoch: int, windows: Places) -> Places:
+        """Where the windows of an epoch begin in their source's tokens."""
         key = f"{self._seed}/{name}/{epoch}"
-        offset = int(permute(np.zeros(1, np.uint64), self._context, f"{key}/offset")[0])
-        start = offset + self._context * int(permute(np.array([window], np.uint64), self._windows(name), key)[0])
-        return self._train[name][start : start + self._context + 1]
+        offset = permute(np.zeros(1, dtype=np.uint64), self._context, f"{key}/offset")
+        return offset + np.uint64(self._context) * permute(windows, self._windows(name), key)
 
     def _windows(self, name: str) -> int:
         """Windows in an epoch, so many that the last one ends inside the tokens whatever the offset."""
