@@ -19,7 +19,7 @@ def express(config: GPTConfig) -> dict[str, Any]:
     """Fields of transformers' config.json; `model_type` is "malmoi", with our own fields, where there is none."""
     model_type = _model_type(config)
     if model_type == "malmoi":
-        return {"model_type": model_type, "family": "gpt", **config.model_dump()}
+        return {"model_type": model_type, **config.model_dump()}
     if model_type == "gpt2":
         return {
             "model_type": model_type,
@@ -87,8 +87,9 @@ def understand(fields: Mapping[str, Any], where: str) -> GPTConfig:
     """
     model_type = fields.get("model_type")
     if model_type == "malmoi":
-        ours = {name: fields[name] for name in GPTConfig.model_fields if name in fields}
-        return parse_settings(GPTConfig, ours, where)
+        return parse_settings(
+            GPTConfig, {name: fields[name] for name in GPTConfig.model_fields if name in fields}, where
+        )
     if not isinstance(model_type, str) or model_type not in ARCHITECTURES:
         known = ", ".join([*ARCHITECTURES, "malmoi"])
         raise UserError(f"{where} is of model_type {model_type!r}, which malmoi does not know.", f"Known: {known}.")
