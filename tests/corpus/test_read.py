@@ -32,7 +32,7 @@ def test_a_text_file_is_one_document(tmp_path):
 @pytest.mark.parametrize(("split", "expected"), [("line", ["a\n", "b\n", "c"]), ("paragraph", ["a\nb", "c"])])
 def test_a_text_file_can_be_split(tmp_path, split, expected):
     (tmp_path / "a.txt").write_text("a\nb\n\nc")
-    assert [text for text in texts(tmp_path / "a.txt", split=split)] == expected
+    assert list(texts(tmp_path / "a.txt", split=split)) == expected
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.ZstdCompressor().compress, bz2.compress])
