@@ -38,7 +38,10 @@ SHAPE_NAMES = ["ours", "default system", "strips", "without turns"]
 
 @pytest.fixture
 def tokenizer() -> Tokenizer:
-    return train_tokenizer(["사전은 낱말을 모은 책입니다. Thanks a lot!\n" * 4], TokenizerSettings(vocabulary=290))
+    made = train_tokenizer(["사전은 낱말을 모은 책입니다. Thanks a lot!\n" * 4], TokenizerSettings(vocabulary=290))
+    assert made.chat_template is None  # a base model takes part in no dialogue
+    made.chat_template = DEFAULT_TEMPLATE
+    return made
 
 
 def spell(tokenizer, ids):

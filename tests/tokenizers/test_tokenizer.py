@@ -9,6 +9,7 @@ from tokenizers import AddedToken, decoders, models
 from transformers import AutoTokenizer
 
 from malmoi.core.errors import UserError
+from malmoi.tokenizers.chat import DEFAULT_TEMPLATE
 from malmoi.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
 
@@ -18,7 +19,9 @@ HARD = ["값이 값을 한다", "한국어와 English, 123", "👩‍👩‍👧
 
 @pytest.fixture(scope="module")
 def byte_level() -> Tokenizer:
-    return train_tokenizer(TEXT, TokenizerSettings(vocabulary=300))
+    made = train_tokenizer(TEXT, TokenizerSettings(vocabulary=300))
+    made.chat_template = DEFAULT_TEMPLATE
+    return made
 
 
 def test_byte_level_gives_every_text_back(byte_level):

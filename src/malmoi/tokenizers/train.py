@@ -12,7 +12,6 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 
 from malmoi.core.config import Settings
 from malmoi.core.errors import UserError
-from malmoi.tokenizers.chat import DEFAULT_TEMPLATE
 from malmoi.tokenizers.patterns import PATTERNS
 from malmoi.tokenizers.tokenizer import END_OF_TEXT, UNKNOWN, Tokenizer
 
@@ -67,7 +66,7 @@ def _train_byte_level(texts: Iterable[str], vocabulary: int) -> Tokenizer:
             f"The text supports a vocabulary of {backend.get_vocab_size():,}, not {vocabulary:,}.",
             f"Set vocabulary={backend.get_vocab_size()} or less, or add text.",
         )
-    return Tokenizer(backend, END_OF_TEXT, DEFAULT_TEMPLATE)
+    return Tokenizer(backend)
 
 
 def byte_level(pattern: str) -> pre_tokenizers.PreTokenizer:
