@@ -24,7 +24,7 @@ from malmoi.generate.generator import collect, generate, generate_without_cache
 from malmoi.generate.sampling import SamplingSettings
 from malmoi.models.model import Model
 
-PROMPTS = ("The capital of France is", "Once upon a time, in a small village,", "대한민국의 수도는")
+PROMPTS = ("The capital of France is", "대한민국의 수도는")
 Run = Callable[[list[int]], list[int]]
 
 
@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--tokens", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     arguments = parser.parse_args()
 
     checkpoint = load_checkpoint(arguments.checkpoint)
@@ -43,6 +43,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         save_checkpoint(Path(directory) / "model", model, tokenizer, "")
         peer = AutoModelForCausalLM.from_pretrained(Path(directory) / "model", dtype=torch.float32).eval()
+        peer.generation_config.eos_token_id = None
 
     ways: dict[str, Run] = {
         "with the cache": lambda prompt: collect(generate(model, tokenizer, prompt, settings)).tokens,
@@ -82,15 +83,8 @@ def transformers_tokens(peer: Any, prompt: list[int], tokens: int) -> list[int]:
     """What `generate` of transformers gives, greedily, with its own cache."""
     with torch.inference_mode():
         ids = torch.tensor([prompt])
-        # No token ends the text: 200 tokens are 200 tokens.
-        found = peer.generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            do_sample=False,
-            max_new_tokens=tokens,
-            eos_token_id=-1,
-            pad_token_id=0,
-        )
+        mask = torch.ones_like(ids)
+        found = peer.generate(ids, attention_mask=mask, do_sample=False, max_new_tokens=tokens, pad_token_id=0)
     return list(map(int, found[0, len(prompt) :]))
 
 

@@ -70,22 +70,22 @@ class Terminal:
         if self.process == 0:
             os.environ["TERM"] = "xterm"
             os.execv(sys.executable, [*MALMOI, *arguments])
-        self.seen = ""
+        self.seen = b""
 
     def type(self, text: str) -> None:
         os.write(self._file, text.encode())
 
     def wait_for(self, words: str, seconds: float = 30) -> None:
         end = time.monotonic() + seconds
-        while words not in self.seen:
+        while words.encode() not in self.seen:
             assert time.monotonic() < end, self.seen
             if select.select([self._file], [], [], 0.1)[0]:
-                self.seen += os.read(self._file, 4096).decode(errors="replace")
-        self.seen = self.seen.split(words, 1)[1]
+                self.seen += os.read(self._file, 4096)
+        self.seen = self.seen.split(words.encode(), 1)[1]
 
 
 def test_control_c_stops_the_answer_and_not_the_program(checkpoint):
-    terminal = Terminal("chat", str(checkpoint), "--temperature", "2")
+    terminal = Terminal("chat", str(checkpoint), "--temperature", "0", "--repetition-penalty", "1")
     terminal.wait_for("› ")
     terminal.type("여우야\r")
     terminal.wait_for("\n")

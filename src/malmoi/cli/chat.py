@@ -28,11 +28,11 @@ def chat(
         Path | None, typer.Argument(help="A checkpoint, a stage's directory, or a GGUF file; the newest assistant.")
     ] = None,
     system: Annotated[str, typer.Option(help="System message.")] = "",
-    temperature: options.Temperature = 0.7,
+    temperature: options.Temperature = 0.3,
     top_k: options.TopK = 0,
     top_p: options.TopP = 0.9,
     min_p: options.MinP = 0.0,
-    repetition_penalty: options.Penalty = 1.1,
+    repetition_penalty: options.Penalty = 1.05,
     seed: options.Seed = None,
     maximum_tokens: options.MaximumTokens = None,
 ) -> None:
@@ -57,8 +57,7 @@ def chat(
     dialogue = Dialogue(model, tokenizer, settings, system)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     console.print(
-        f"[bold]{path}[/bold]  [dim]{parameters / 1e6:,.1f} million parameters, "
-        f"context of {model.config.context:,} tokens[/dim]",
+        f"[bold]{path}[/bold]  [dim]{parameters:,} parameters, context of {model.config.context:,} tokens[/dim]",
         soft_wrap=True,
     )
     if not dialogue.is_chat:
@@ -102,6 +101,7 @@ def answer(dialogue: Dialogue, text: str) -> None:
         for piece in pieces:
             speed.count(piece)
             show(wrap.feed(piece.text))
+        show(wrap.finish())
     except KeyboardInterrupt:
         pass
     except UserError as error:
@@ -109,7 +109,7 @@ def answer(dialogue: Dialogue, text: str) -> None:
         return
     finally:
         pieces.close()
-    show(wrap.finish() + "\n")
+    show("\n")
     if dialogue.forgotten:
         note(f"The first {dialogue.forgotten} messages no longer fit the context and were left out.")
     note(speed.words() + "\n")
