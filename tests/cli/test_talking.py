@@ -1,8 +1,10 @@
 """chat, generate and serve as a user runs them."""
 
+import io
 import os
 import pty
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import time
 import httpx
 import pytest
 
+from malmoi.cli.main import main
 from malmoi.formats.checkpoint import save_checkpoint
 
 MALMOI = [sys.executable, "-m", "malmoi"]
@@ -23,17 +26,28 @@ def checkpoint(tmp_path_factory, make_model, tokenizer):
     return directory
 
 
-def run(*arguments: str, cwd=None, text: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*MALMOI, *arguments], input=text, capture_output=True, text=True, cwd=cwd, timeout=60)
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs the command line in this process; gives exit code, standard output and standard error."""
+
+    def run(*arguments: str, text: str = "") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["malmoi", *arguments])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+        with pytest.raises(SystemExit) as ended:
+            main()
+            sys.exit(0)
+        return (ended.value.code or 0, *capsys.readouterr())
+
+    return run
 
 
-def test_generate_prints_the_text_and_keeps_the_speed_apart(checkpoint):
+def test_generate_prints_the_text_and_keeps_the_speed_apart(run, checkpoint):
     options = ["--seed", "1", "--maximum-tokens", "5"]
-    first = run("generate", str(checkpoint), "옛날에", *options)
-    assert first.returncode == 0
-    assert first.stdout.startswith("옛날에")
-    assert "5 tokens" in first.stderr
-    assert run("generate", str(checkpoint.parent), "-", *options, text="옛날에").stdout == first.stdout
+    code, out, error = run("generate", str(checkpoint), "옛날에", *options)
+    assert code == 0
+    assert out.startswith("옛날에")
+    assert "5 tokens" in error
+    assert run("generate", str(checkpoint.parent), "-", *options, text="옛날에")[1] == out
 
 
 @pytest.mark.parametrize(
@@ -46,20 +60,32 @@ def test_generate_prints_the_text_and_keeps_the_speed_apart(checkpoint):
         (["chat"], "malmoi run quickstart"),
     ],
 )
-def test_mistakes_are_one_sentence_and_exit_code_2(checkpoint, tmp_path, arguments, words):
-    finished = run(*[argument.replace("CHECKPOINT", str(checkpoint)) for argument in arguments], cwd=tmp_path)
-    assert finished.returncode == 2
-    assert words in finished.stderr
-    assert "Traceback" not in finished.stderr
+def test_mistakes_are_one_sentence_and_exit_code_2(run, checkpoint, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    code, _, error = run(*[argument.replace("CHECKPOINT", str(checkpoint)) for argument in arguments])
+    assert code == 2
+    assert words in error.replace("\n", " ")
 
 
-def test_chat_reads_lines_until_the_end_of_the_input(checkpoint):
+def test_chat_reads_lines_until_the_end_of_the_input(run, checkpoint, monkeypatch):
+    monkeypatch.chdir(checkpoint.parents[3])
     text = "안녕하세요\n/help\none \\\ntwo\n/again\n/reset\n/again\n\n"
-    finished = run("chat", "--maximum-tokens", "4", cwd=checkpoint.parents[3], text=text)
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stdout.count("first after") == 3
-    assert "/exit" in finished.stdout
-    assert "There is no answer yet." in finished.stdout
+    code, out, _ = run("chat", "--maximum-tokens", "4", text=text)
+    assert code == 0
+    assert out.count("first after") == 3
+    assert "/exit" in out
+    assert "There is no answer yet." in out
+
+
+def test_a_base_model_continues_each_text_on_its_own(run, checkpoint, tmp_path):
+    base = tmp_path / "model"
+    shutil.copytree(checkpoint, base)
+    (base / "chat_template.jinja").unlink()
+    code, out, _ = run("chat", str(tmp_path), "--maximum-tokens", "4", "--temperature", "0", text="옛날\n옛날\n")
+    assert code == 0
+    assert "A base model" in out
+    first, second = (part.split("\n\n")[0] for part in out.split("› ")[1:3])
+    assert first.splitlines()[0] == second.splitlines()[0]
 
 
 class Terminal:
@@ -97,7 +123,7 @@ def test_control_c_stops_the_answer_and_not_the_program(checkpoint):
     assert os.waitstatus_to_exitcode(os.waitpid(terminal.process, 0)[1]) == 0
 
 
-def test_serve_says_where_and_ends_with_control_c(checkpoint):
+def test_serve_says_where_and_ends_with_control_c(run, checkpoint):
     process = subprocess.Popen([*MALMOI, "serve", str(checkpoint), "--port", "0"], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     lines = [process.stdout.readline() for _ in range(3)]
@@ -109,9 +135,9 @@ def test_serve_says_where_and_ends_with_control_c(checkpoint):
                 break
             except httpx.ConnectError:
                 time.sleep(0.05)
-        taken = run("serve", str(checkpoint), "--port", url.rstrip("/").rpartition(":")[2])
-        assert taken.returncode == 2
-        assert "is in use" in taken.stderr
+        code, _, error = run("serve", str(checkpoint), "--port", url.rstrip("/").rpartition(":")[2])
+        assert code == 2
+        assert "is in use" in error
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(timeout=20)
+        assert process.wait(timeout=20) == 0
