@@ -6,6 +6,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from malmoi.core.console import console, progress
 from malmoi.core.errors import UserError
 from malmoi.corpus.document import Document
@@ -31,7 +33,7 @@ class TokenizerStageSettings(TokenizerSettings):
 
     corpus: StageInput
     source: Literal["train", "gpt2"] = "train"
-    documents: int = 0
+    documents: int = Field(0, ge=0)
 
 
 def run(settings: TokenizerStageSettings, directory: Path) -> dict[str, Any]:
@@ -75,8 +77,16 @@ def measure(tokenizer: Tokenizer, documents: list[Document]) -> dict[str, Any]:
         "bytes_per_token": sum(len(text.encode()) for text in texts) / tokens,
         "characters_per_token": sum(map(len, texts)) / tokens,
         "unknown_share": unknown / tokens,
-        "example": [tokenizer.decode([token]) for token in example],
+        "example": [_shown(tokenizer.token_bytes(token)) for token in example],
     }
+
+
+def _shown(spelled: bytes) -> str:
+    """The text of a token; of one that holds only a part of a character, its bytes."""
+    try:
+        return spelled.decode()
+    except UnicodeDecodeError:
+        return f"<{spelled.hex(' ').upper()}>"
 
 
 STAGE = Stage(TokenizerStageSettings, run)
