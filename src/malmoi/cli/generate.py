@@ -42,10 +42,11 @@ def generate(
     settings = parse_settings(SamplingSettings, values, "the options")
     text = sys.stdin.read() if prompt == "-" else prompt
     model, tokenizer = options.open_checkpoint(checkpoint)
+    pieces = generate_pieces(model, tokenizer, tokenizer.encode(text), settings)
     speed = Speed()
     sys.stdout.write(text)
     sys.stdout.flush()
-    for piece in generate_pieces(model, tokenizer, tokenizer.encode(text), settings):
+    for piece in pieces:
         speed.count(piece)
         sys.stdout.write(piece.text)
         sys.stdout.flush()

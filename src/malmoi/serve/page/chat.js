@@ -99,7 +99,7 @@ function scrollToEnd() {
 }
 
 function showError(text) {
-  const article = element("article", "");
+  const article = element("article", "error");
   article.append(element("p", "wrong", text));
   at("log").append(article);
   scrollToEnd();
@@ -107,6 +107,7 @@ function showError(text) {
 
 function say(text) {
   if (running || !model) return;
+  for (const old of document.querySelectorAll(".error")) old.remove();
   messages.push({ role: "user", content: text });
   const article = element("article", "user");
   article.append(element("div", "text", text));
@@ -152,8 +153,22 @@ async function answer() {
   }
   setRunning(null);
   article.classList.remove("busy");
+  if (failure && !text.textContent) {
+    if (dialogue === messages) takeBack(article, failure);
+    return;
+  }
   finish(dialogue, article, text, about, tokens ? speed() : "", reason);
   if (failure && dialogue === messages) showError(failure);
+}
+
+/* A message that was never answered goes back to where it was written. */
+function takeBack(article, failure) {
+  const { content } = messages.pop();
+  article.previousSibling?.remove();
+  article.remove();
+  if (!at("input").value) at("input").value = content;
+  fit();
+  showError(failure);
 }
 
 function finish(dialogue, article, text, about, speed, reason) {
