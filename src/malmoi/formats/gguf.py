@@ -89,7 +89,9 @@ def _tokenizer(file: GGUFFile, vocabulary: int) -> Tokenizer:
     pre = str(file.metadata.get("tokenizer.ggml.pre", "gpt-2"))
     template = file.metadata.get("tokenizer.chat_template")
     types = _list(file, "token_type", int)
-    return tokenizer_from_gguf(tokens, merges, types, pre, end, template if isinstance(template, str) else None)
+    template = template if isinstance(template, str) else None
+    begin = file.metadata.get("tokenizer.ggml.bos_token_id")
+    return tokenizer_from_gguf(tokens, merges, types, pre, end, template, begin if isinstance(begin, int) else None)
 
 
 def _list(file: GGUFFile, key: str, kind: type[_Item]) -> list[_Item]:

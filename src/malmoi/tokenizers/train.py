@@ -11,6 +11,7 @@ from pydantic import Field
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
 from malmoi.core.config import Settings
+from malmoi.core.console import console
 from malmoi.core.errors import UserError
 from malmoi.tokenizers.patterns import PATTERNS
 from malmoi.tokenizers.tokenizer import END_OF_TEXT, UNKNOWN, Tokenizer
@@ -56,7 +57,7 @@ def _train_byte_level(texts: Iterable[str], vocabulary: int) -> Tokenizer:
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
         min_frequency=2,
-        show_progress=False,
+        show_progress=console.is_terminal,
         special_tokens=list(BYTE_SPECIALS),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
     )

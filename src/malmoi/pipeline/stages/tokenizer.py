@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from malmoi.core.console import console, progress
+from malmoi.core.console import Advance, console, progress
 from malmoi.core.errors import UserError
 from malmoi.corpus.document import Document
 from malmoi.corpus.store import count_documents, read_documents
@@ -56,14 +57,17 @@ def _make(settings: TokenizerStageSettings) -> Tokenizer:
     documents = min(total, settings.documents or total)
     if not documents:
         raise UserError(f"The corpus {settings.corpus} has no training text.", "Add text, or filter less.")
+    texts = (document.text for document in islice(read_documents(settings.corpus, "train"), documents))
+    if settings.kind == "byte":  # its training, which takes longer than the reading, shows its own progress
+        return train_tokenizer(texts, settings)
     with progress("tokenizer", documents) as advance:
+        return train_tokenizer(_counted(texts, advance), settings)
 
-        def texts() -> Any:
-            for document in islice(read_documents(settings.corpus, "train"), documents):
-                advance(1)
-                yield document.text
 
-        return train_tokenizer(texts(), settings)
+def _counted(texts: Iterable[str], advance: Advance) -> Iterator[str]:
+    for text in texts:
+        yield text
+        advance()
 
 
 def measure(tokenizer: Tokenizer, documents: list[Document]) -> dict[str, Any]:
