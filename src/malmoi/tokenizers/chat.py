@@ -7,11 +7,13 @@ so that a template of any shape gives an exact mask.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from malmoi.core.errors import UserError
@@ -45,17 +47,21 @@ def render(tokenizer: Tokenizer, messages: list[Message], *, answer: bool) -> st
     if tokenizer.chat_template is None:
         raise UserError("This model has no chat template: it continues text.", "Use malmoi generate instead.")
     _check_messages(messages)
+    special = {"bos_token": tokenizer.begin, "eos_token": tokenizer.special_text(tokenizer.end)}
+    try:
+        return _compiled(tokenizer.chat_template).render(messages=messages, add_generation_prompt=answer, **special)
+    except Exception as error:  # a template is a program: it can fail in every way that a program can
+        raise UserError(f"The chat template fails on this dialogue: {error}.") from None
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(template: str) -> jinja2.Template:
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )
     environment.globals["raise_exception"] = _refuse
     environment.filters["tojson"] = _to_json
-    special = {"bos_token": tokenizer.begin, "eos_token": tokenizer.special_text(tokenizer.end)}
-    try:
-        template = environment.from_string(tokenizer.chat_template)
-        return template.render(messages=messages, add_generation_prompt=answer, **special)
-    except Exception as error:  # a template is a program: it can fail in every way that a program can
-        raise UserError(f"The chat template fails on this dialogue: {error}.") from None
+    return environment.from_string(template)
 
 
 def encode_prompt(tokenizer: Tokenizer, messages: list[Message]) -> list[int]:
