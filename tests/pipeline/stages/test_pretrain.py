@@ -162,6 +162,30 @@ def test_what_cannot_be_is_said_before_training(settings, tmp_path, changes, sen
     assert not (tmp_path / "model").exists()
 
 
+def test_a_checkpoint_can_be_gone_on_from(settings, tmp_path, trained):
+    first = trained[1]["validation_loss"]
+    changes = {"steps": None, "model": {}, "initial": trained[0], "tokens": 30 * 4 * 32, "context": 500}
+    result = run(settings(**changes), tmp_path)
+    assert result["steps"] == 30
+    assert result["context"] == 32
+    assert result["parameters"] == trained[1]["parameters"]
+    assert result["validation_loss"] < first
+
+
+def test_going_on_needs_the_same_tokenizer(settings, tmp_path, trained):
+    from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
+
+    train_tokenizer(iter(TALES), TokenizerSettings(kind="byte", vocabulary=262)).save(tmp_path / "other")
+    with pytest.raises(UserError, match="trained with another tokenizer"):
+        run(settings(model={}, initial=trained[0], tokenizer=tmp_path / "other"), tmp_path)
+
+
+@pytest.mark.parametrize("changes", [{"tokens": 100}, {"steps": None, "initial": "model"}])
+def test_settings_that_contradict_each_other_are_refused(settings, changes):
+    with pytest.raises(ValueError, match="cannot both be given|leave out model"):
+        settings(**changes)
+
+
 @pytest.mark.parametrize("field", ["minutes", "steps", "context", "rows", "samples"])
 def test_nonsense_numbers_are_refused(settings, field):
     with pytest.raises(ValueError):

@@ -1,0 +1,217 @@
+"""The plan of a pretraining: what the settings leave open, derived from this machine and this text."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Self
+
+import torch
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from rich.table import Table
+
+from malmoi.core.config import Settings, parse_settings
+from malmoi.core.console import console
+from malmoi.models.gpt_config import GPTConfig
+from malmoi.models.presets import preset
+from malmoi.models.registry import count_parameters
+from malmoi.pipeline.dial import TIME_SHARE, Trial, choose_size, tokens_per_second
+from malmoi.pipeline.stage import StageInput
+from malmoi.train.precision import choose_precision
+from malmoi.train.trainer import TrainerSettings
+
+TOKENS_PER_STEP = 4_096
+"""Default size of a step; Muon wants this much at the widths that fit a laptop."""
+
+LOGITS = 1 << 26
+"""Logits of a micro-batch (256 MiB of float32), beyond which gradients are accumulated."""
+
+SAVED_AFTER = 45
+"""Seconds of training that a kill may cost."""
+
+FREE_EPOCHS = 4
+"""Text read more often than this is learned by heart (Muennighoff and others 2023): the best weights may not be the
+last, and are kept."""
+
+
+class PretrainSettings(Settings):
+    """Settings of the stage. What is None is derived; every derived number is printed and kept in `plan.json`.
+
+    Attributes:
+        corpus: text.
+        tokenizer: a tokenizer stage.
+        minutes: time for training, from which size and steps follow when they are not given.
+        steps: optimizer steps, instead of what fits into the minutes.
+        tokens: tokens to train on, likewise.
+        initial: a checkpoint to go on from, whose tokenizer must be the one given; new weights without it.
+        model: `preset: NAME`, or fields of `GPTConfig`; the rest is derived.
+        mixture: source -> share of the tokens; empty means as large as they are.
+        context: tokens in a row.
+        rows: rows in a micro-batch.
+        trainer: fields of `TrainerSettings`; the rest is derived.
+        prompts: completed at several checkpoints, so that one sees the model learn.
+        samples: at how many checkpoints.
+        seed: of weights and of the order of the data.
+    """
+
+    corpus: StageInput
+    tokenizer: StageInput
+    minutes: PositiveFloat = 5
+    steps: PositiveInt | None = None
+    tokens: PositiveInt | None = None
+    initial: StageInput | None = None
+    model: dict[str, Any] = {}
+    mixture: dict[str, float] = {}
+    context: PositiveInt = 256
+    rows: PositiveInt | None = None
+    trainer: dict[str, Any] = {}
+    prompts: list[str] = []
+    samples: NonNegativeInt = 6
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _check_alternatives(self) -> Self:
+        if self.steps and self.tokens:
+            raise ValueError("steps and tokens cannot both be given")
+        if self.initial and self.model:
+            raise ValueError("a model that goes on from a checkpoint has the checkpoint's shape; leave out model")
+        return self
+
+
+def derive_plan(
+    settings: PretrainSettings, vocabulary: int, text_tokens: int, initial: GPTConfig | None
+) -> dict[str, Any]:
+    """Every number of the training, as it goes into `plan.json`.
+
+    Args:
+        text_tokens: size of the training text.
+        initial: shape of the checkpoint to go on from.
+    """
+    precision = settings.trainer.get("precision", "auto")
+    if precision == "auto":
+        precision = choose_precision(torch.device("cpu"))
+    context = min(settings.context, initial.context) if initial else settings.context
+    rows, slots = _batch(settings, context, vocabulary)
+    size = rows * slots * context
+    config, trials = initial or _given_config(settings, vocabulary), []
+    if config is None:
+        trials = choose_size(vocabulary, context, rows, settings.minutes * 60, text_tokens, precision)
+        chosen = min(trials, key=lambda trial: trial.predicted_loss)
+        shape = chosen.config.model_dump(exclude={"feed_forward", "key_value_heads", "head_width"})
+        config = _config(shape | settings.model)
+    optimizer = _optimizer(config.width, size, settings)
+    timed = settings.steps is None and settings.tokens is None
+    speed = 0.0
+    if trials:
+        speed = chosen.tokens_per_second
+    elif timed:
+        speed = tokens_per_second(config, rows, precision, optimizer["optimizer"], slots)
+    if timed:
+        steps = max(20, int(settings.minutes * 60 * TIME_SHARE * speed / size))
+    else:
+        steps = settings.steps or math.ceil((settings.tokens or 0) / size)
+    sample_every = max(1, steps // max(1, settings.samples - 1))
+    longest = SAVED_AFTER * speed / size or sample_every
+    derived = {
+        "steps": steps,
+        "slots": slots,
+        "precision": precision,
+        "seed": settings.seed,
+        **optimizer,
+        "warm_up": max(1, min(100, steps // 50)),
+        "validate_every": max(1, steps // 12),
+        "checkpoint_every": max(1, sample_every // math.ceil(sample_every / longest)),
+        "keep_best": steps * size > FREE_EPOCHS * text_tokens,
+    }
+    fields = derived | {key: value for key, value in settings.trainer.items() if key != "precision"}
+    trainer = parse_settings(TrainerSettings, fields, "'trainer' of the stage 'pretrain'")
+    return {
+        "minutes": settings.minutes,
+        "context": context,
+        "rows": rows,
+        "sample_every": sample_every,
+        "tokens_per_step": size,
+        "text_tokens": text_tokens,
+        "tokens_per_second": round(speed),
+        "parameters": count_parameters(config),
+        "trials": [_trial_facts(trial) for trial in trials],
+        "model": config.model_dump(),
+        "trainer": trainer.model_dump(),
+    }
+
+
+def print_plan(plan: dict[str, Any]) -> None:
+    """What was derived, and from what."""
+    if plan["trials"]:
+        table = Table("layers x width", "parameters", "tokens/s", "tokens in the time", "epochs", "predicted", box=None)
+        best = min(trial["predicted_loss"] for trial in plan["trials"])
+        for trial in plan["trials"]:
+            row = (
+                f"{trial['layers']} x {trial['width']}",
+                f"{trial['parameters']:,}",
+                f"{trial['tokens_per_second']:,}",
+                f"{trial['tokens']:,}",
+                f"{trial['epochs']:.1f}",
+                f"{trial['predicted_loss']:.2f}",
+            )
+            table.add_row(*row, style="bold" if trial["predicted_loss"] == best else "")
+        console.print(table)
+    trainer = plan["trainer"]
+    rates = f"learning rate {trainer['learning_rate']:g}"
+    if trainer["optimizer"] == "muon":
+        rates += f" (matrices {trainer['matrix_learning_rate']:g})"
+    console.print(
+        f"  {plan['parameters']:,} parameters, {trainer['steps']:,} steps of {plan['tokens_per_step']:,} tokens "
+        f"({trainer['slots']} x {plan['rows']} x {plan['context']}), {trainer['precision']}, {trainer['optimizer']}, "
+        f"{rates}, warm-up {trainer['warm_up']}, cool-down {trainer['cool_down']:.0%}, validation every "
+        f"{trainer['validate_every']}, saved every {trainer['checkpoint_every']} steps, "
+        f"{'the best' if trainer['keep_best'] else 'the last'} weights are taken"
+    )
+
+
+def _batch(settings: PretrainSettings, context: int, vocabulary: int) -> tuple[int, int]:
+    """Rows in a micro-batch, so that its logits stay small, and micro-batches in a step."""
+    slots = settings.trainer.get("slots")
+    if settings.rows:
+        return settings.rows, slots or 1
+    whole = max(1, min(32, TOKENS_PER_STEP // context))
+    rows = max(1, min(whole, LOGITS // (context * vocabulary)))
+    return rows, slots or math.ceil(whole / rows)
+
+
+def _optimizer(width: int, tokens_per_step: int, settings: PretrainSettings) -> dict[str, Any]:
+    """Muon where making a matrix orthogonal costs less than its gradient, else AdamW.
+
+    Five iterations cost up to 30 x width operations a parameter, a gradient 6 x tokens. The rate of AdamW falls with
+    the width (Yang and others 2022, 2203.03466), and is lower where trained weights are to be kept.
+    """
+    chosen = "muon" if 5 * width <= tokens_per_step and not settings.initial else "adamw"
+    optimizer = settings.trainer.get("optimizer", chosen)
+    if optimizer == "muon":
+        return {"optimizer": "muon"}
+    return {"optimizer": optimizer, "learning_rate": min(3e-3, (0.1 if settings.initial else 0.5) / width)}
+
+
+def _given_config(settings: PretrainSettings, vocabulary: int) -> GPTConfig | None:
+    """The model's configuration when the settings fix its size, else None."""
+    fields = dict(settings.model)
+    name = fields.pop("preset", None)
+    if name is None and not {"layers", "width", "heads"} <= set(fields):
+        return None
+    base = preset(name).model_dump() if name else {}
+    return _config({**base, "context": settings.context, **fields, "vocabulary": vocabulary})
+
+
+def _config(fields: dict[str, Any]) -> GPTConfig:
+    return parse_settings(GPTConfig, fields, "'model' of the stage 'pretrain'")
+
+
+def _trial_facts(trial: Trial) -> dict[str, Any]:
+    return {
+        "layers": trial.config.layers,
+        "width": trial.config.width,
+        "parameters": trial.parameters,
+        "tokens_per_second": round(trial.tokens_per_second),
+        "tokens": trial.tokens,
+        "epochs": round(trial.epochs, 2),
+        "predicted_loss": round(trial.predicted_loss, 3),
+    }

@@ -1,0 +1,75 @@
+"""From minutes to numbers: the dial's laws, and what follows from a text and a vocabulary."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from malmoi.pipeline import plan
+from malmoi.pipeline.dial import predicted_loss
+from malmoi.pipeline.plan import PretrainSettings, derive_plan
+
+
+@pytest.fixture(autouse=True)
+def _known_speed(monkeypatch):
+    """1,000 tokens a second, whatever the machine."""
+    monkeypatch.setattr(plan, "tokens_per_second", lambda *arguments: 1_000.0)
+
+
+def derive(vocabulary=4_096, text=10_000_000, initial=None, **changes):
+    fields = {"model": {"layers": 2, "width": 128, "heads": 2}, "trainer": {"precision": "float32"}} | changes
+    settings = PretrainSettings(corpus=Path("corpus"), tokenizer=Path("tokenizer"), **fields)
+    return derive_plan(settings, vocabulary, text, initial)
+
+
+def test_minutes_become_steps():
+    made = derive(minutes=10)
+    assert made["tokens_per_step"] == 4_096
+    assert made["trainer"]["steps"] == int(600 * 0.93 * 1_000 / 4_096)
+    assert derive(tokens=10_000)["trainer"]["steps"] == 3
+
+
+def test_a_kill_costs_less_than_a_minute():
+    trainer = derive(minutes=600)["trainer"]
+    assert trainer["checkpoint_every"] * 4.096 <= 45
+
+
+def test_a_large_vocabulary_is_accumulated():
+    made = derive(vocabulary=50_257)
+    assert (made["rows"], made["trainer"]["slots"]) == (5, 4)
+    assert derive(vocabulary=50_257, rows=3)["trainer"]["slots"] == 1
+
+
+def test_muon_only_where_its_iteration_is_the_smaller_part():
+    assert derive()["trainer"]["optimizer"] == "muon"
+    wide = derive(model={"layers": 2, "width": 1_024, "heads": 16})["trainer"]
+    assert wide["optimizer"] == "adamw"
+    assert wide["learning_rate"] == pytest.approx(0.5 / 1_024)
+    small_steps = derive(rows=2)["trainer"]
+    assert small_steps["optimizer"] == "adamw"
+
+
+def test_text_read_many_times_keeps_the_best_weights():
+    assert not derive()["trainer"]["keep_best"]
+    assert derive(text=10_000)["trainer"]["keep_best"]
+
+
+def test_what_is_set_is_never_derived():
+    given = {"precision": "float32", "optimizer": "adamw", "learning_rate": 0.5, "slots": 3, "keep_best": True}
+    trainer = derive(trainer=given, rows=7, steps=11)["trainer"]
+    assert {key: trainer[key] for key in given} == given
+    assert trainer["steps"] == 11
+
+
+def test_more_text_more_parameters_and_more_tokens_predict_a_lower_loss():
+    loss = predicted_loss(10_000_000, 1e8, 10**9)
+    assert predicted_loss(20_000_000, 1e8, 10**9) < loss
+    assert predicted_loss(10_000_000, 2e8, 10**9) < loss
+    assert predicted_loss(10_000_000, 1e8, 10**7) > loss
+
+
+def test_repeated_text_is_worth_less_and_less():
+    losses = [predicted_loss(10**7, epochs * 1e6, 10**6) for epochs in (1, 4, 16, 64, 256)]
+    gains = [before - after for before, after in pairwise(losses)]
+    assert gains == sorted(gains, reverse=True)
+    assert 0 < gains[-1] < 0.02 * gains[0]
