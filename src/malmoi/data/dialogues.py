@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -90,7 +91,7 @@ def _text(path: Path) -> str:
 
 
 def _json_lines(path: Path) -> Iterator[Dialogue]:
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(_text(path).split("\n"), start=1):
         if line.strip():
             try:
                 record = json.loads(line)
@@ -125,13 +126,15 @@ def _record(record: Any, where: str) -> Dialogue:
 
 
 def _table(path: Path) -> Iterator[Dialogue]:
-    rows = csv.DictReader(_text(path).splitlines())
+    rows = csv.DictReader(io.StringIO(_text(path), newline=""))
     names = rows.fieldnames or []
     pair = next((pair for pair in (("Q", "A"), ("prompt", "response")) if set(pair) <= set(names)), None)
     if pair is None:
         raise UserError(f"{path} has the columns {', '.join(names)}.", "Name them Q and A, or prompt and response.")
-    for row in rows:
-        yield _turns(row[pair[0]] or "", row[pair[1]] or "")
+    try:
+        yield from (_turns(row[pair[0]] or "", row[pair[1]] or "") for row in rows)
+    except csv.Error as error:
+        raise UserError(f"{path}, line {rows.line_num}: no table ({error}).", "Check the quotation marks.") from None
 
 
 def _yaml(path: Path) -> Iterator[Dialogue]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import torch
+from pydantic import Field, model_validator
 
 from malmoi.core.config import Settings
 from malmoi.core.errors import UserError, nearest
@@ -58,9 +61,15 @@ class SplitSettings(Settings):
 
     split: Literal["hashed", "shuffled"] = "hashed"
     balance: bool = False
-    validation: float = 0.1
-    test: float = 0.2
-    split_seed: int = 0
+    validation: float = Field(0.1, ge=0, lt=1)
+    test: float = Field(0.2, ge=0, lt=1)
+    split_seed: int = Field(0, ge=0, lt=2**32)
+
+    @model_validator(mode="after")
+    def _check_shares(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise ValueError(f"validation={self.validation} and test={self.test} leave nothing to learn from")
+        return self
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,14 @@ class Splits:
     train: list[LabelledText]
     validation: list[LabelledText]
     test: list[LabelledText]
+
+    def without_tested(self) -> Splits:
+        """The same without those training and validation texts that are also tested."""
+        tested = {text.text.casefold() for text in self.test}
+        train, validation = (
+            [text for text in part if text.text.casefold() not in tested] for part in (self.train, self.validation)
+        )
+        return Splits(train, validation, self.test)
 
 
 def read_labelled(path: Path, settings: TableSettings) -> list[LabelledText]:
@@ -82,7 +99,7 @@ def read_labelled(path: Path, settings: TableSettings) -> list[LabelledText]:
         raise UserError(f"There is no file {path}.", "Check the path.")
     texts = []
     for number, text, label in _json_rows(path, settings) if path.suffix == ".jsonl" else _table_rows(path, settings):
-        name = _class_name(label.strip(), settings.threshold, f"{path}, line {number}")
+        name = _class_name(normalize(label), settings.threshold, f"{path}, line {number}")
         cleaned = normalize(text)
         if cleaned and name is not None:
             texts.append(LabelledText(cleaned, name))
@@ -111,7 +128,7 @@ def class_names(splits: Splits) -> list[str]:
     """Names of the classes of the training texts, sorted.
 
     Raises:
-        UserError: a class occurs in validation or test only, or there is but one.
+        UserError: a class occurs in validation or test only, there is but one, or there are no texts to test on.
     """
     classes = sorted({text.label for text in splits.train})
     for name, part in (("validation", splits.validation), ("test", splits.test)):
@@ -121,6 +138,8 @@ def class_names(splits: Splits) -> list[str]:
                 f"The label {unseen[0]!r} occurs in the {name} texts only.",
                 nearest(unseen[0], classes) or "Add training texts of this label, or remove it.",
             )
+    if not splits.test:
+        raise UserError(f"Of {len(splits.train)} labelled texts none is left to test on.", "Add texts, or raise test.")
     if len(classes) < 2:
         raise UserError(f"The training texts have only the label {classes}.", "Check the label column.")
     return classes
@@ -171,12 +190,14 @@ def _class_name(label: str, threshold: float | None, where: str) -> str | None:
     try:
         value = float(label)
     except ValueError:
-        raise UserError(f"{where}: the label {label!r} is no number.", "Check the label column.") from None
+        value = math.nan
+    if math.isnan(value):
+        raise UserError(f"{where}: the label {label!r} is no number.", "Check the label column.")
     return None if value == threshold else "positive" if value > threshold else "negative"
 
 
 def _json_rows(path: Path, settings: TableSettings) -> Iterator[tuple[int, str, str]]:
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -193,16 +214,20 @@ def _json_rows(path: Path, settings: TableSettings) -> Iterator[tuple[int, str, 
 def _table_rows(path: Path, settings: TableSettings) -> Iterator[tuple[int, str, str]]:
     delimiter = "," if path.suffix == ".csv" else "\t"
     quoted = settings.quotes or path.suffix == ".csv"
-    lines = _text(path).splitlines(keepends=True)
+    # Not splitlines(): it would also cut at U+2028, U+0085 and others, which stand inside of texts.
+    lines = io.StringIO(_text(path), newline="")
     rows = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
     by_number = isinstance(settings.text, int) and isinstance(settings.label, int)
     header = [] if by_number else next(rows, [])
     columns = [_column(path, header, wanted) for wanted in (settings.text, settings.label)]
-    for row in rows:
-        if row and max(columns) >= len(row):
-            raise UserError(f"{path}, line {rows.line_num}: {len(row)} columns, one too few.", "Mend the line.")
-        if row:
-            yield rows.line_num, row[columns[0]], row[columns[1]]
+    try:
+        for row in rows:
+            if row and max(columns) >= len(row):
+                raise UserError(f"{path}, line {rows.line_num}: {len(row)} columns, one too few.", "Mend the line.")
+            if row:
+                yield rows.line_num, row[columns[0]], row[columns[1]]
+    except csv.Error as error:
+        raise UserError(f"{path}, line {rows.line_num}: no table ({error}).", "Check the quotation marks.") from None
 
 
 def _column(path: Path, header: list[str], wanted: str | int) -> int:

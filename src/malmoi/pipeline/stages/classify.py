@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from malmoi.core.console import console, progress
 from malmoi.core.errors import UserError
@@ -46,7 +47,8 @@ class ClassifySettings(TableSettings, SplitSettings):
         fetch: a fetch stage that has the texts of `source`.
         source: a card of labelled texts.
         file: your own file of labelled texts, instead of `fetch` and `source`.
-        test_file: name of a file of the same source that is the test set, instead of a share.
+        test_file: name of a file of the same source that is the test set, instead of a share; texts that stand in it
+            are not learned from.
         limit, test_limit: most texts to learn from and to be tested on; 0 for all.
         train: "head" trains the new head, "last:N" the last N layers too, "lora:R" low-rank differences, "all" all.
         suffix: put after every text; the class is read at its last token.
@@ -61,20 +63,20 @@ class ClassifySettings(TableSettings, SplitSettings):
 
     base: StageInput | None = None
     weights: str = "smollm2-135m-instruct"
-    layers: int = 0
+    layers: NonNegativeInt = 0
     fetch: StageInput | None = None
     source: str = "movie-snippets"
     file: StageInput | None = None
     test_file: str | None = None
-    limit: int = 0
-    test_limit: int = 0
+    limit: NonNegativeInt = 0
+    test_limit: NonNegativeInt = 0
     train: str = "last:4"
     suffix: str = ""
-    longest: int = 128
-    rows: int = 16
-    epochs: float = 2
-    learning_rate: float = 3e-4
-    weight_decay: float = 0.01
+    longest: PositiveInt = 128
+    rows: PositiveInt = 16
+    epochs: PositiveFloat = 2
+    learning_rate: PositiveFloat = 3e-4
+    weight_decay: NonNegativeFloat = 0.01
     control: Literal["word", "character"] = "word"
     seed: int = 0
 
@@ -83,6 +85,8 @@ def run(settings: ClassifySettings, directory: Path) -> dict[str, Any]:
     """Write `model/`, `predictions.json` and `metrics.jsonl` into `directory`."""
     splits = _read_splits(settings)
     classes = class_names(splits)
+    truth = [classes.index(text.label) for text in splits.test]
+    control = score_classes(classes, truth, _control(splits, classes, settings))
     checkpoint = load_checkpoint(settings.base if settings.base is not None else fetch_source(settings.weights)[0])
     classifier = Classifier(_cut(checkpoint.language_model, settings.layers), classes, settings.seed)
     first = _freeze(classifier, settings)
@@ -108,9 +112,7 @@ def run(settings: ClassifySettings, directory: Path) -> dict[str, Any]:
     )
     result = Trainer(model, Classification(), rows, trainer, directory).run()
     predicted = _predict(model, encoded[2])
-    truth = [text.label for text in encoded[2]]
     score = score_classes(classes, truth, predicted)
-    control = score_classes(classes, truth, _control(splits, classes, settings))
     if settings.train.startswith("lora"):
         merge_low_rank(classifier)
     facts = {
@@ -151,7 +153,7 @@ def _read_splits(settings: ClassifySettings) -> Splits:
         raise UserError(f"There is no file {settings.test_file!r} among {[path.name for path in paths]}.")
     else:
         parts = split_labelled(texts, settings.model_copy(update={"test": 0.0}))
-        splits = Splits(parts.train, parts.validation, read_labelled(test_paths[0], settings))
+        splits = Splits(parts.train, parts.validation, read_labelled(test_paths[0], settings)).without_tested()
     validation = settings.limit // 8 if settings.limit else len(splits.validation)
     return Splits(
         splits.train[: settings.limit or None],
@@ -196,6 +198,8 @@ def _encode(
 ) -> list[EncodedText]:
     suffix = tokenizer.encode(settings.suffix) if settings.suffix else []
     room = settings.longest - len(suffix)
+    if room < 1:
+        raise UserError(f"longest={settings.longest} leaves no room beside the suffix.", "Raise longest.")
     ids = tokenizer.encode_batch(text.text for text in texts)
     return [
         EncodedText(torch.tensor([*(row[:room] or [tokenizer.end]), *suffix]), classes.index(text.label))
@@ -241,11 +245,10 @@ def _length(text: EncodedText) -> int:
 
 
 def _control(splits: Splits, classes: list[str], settings: ClassifySettings) -> list[int]:
-    train = [*splits.train]
     with console.status("logistic regression"):
         return logistic_regression(
-            [text.text for text in train],
-            [classes.index(text.label) for text in train],
+            [text.text for text in splits.train],
+            [classes.index(text.label) for text in splits.train],
             [text.text for text in splits.test],
             settings.control,
         )
@@ -258,7 +261,9 @@ def _card(settings: ClassifySettings, facts: dict[str, Any]) -> str:
         f"# A classifier fine-tuned from {base}\n\n"
         f"Classes: {', '.join(facts['classes'])}. Trained by malmoi on {facts['train_texts']:,} texts of {data} "
         f"({settings.train}, {facts['steps']} steps, seed {settings.seed}). Accuracy {facts['accuracy']:.1%} on "
-        f"{facts['test_texts']:,} other texts; logistic regression on the same {facts['control']['accuracy']:.1%}.\n"
+        f"{facts['test_texts']:,} other texts; logistic regression on the same {facts['control']['accuracy']:.1%}.\n\n"
+        f"A text is cut at {settings.longest} tokens"
+        + (f", and {settings.suffix!r} is put behind it.\n" if settings.suffix else ".\n")
     )
 
 

@@ -1,0 +1,103 @@
+"""Labelled texts are read with their mistakes named, and split the same way at every run."""
+
+import pytest
+
+from malmoi.core.errors import UserError
+from malmoi.data.labelled import (
+    LabelledText,
+    Splits,
+    SplitSettings,
+    TableSettings,
+    class_names,
+    read_labelled,
+    split_labelled,
+)
+
+REVIEWS = [LabelledText(f"영화 {number} 참 좋다", "좋음" if number % 3 else "나쁨") for number in range(300)]
+
+
+def test_a_table_is_read_by_its_header(tmp_path):
+    (tmp_path / "a.tsv").write_text("id\tdocument\tlabel\n1\t최고다\t1\n2\t\t0\n3\t별로\t0\n")
+    read = read_labelled(tmp_path / "a.tsv", TableSettings(text="document"))
+    assert read == [LabelledText("최고다", "1"), LabelledText("별로", "0")]
+
+
+def test_a_table_without_header_is_read_by_number_and_scores_become_classes(tmp_path):
+    (tmp_path / "a.tsv").write_text("1\t2.5\tgreat\n2\t-1\tbad\n3\t0\tso so\n")
+    read = read_labelled(tmp_path / "a.tsv", TableSettings(text=2, label=1, threshold=0))
+    assert read == [LabelledText("great", "positive"), LabelledText("bad", "negative")]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("text\tlabel\na\t\n", "line 2: the label is empty"),
+        ("text\tlabel\na\n", "line 2: 1 columns"),
+        ("txet\tlabel\na\tb\n", "no column 'text'. Did you mean 'txet'"),
+        ("text\tlabel\n", "no labelled text"),
+        ("text\tlabel\na\tnan\n", "line 2: the label 'nan' is no number"),
+    ],
+)
+def test_a_wrong_table_names_the_place(tmp_path, content, message):
+    (tmp_path / "a.tsv").write_text(content)
+    with pytest.raises(UserError, match=message):
+        read_labelled(tmp_path / "a.tsv", TableSettings(threshold=0 if "nan" in content else None))
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.csv", "a.jsonl"])
+def test_line_separators_of_unicode_do_not_end_a_line(tmp_path, name):
+    rows = {
+        "a.tsv": "text\tlabel\n한 줄\u2028둘째 줄\u0085끝\t1\n",
+        "a.csv": 'text,label\n"한 줄\u2028둘째 줄\u0085끝",1\n',
+        "a.jsonl": '{"text": "한 줄\u2028둘째 줄\u0085끝", "label": 1}\n',
+    }
+    (tmp_path / name).write_text(rows[name])
+    (read,) = read_labelled(tmp_path / name, TableSettings())
+    assert read == LabelledText(read.text, "1")
+    assert read.text.startswith("한 줄\u2028둘째 줄")
+
+
+def test_a_quoted_field_keeps_its_line_end(tmp_path):
+    (tmp_path / "a.csv").write_text('text,label\n"첫 줄\n둘째 줄",좋음\n')
+    assert read_labelled(tmp_path / "a.csv", TableSettings()) == [LabelledText("첫 줄\n둘째 줄", "좋음")]
+
+
+def test_a_hashed_split_does_not_depend_on_the_order_and_keeps_equal_texts_together():
+    doubled = REVIEWS + REVIEWS[::-1]
+    parts = split_labelled(doubled, SplitSettings())
+    assert parts.train == split_labelled(doubled[::-1], SplitSettings()).train
+    assert not {text.text for text in parts.train} & {text.text for text in parts.test}
+    assert len(parts.train) + len(parts.validation) + len(parts.test) == 600
+    assert 70 < len(parts.test) < 170
+
+
+def test_balancing_draws_as_many_of_each_class():
+    parts = split_labelled(REVIEWS, SplitSettings(balance=True, split="shuffled"))
+    labels = [text.label for part in (parts.train, parts.validation, parts.test) for text in part]
+    assert labels.count("좋음") == labels.count("나쁨") == 100
+
+
+def test_texts_that_are_tested_are_not_learned_from():
+    splits = Splits(REVIEWS[:20], REVIEWS[20:30], [LabelledText(REVIEWS[3].text.upper(), "x"), REVIEWS[25]])
+    kept = splits.without_tested()
+    assert (len(kept.train), len(kept.validation), len(kept.test)) == (19, 9, 2)
+
+
+def test_shares_that_leave_nothing_to_learn_from_are_refused():
+    with pytest.raises(ValueError, match="leave nothing to learn from"):
+        SplitSettings(validation=0.5, test=0.5)
+
+
+def test_a_label_seen_only_in_the_test_set_is_named():
+    with pytest.raises(UserError, match="'좋은' occurs in the test texts only"):
+        class_names(Splits(REVIEWS[:9], [], [LabelledText("x", "좋은")]))
+
+
+@pytest.mark.shared
+def test_the_split_of_the_book_has_its_sizes(mirror):
+    settings = TableSettings(label=0, text=1, quotes=True)
+    messages = read_labelled(mirror / "sms_spam/SMSSpamCollection", settings)
+    assert [message.label for message in messages].count("Spam") == 747
+    split = SplitSettings(balance=True, split="shuffled", split_seed=123, validation=0.1, test=0.2)
+    parts = split_labelled(messages, split)
+    assert (len(parts.train), len(parts.validation), len(parts.test)) == (1045, 149, 300)
