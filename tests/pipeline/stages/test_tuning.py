@@ -1,0 +1,121 @@
+"""Fine-tuning: what is frozen stays, a kill changes nothing, mistakes are named."""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+
+import pytest
+import torch
+
+from malmoi.core.errors import UserError
+from malmoi.core.files import read_json_lines
+from malmoi.core.hashing import hash_file
+from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
+from malmoi.pipeline.stages import classify, instruct
+from malmoi.pipeline.stages.classify import ClassifySettings
+from malmoi.pipeline.stages.instruct import InstructSettings
+
+WORDS = {"좋음": ("최고다", "재미있다", "great", "wonderful"), "나쁨": ("별로다", "지루하다", "bad", "boring")}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory, make_model, tokenizer):
+    directory = tmp_path_factory.mktemp("base") / "model"
+    save_checkpoint(directory, make_model(layers=3), tokenizer, "")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory):
+    path = tmp_path_factory.mktemp("reviews") / "reviews.tsv"
+    chance = random.Random(0)
+    lines = [f"영화 {chance.random():.6f} {chance.choice(WORDS[label])}\t{label}" for label in WORDS for _ in range(60)]
+    path.write_text("text\tlabel\n" + "\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def dialogues(tmp_path_factory):
+    path = tmp_path_factory.mktemp("dialogues") / "dialogues.jsonl"
+    records = [{"prompt": f"질문 {number}?", "response": f"답은 {number}입니다."} for number in range(120)]
+    path.write_text("\n".join(json.dumps(record) for record in records))
+    return path
+
+
+@pytest.mark.parametrize("train", ["head", "last:1", "lora:2", "all"])
+def test_a_classifier_learns_and_opens_again(base, reviews, tmp_path, train):
+    settings = ClassifySettings(base=base, file=reviews, train=train, epochs=1, rows=8)
+    result = classify.run(settings, tmp_path)
+    assert set(result) >= {"accuracy", "confusion", "control", "majority"}
+    checkpoint = load_checkpoint(tmp_path)
+    assert checkpoint.model.classes == ["나쁨", "좋음"]
+
+
+def test_stored_states_give_the_same_classifier_as_running_every_layer(base, reviews, tmp_path, monkeypatch):
+    settings = ClassifySettings(base=base, file=reviews, train="last:1", epochs=1, rows=8)
+    (tmp_path / "stored").mkdir()
+    (tmp_path / "whole").mkdir()
+    stored = classify.run(settings, tmp_path / "stored")
+    monkeypatch.setattr(classify, "_lower_states", lambda classifier, texts, first: list(texts))
+    monkeypatch.setattr(classify, "UpperClassifier", lambda classifier, first: classifier)
+    whole = classify.run(settings, tmp_path / "whole")
+    assert stored["validation_loss"] == pytest.approx(whole["validation_loss"], abs=1e-5)
+
+
+def test_frozen_layers_stay_as_they_were(base, reviews, tmp_path):
+    classify.run(ClassifySettings(base=base, file=reviews, train="last:1", epochs=1, rows=8), tmp_path)
+    before, after = load_checkpoint(base).model, load_checkpoint(tmp_path).model.body
+    assert torch.equal(before.blocks[0].attention.query.weight, after.blocks[0].attention.query.weight)
+    assert not torch.equal(before.blocks[2].attention.query.weight, after.blocks[2].attention.query.weight)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train": "last:9"}, "last:9"),
+        ({"layers": 9}, "has 3 layers, not 9"),
+        ({"text": "txet"}, "Did you mean 'text'"),
+        ({"test_file": "test.tsv"}, "no file 'test.tsv'"),
+    ],
+)
+def test_what_cannot_be_is_said(base, reviews, tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        classify.run(ClassifySettings(**{"base": base, "file": reviews, **changes}), tmp_path)
+
+
+def test_an_assistant_learns_its_answers(base, dialogues, tmp_path):
+    settings = InstructSettings(base=base, file=dialogues, epochs=4, held_out=0.2, answer_tokens=4, learning_rate=0.01)
+    result = instruct.run(settings, tmp_path)
+    assert result["loss_after"] < result["loss_before"]
+    answers = list(read_json_lines(tmp_path / "answers.jsonl"))
+    assert {"question", "before", "after"} == set(answers[0])
+    assert load_checkpoint(tmp_path).tokenizer.chat_template
+
+
+@pytest.mark.skipif("forkserver" not in multiprocessing.get_all_start_methods(), reason="needs processes to kill")
+def test_fine_tuning_killed_five_times_ends_with_the_same_bits(base, dialogues, tmp_path):
+    settings = InstructSettings(base=base, file=dialogues, epochs=4, rows=4, held_out=0.2, answer_tokens=2)
+    processes = multiprocessing.get_context("forkserver")
+
+    def start(name):
+        (tmp_path / name).mkdir(exist_ok=True)
+        process = processes.Process(target=instruct.run, args=(settings, tmp_path / name))
+        process.start()
+        return process
+
+    curve, chance = tmp_path / "killed" / "metrics.jsonl", random.Random(time.time_ns())
+    for lines in sorted(chance.sample(range(70), 5)):
+        process = start("killed")
+        while process.is_alive() and (not curve.exists() or curve.read_bytes().count(b"\n") < lines):
+            time.sleep(0.001)
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+    for process in (start("killed"), start("untouched")):
+        process.join()
+        assert process.exitcode == 0
+    sums = [hash_file(tmp_path / name / "model/model.safetensors") for name in ("killed", "untouched")]
+    assert sums[0] == sums[1]
+    assert (tmp_path / "killed/answers.jsonl").read_text() == (tmp_path / "untouched/answers.jsonl").read_text()
