@@ -99,6 +99,7 @@ def test_an_assistant_learns_its_answers(base, dialogues, tmp_path):
 def test_fine_tuning_killed_five_times_ends_with_the_same_bits(base, dialogues, tmp_path):
     settings = InstructSettings(base=base, file=dialogues, epochs=4, rows=4, held_out=0.2, answer_tokens=2)
     processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["malmoi.pipeline.stages.instruct"])
 
     def start(name):
         (tmp_path / name).mkdir(exist_ok=True)
