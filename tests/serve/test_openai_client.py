@@ -86,6 +86,12 @@ def test_echo_and_logprobs_score_a_text(client, model, tokenizer):
     assert only_new.choices[0].logprobs.token_logprobs == found.token_logprobs[-1:]
 
 
+def test_an_empty_prompt_begins_a_text(client):
+    answer = client.completions.create(prompt="", echo=True, logprobs=1, **COMMON)
+    assert answer.usage.prompt_tokens == 1
+    assert None not in answer.choices[0].logprobs.token_logprobs[1:]
+
+
 def test_parts_of_text_are_one_text(client):
     parts = [{"type": "text", "text": "여우는 "}, {"type": "text", "text": "누구입니까?"}]
     whole = client.chat.completions.create(messages=MESSAGES[1:], temperature=0, **COMMON)

@@ -76,6 +76,7 @@ class Routes:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._started = int(time.time())
+        self._watchers: set[asyncio.Task[None]] = set()
 
     async def page(self, name: str = "index.html") -> Response:
         """The chat page and its parts."""
@@ -120,7 +121,7 @@ class Routes:
     def _tokens(self, prompt: str | list[int]) -> list[int]:
         tokenizer = self._engine.tokenizer
         if isinstance(prompt, str):
-            return tokenizer.encode(prompt)
+            return tokenizer.encode(prompt) or [tokenizer.end]
         if wrong := [token for token in prompt if token >= tokenizer.size]:
             message = f"Token {wrong[0]} does not exist: the vocabulary has {tokenizer.size:,}."
             raise ApiError(400, message, "prompt", "unsupported_value")
@@ -131,14 +132,16 @@ class Routes:
     ) -> Response:
         answer.prompt_tokens = sum(map(len, prompts))
         generation = self._engine.start(prompts, wanted.sampling())
+        watcher = asyncio.create_task(cancel_when_left(request, generation))
+        self._watchers.add(watcher)
+        watcher.add_done_callback(self._watchers.discard)
         if wanted.stream:
             usage = bool(wanted.stream_options and wanted.stream_options.include_usage)
-            body = stream(request, answer, generation, usage)
+            body = stream(answer, generation, usage)
             return StreamingResponse(body, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
         answers: list[list[Piece]] = [[] for _ in prompts]
-        async with leaving_cancels(request, generation):
-            async for index, piece in generation:
-                answers[index].append(piece)
+        async for index, piece in generation:
+            answers[index].append(piece)
         if not answers[-1] or not answers[-1][-1].finish_reason:
             raise ApiError(499, "The client left.")
         answer.completion_tokens = sum(map(len, answers))
@@ -178,15 +181,14 @@ class Routes:
         }
 
 
-async def stream(request: Request, answer: Answer, generation: Generation, usage: bool) -> AsyncIterator[bytes]:
+async def stream(answer: Answer, generation: Generation, usage: bool) -> AsyncIterator[bytes]:
     """An answer as server-sent events; an error on the way is an event too."""
     try:
         for chunk in answer.opening():
             yield event(chunk)
-        async with leaving_cancels(request, generation):
-            async for index, piece in generation:
-                for chunk in answer.chunk(index, piece):
-                    yield event(chunk)
+        async for index, piece in generation:
+            for chunk in answer.chunk(index, piece):
+                yield event(chunk)
         if usage:
             yield event(answer.closing())
     except Exception as error:
@@ -195,18 +197,10 @@ async def stream(request: Request, answer: Answer, generation: Generation, usage
     yield DONE
 
 
-@contextlib.asynccontextmanager
-async def leaving_cancels(request: Request, generation: Generation) -> AsyncIterator[None]:
+async def cancel_when_left(request: Request, generation: Generation) -> None:
     """Give the model back as soon as the client is gone."""
-
-    async def watch() -> None:
-        while not await request.is_disconnected():
-            await asyncio.sleep(0.1)
-        generation.cancel()
-
-    watcher = asyncio.create_task(watch())
-    try:
-        yield
-    finally:
-        watcher.cancel()
-        generation.cancel()
+    while not generation.ended:
+        if await request.is_disconnected():
+            generation.cancel()
+            return
+        await asyncio.sleep(0.1)

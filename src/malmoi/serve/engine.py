@@ -78,6 +78,11 @@ class Generation:
 
         self._future.add_done_callback(ended)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the model is done with it."""
+        return self._future is not None and self._future.done()
+
     def cancel(self) -> None:
         """Stop after the token at hand, or never begin."""
         self._cancelled.set()
