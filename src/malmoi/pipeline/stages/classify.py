@@ -55,6 +55,7 @@ class ClassifySettings(TableSettings, SplitSettings):
         longest: longer texts, in tokens, are cut.
         rows: texts in a step.
         epochs: how often each text is seen.
+        optimizer: "adamw", or "muon" for the matrices of the layers, which suits a small base with many texts.
         learning_rate: of AdamW.
         weight_decay: of AdamW.
         control: units of the logistic regression beside it; characters for Korean.
@@ -75,6 +76,7 @@ class ClassifySettings(TableSettings, SplitSettings):
     longest: PositiveInt = 128
     rows: PositiveInt = 16
     epochs: PositiveFloat = 2
+    optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: PositiveFloat = 3e-4
     weight_decay: NonNegativeFloat = 0.01
     control: Literal["word", "character"] = "word"
@@ -100,7 +102,7 @@ def run(settings: ClassifySettings, directory: Path) -> dict[str, Any]:
     steps = rows.steps(settings.epochs)
     trainer = TrainerSettings(
         steps=steps,
-        optimizer="adamw",
+        optimizer=settings.optimizer,
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
         warm_up=max(1, steps // 10),
