@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-LAYERS, HEADS, WIDTH, CONTEXT, ROWS, STEPS = 4, 4, 128, 64, 12, 2_000
-RATE, LAST_RATE, WARM_UP, BETAS, WEIGHT_DECAY, CLIP = 1e-3, 1e-4, 100, (0.9, 0.99), 0.1, 1.0
+LAYERS, HEADS, WIDTH, CONTEXT, ROWS = 4, 4, 128, 64, 12
+WARM_UP, BETAS, WEIGHT_DECAY, CLIP = 100, (0.9, 0.99), 0.1, 1.0
 
 
 class Block(nn.Module):
@@ -57,7 +57,9 @@ class PlainGPT2(nn.Module):
         return F.linear(self.norm(self.blocks(hidden)), self.embedding.weight)
 
 
-def train_control(tokens: torch.Tensor, vocabulary: int, seed: int) -> tuple[PlainGPT2, float]:
+def train_control(
+    tokens: torch.Tensor, vocabulary: int, seed: int, steps: int = 2_000, rate: float = 1e-3
+) -> tuple[PlainGPT2, float]:
     """Train on `tokens`, (n,) int64; returns the model and the seconds of its steps."""
     torch.manual_seed(seed)
     model = PlainGPT2(vocabulary)
@@ -67,9 +69,9 @@ def train_control(tokens: torch.Tensor, vocabulary: int, seed: int) -> tuple[Pla
         [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": vectors, "weight_decay": 0.0}], betas=BETAS
     )
     started = time.monotonic()
-    for step in range(STEPS):
+    for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = _rate(step)
+            group["lr"] = rate * _factor(step, steps)
         starts = torch.randint(len(tokens) - CONTEXT, (ROWS,))
         rows = torch.stack([tokens[start : start + CONTEXT + 1] for start in starts])
         loss = F.cross_entropy(model(rows[:, :-1]).flatten(0, 1), rows[:, 1:].flatten())
@@ -80,8 +82,9 @@ def train_control(tokens: torch.Tensor, vocabulary: int, seed: int) -> tuple[Pla
     return model, time.monotonic() - started
 
 
-def _rate(step: int) -> float:
+def _factor(step: int, steps: int) -> float:
+    """Linear warm-up, then half a cosine down to a tenth."""
     if step < WARM_UP:
-        return RATE * (step + 1) / WARM_UP
-    progress = (step - WARM_UP) / (STEPS - WARM_UP)
-    return LAST_RATE + (RATE - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * progress))
+        return (step + 1) / WARM_UP
+    progress = (step - WARM_UP) / (steps - WARM_UP)
+    return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress))

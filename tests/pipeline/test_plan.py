@@ -49,6 +49,12 @@ def test_muon_only_where_its_iteration_is_the_smaller_part():
     assert small_steps["optimizer"] == "adamw"
 
 
+def test_embeddings_have_a_rate_of_their_own_where_the_head_is_not_tied():
+    untied = derive(model={"layers": 2, "width": 128, "heads": 2, "tied": False})["trainer"]
+    assert (untied["embedding_learning_rate"], untied["head_learning_rate"]) == (0.1, 0.01)
+    assert derive()["trainer"]["embedding_learning_rate"] is None
+
+
 def test_text_read_many_times_keeps_the_best_weights():
     assert not derive()["trainer"]["keep_best"]
     assert derive(text=10_000)["trainer"]["keep_best"]

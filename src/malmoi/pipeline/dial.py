@@ -74,8 +74,9 @@ def choose_size(
 
 
 def shape(vocabulary: int, context: int, layers: int, width: int) -> GPTConfig:
-    """The default GPT of a width: heads of 64, Qwen3's shape."""
-    return GPTConfig(vocabulary=vocabulary, context=context, width=width, layers=layers, heads=max(1, width // 64))
+    """The default GPT of a width: heads of 64, Qwen3's shape with a head of its own."""
+    heads = max(1, width // 64)
+    return GPTConfig(vocabulary=vocabulary, context=context, width=width, layers=layers, heads=heads, tied=False)
 
 
 def predicted_loss(parameters: int, tokens: float, text_tokens: int) -> float:

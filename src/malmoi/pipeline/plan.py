@@ -98,7 +98,7 @@ def derive_plan(
         chosen = min(trials, key=lambda trial: trial.predicted_loss)
         shape = chosen.config.model_dump(exclude={"feed_forward", "key_value_heads", "head_width"})
         config = _config(shape | settings.model)
-    optimizer = _optimizer(config.width, size, settings)
+    optimizer = _optimizer(config, size, settings)
     timed = settings.steps is None and settings.tokens is None
     speed = 0.0
     if trials:
@@ -178,17 +178,19 @@ def _batch(settings: PretrainSettings, context: int, vocabulary: int) -> tuple[i
     return rows, slots or math.ceil(whole / rows)
 
 
-def _optimizer(width: int, tokens_per_step: int, settings: PretrainSettings) -> dict[str, Any]:
+def _optimizer(config: GPTConfig, tokens_per_step: int, settings: PretrainSettings) -> dict[str, Any]:
     """Muon where making a matrix orthogonal costs less than its gradient, else AdamW.
 
     Five iterations cost up to 30 x width operations a parameter, a gradient 6 x tokens. The rate of AdamW falls with
-    the width (Yang and others 2022, 2203.03466), and is lower where trained weights are to be kept.
+    the width (Yang and others 2022, 2203.03466), and is lower where trained weights are to be kept. Embeddings and head
+    that are not tied want rates of their own: after 50 steps of 2,048 tokens 2.59 bits a byte instead of 2.87.
     """
-    chosen = "muon" if 5 * width <= tokens_per_step and not settings.initial else "adamw"
+    chosen = "muon" if 5 * config.width <= tokens_per_step and not settings.initial else "adamw"
     optimizer = settings.trainer.get("optimizer", chosen)
     if optimizer == "muon":
-        return {"optimizer": "muon"}
-    return {"optimizer": optimizer, "learning_rate": min(3e-3, (0.1 if settings.initial else 0.5) / width)}
+        rates = {"learning_rate": 0.01, "embedding_learning_rate": 0.1, "head_learning_rate": 0.01}
+        return {"optimizer": "muon"} | ({} if config.tied else rates)
+    return {"optimizer": optimizer, "learning_rate": min(3e-3, (0.1 if settings.initial else 0.5) / config.width)}
 
 
 def _given_config(settings: PretrainSettings, vocabulary: int) -> GPTConfig | None:
