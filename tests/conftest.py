@@ -10,6 +10,8 @@ TALES = (
     "Once upon a time there was a fox who lived in the wood. The fox said to the bear: who are you?",
     "옛날 옛적에 숲에 여우가 살았습니다. 여우가 곰에게 물었습니다. 말모이는 낱말을 모은다는 뜻입니다.",
 )
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests share the cores among themselves
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 

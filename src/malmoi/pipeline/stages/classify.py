@@ -34,6 +34,7 @@ from malmoi.pipeline.stage import Stage, StageInput
 from malmoi.pipeline.stages.fetch import manifest_files
 from malmoi.sources.fetch import fetch_source
 from malmoi.tokenizers.tokenizer import Tokenizer
+from malmoi.train.allocator import keep_freed_memory
 from malmoi.train.trainer import Trainer, TrainerSettings
 
 
@@ -85,6 +86,7 @@ class ClassifySettings(TableSettings, SplitSettings):
 
 def run(settings: ClassifySettings, directory: Path) -> dict[str, Any]:
     """Write `model/`, `predictions.json` and `metrics.jsonl` into `directory`."""
+    keep_freed_memory()
     splits = _read_splits(settings)
     classes = class_names(splits)
     truth = [classes.index(text.label) for text in splits.test]
