@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -101,12 +102,19 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._file, text.encode())
 
-    def wait_for(self, words: str, seconds: float = 30) -> None:
+    def wait_for_bytes(self, count: int) -> None:
+        """Wait until an answer is on its way."""
+        self._read_until(lambda: len(self.seen) >= count)
+
+    def _read_until(self, enough: Callable[[], bool], seconds: float = 60) -> None:
         end = time.monotonic() + seconds
-        while words.encode() not in self.seen:
+        while not enough():
             assert time.monotonic() < end, self.seen
             if select.select([self._file], [], [], 0.1)[0]:
                 self.seen += os.read(self._file, 4096)
+
+    def wait_for(self, words: str) -> None:
+        self._read_until(lambda: words.encode() in self.seen)
         self.seen = self.seen.split(words.encode(), 1)[1]
 
 
@@ -115,7 +123,7 @@ def test_control_c_stops_the_answer_and_not_the_program(checkpoint):
     terminal.wait_for("› ")
     terminal.type("여우야\r")
     terminal.wait_for("\n")
-    time.sleep(0.5)
+    terminal.wait_for_bytes(100)
     os.kill(terminal.process, signal.SIGINT)
     terminal.wait_for("stopped")
     terminal.wait_for("› ")
