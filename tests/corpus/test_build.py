@@ -1,5 +1,6 @@
 """Every document is kept or dropped with a reason, and the counts add up."""
 
+import errno
 import unicodedata
 
 import pyarrow.parquet as pq
@@ -56,6 +57,24 @@ def test_the_tail_of_a_single_text_is_held_out(tmp_path):
     assert [d.text for d in read_documents(tmp_path, "held_out")] == ["나" * 10]
 
 
+def test_a_long_text_is_not_held_out_whole(tmp_path):
+    counts = build_corpus(documents("말모이 " * 50_000), tmp_path, BuildSettings())
+    assert counts["held_out_bytes"] == pytest.approx(0.05 * counts["bytes"], rel=0.01)
+
+
+def test_a_full_disk_leaves_the_corpus_before_as_it_was(tmp_path, monkeypatch):
+    build_corpus(documents(SENTENCE), tmp_path, BuildSettings(held_out=0))
+
+    def write_table(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", write_table)
+    with pytest.raises(UserError, match="disk is full"):
+        build_corpus(documents(SENTENCE + "!"), tmp_path, BuildSettings(held_out=0))
+    assert [d.text for d in read_documents(tmp_path, "train")] == [SENTENCE]
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_source_and_licence_stay_with_the_text(tmp_path):
     build_corpus([Document(SENTENCE, "krv", "PD", "a#1", {"title": "창"})], tmp_path, BuildSettings(held_out=0))
     assert list(read_documents(tmp_path, "train")) == [Document(SENTENCE, "krv", "PD", "a#1", {"title": "창"})]
@@ -69,6 +88,8 @@ def test_source_and_licence_stay_with_the_text(tmp_path):
         ("말\u200b모\ufeff이", "말모이"),
         ("👩\u200d👧", "👩\u200d👧"),
         ("가\u200d나", "가나"),
+        ("a\u202eb\u3164c\u3000d\x0ce", "abc d\ne"),
+        ("\u1112\u200b\u1161", "하"),
         ("a\x00b\x07\r\nc  \n\n\n\nd", "ab\nc\n\nd"),
     ],
 )

@@ -12,6 +12,7 @@ import zstandard
 from malmoi.core.errors import UserError
 from malmoi.corpus.decode import decode
 from malmoi.corpus.document import Unreadable
+from malmoi.corpus.mediawiki import plain_text
 from malmoi.corpus.read import ReadSettings, read_file
 
 WIKI = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.10/">
@@ -87,6 +88,9 @@ def test_a_dump_gives_articles_without_markup(tmp_path):
         ("a.xml", WIKI[:-30].encode(), "breaks off"),
         ("a.parquet", b"PAR1 no", "damaged"),
         ("a.exe", b"MZ", "unknown kind"),
+        ("a.txt", b"", "empty file"),
+        ("b.xml", b"<svg><g/></svg>", "no MediaWiki dump"),
+        ("a.csv", b"text\n" + b"x" * (1 << 26) + b"x\n", "field larger"),
     ],
 )
 def test_a_file_without_text_says_why(tmp_path, name, content, reason):
@@ -98,6 +102,31 @@ def test_a_file_without_text_says_why(tmp_path, name, content, reason):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp949"])
 def test_korean_is_decoded_whatever_its_encoding(encoding):
     assert decode("똠방각하와 펲시콜라를 마신 말모이".encode(encoding)) == "똠방각하와 펲시콜라를 마신 말모이"
+
+
+def test_typographic_apostrophes_alone_are_not_taken_for_korean():
+    assert decode("It’s a film that doesn’t end.".encode("cp1252")) == "It’s a film that doesn’t end."
+
+
+def test_lines_that_are_no_objects_are_counted_and_broken_surrogates_replaced(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": \n[1]\n' + "[" * 200_000 + '\n{"text": "말\\ud83d"}\n')
+    assert texts(tmp_path / "a.jsonl") == ["", "", "", "말\ufffd"]
+
+
+def test_every_frame_of_a_zstandard_file_is_read(tmp_path):
+    compress = zstandard.ZstdCompressor().compress
+    (tmp_path / "a.jsonl.zst").write_bytes(compress(b'{"text": "one"}\n') + compress(b'{"text": "two"}\n'))
+    assert texts(tmp_path / "a.jsonl.zst") == ["one", "two"]
+
+
+def test_an_orange_table_without_rows_is_empty(tmp_path):
+    (tmp_path / "a.tab").write_text("Title\tContent\n")
+    assert texts(tmp_path / "a.tab") == []
+
+
+def test_prose_between_references_stays():
+    markup = 'One.<ref name="a/b" /> Two. Three.<ref>note</ref> Four.<references />'
+    assert plain_text(markup) == "One. Two. Three. Four."
 
 
 def test_western_text_is_not_taken_for_korean():

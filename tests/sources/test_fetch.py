@@ -20,15 +20,23 @@ CONTENT = "말모이".encode() * 1000
 
 class Handler(http.server.BaseHTTPRequestHandler):
     requests: list[str] = []
+    tokens: list[str | None] = []
+    redirects = False
 
     def do_GET(self):
         asked = self.headers.get("Range", "bytes=0-")
         self.requests.append(asked)
+        self.tokens.append(self.headers.get("Authorization"))
+        if "/resolve/" in self.path and self.redirects:
+            self.send_response(302)
+            self.send_header("Location", f"http://localhost:{self.server.server_port}/elsewhere")
+            self.end_headers()
+            return
         start = int(asked.removeprefix("bytes=").rstrip("-"))
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(CONTENT) - start))
         self.end_headers()
-        self.wfile.write(CONTENT[start:])
+        self.wfile.write(CONTENT[start : start + 4000] if self.path == "/cut" else CONTENT[start:])
 
     def log_message(self, *_):
         pass
@@ -36,7 +44,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server():
-    Handler.requests = []
+    Handler.requests, Handler.tokens, Handler.redirects = [], [], False
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -69,6 +77,34 @@ def test_a_cut_download_goes_on_where_it_stopped(server, tmp_path):
     download(server, tmp_path / "a.txt", len(CONTENT))
     assert Handler.requests == ["bytes=500-"]
     assert (tmp_path / "a.txt").read_bytes() == CONTENT
+
+
+def test_a_download_cut_again_and_again_ends_whole(server, tmp_path):
+    target = tmp_path / "a.txt"
+    for _ in range(2):
+        with pytest.raises(PlaceError, match="broke off"):
+            download(f"{server}/cut", target, len(CONTENT))
+    download(f"{server}/cut", target, len(CONTENT))
+    assert Handler.requests == ["bytes=0-", "bytes=4000-", "bytes=8000-"]
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_token_stays_with_the_hub(server, make_card, monkeypatch):
+    Handler.redirects = True
+    monkeypatch.setenv("HF_ENDPOINT", server)
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    make_card(["hf:org/name/a.txt"])
+    fetch_source("x")
+    assert Handler.tokens == ["Bearer secret", None]
+
+
+def test_a_place_with_a_wrong_file_does_not_hide_the_next(server, make_card, tmp_path, monkeypatch):
+    wrong = tmp_path / "wrong.zip"
+    with zipfile.ZipFile(wrong, "w") as archive:
+        archive.writestr("a.txt", "another version")
+    monkeypatch.setattr("malmoi.sources.places._package", lambda *_, **__: wrong)
+    make_card(["pypi:x==1#a.txt", server])
+    assert fetch_source("x")[0].read_bytes() == CONTENT
 
 
 def test_a_download_may_not_be_larger_than_its_card_says(server, tmp_path):

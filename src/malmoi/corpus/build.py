@@ -8,11 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from malmoi.core.files import write_json
 from malmoi.corpus.document import Document
 from malmoi.corpus.filter import Deduplicator, FilterSettings, scrap, text_digest
 from malmoi.corpus.normalize import normalize
 from malmoi.corpus.store import DROPPED_SCHEMA, DocumentWriter
+
+LONG = 100_000
+"""Characters; holding out one such document or none would miss the share that is to be held out."""
 
 
 class BuildSettings(FilterSettings):
@@ -21,12 +26,13 @@ class BuildSettings(FilterSettings):
     Attributes:
         normalize: NFC and no invisible characters; False leaves every character as it is.
         held_out: share of the text that no model is trained on.
-        held_out_by: whole "document"s chosen by their hash, or the "tail" of each one, for a single long text.
+        held_out_by: whole "document"s chosen by their hash; the "tail" of each one, for a single long text; or "auto",
+            which takes documents, but the tail of one that is longer than `LONG` characters.
     """
 
     normalize: bool = True
-    held_out: float = 0.05
-    held_out_by: Literal["document", "tail"] = "document"
+    held_out: float = Field(default=0.05, ge=0, lt=1)
+    held_out_by: Literal["auto", "document", "tail"] = "auto"
 
 
 @dataclass
@@ -86,7 +92,7 @@ def build_corpus(
             text = _clean(document.text, settings)
             cleaned = Document(text, document.source, document.licence, document.identifier, document.metadata)
             counts.read[document.source] += 1
-            reason = scrap(text, settings)
+            reason = document.metadata.get("unreadable") or scrap(text, settings)
             if reason is None and text_digest(text) in forbidden:
                 reason = "excluded"
             if reason is None and duplicates.is_duplicate(text):
@@ -109,7 +115,7 @@ def build_corpus(
 
 def split_document(document: Document, settings: BuildSettings) -> tuple[Document | None, Document | None]:
     """The part of a document to train on and the part to hold out; the same at every run."""
-    if settings.held_out_by == "document":
+    if settings.held_out_by == "document" or (settings.held_out_by == "auto" and len(document.text) < LONG):
         place = int.from_bytes(text_digest(document.text)[:4], "little") / 2**32
         return (None, document) if place < settings.held_out else (document, None)
     cut = int((1 - settings.held_out) * len(document.text))

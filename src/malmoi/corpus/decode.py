@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 
 from malmoi.core.errors import MissingExtra
 
@@ -13,6 +14,7 @@ _MARKS = [
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 ]
+_COMMON_HANGUL = re.compile(rb"[\xb0-\xc8][\xa1-\xfe]")
 _TEXT_CONTROLS = frozenset(b"\t\n\r\f\x1b\b")
 
 
@@ -48,9 +50,13 @@ def _decodes(sample: bytes, encoding: str, whole: bool) -> bool:
 
 
 def _looks_korean(sample: bytes) -> bool:
-    """Whether the bytes, read as CP949, are mostly Hangul where they are not ASCII; else they are another encoding."""
-    others = [character for character in sample.decode("cp949", errors="ignore") if ord(character) > 0x7F]
-    return sum("가" <= character <= "힣" or "ㄱ" <= character <= "ㅣ" for character in others) > 0.5 * len(others)
+    """Whether most bytes that are not ASCII are the syllables of KS X 1001.
+
+    Only these tell: the syllables that CP949 adds take ASCII letters as their second byte, so that Western text with
+    nothing but typographic apostrophes (0x92) is CP949 too.
+    """
+    high = sum(byte > 0x7F for byte in sample)
+    return 2 * len(_COMMON_HANGUL.findall(sample)) > 0.5 * high
 
 
 def _share_of_controls(sample: bytes) -> float:

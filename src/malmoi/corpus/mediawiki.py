@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from malmoi.core.errors import MissingExtra
 from malmoi.corpus.document import Unreadable
 
-_REFERENCES = re.compile(r"<ref[^>/]*/>|<ref[^>]*>.*?</ref>|<!--.*?-->", re.DOTALL)
+_REFERENCES = re.compile(r"<ref\b[^>]*/>|<ref\b[^>]*>.*?</ref>|<!--.*?-->", re.DOTALL)
 _TABLES = re.compile(r"^\{\|.*?^\|\}", re.DOTALL | re.MULTILINE)
 _BLOCKS = re.compile(r"<(math|gallery|timeline|code|pre|syntaxhighlight|imagemap)\b.*?</\1>", re.DOTALL)
 _MEDIA = re.compile(r"\[\[(?:File|Image|Category|파일|그림|분류):(?:[^\[\]]|\[\[[^\[\]]*\]\])*\]\]", re.IGNORECASE)
@@ -28,16 +28,22 @@ def wiki_pages(stream: IO[bytes]) -> Iterator[tuple[str, str]]:
         Unreadable: the file is not the XML of a dump, or breaks off; names the line.
     """
     try:
-        for _, element in ElementTree.iterparse(stream):
-            if element.tag.rsplit("}", 1)[-1] != "page":
+        pages = 0
+        events = ElementTree.iterparse(stream, ("start", "end"))
+        _, root = next(events)
+        for event, element in events:
+            if event == "start" or element.tag.rsplit("}", 1)[-1] != "page":
                 continue
             fields = {child.tag.rsplit("}", 1)[-1]: child for child in element.iter()}
             if "redirect" not in fields and _text(fields, "ns") in ("", "0"):
                 yield _text(fields, "title"), plain_text(_text(fields, "text"))
-            element.clear()
+            pages += 1
+            root.clear()  # the whole tree of a dump does not fit into memory
     except ElementTree.ParseError as error:
         line, column = error.position
         raise Unreadable(f"the XML breaks off or is damaged at line {line}, column {column}") from None
+    if not pages:
+        raise Unreadable("XML, but no MediaWiki dump")
 
 
 def plain_text(markup: str) -> str:

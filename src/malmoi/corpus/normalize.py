@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-_ZERO_WIDTH = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]")
+_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
+_LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c]")
+_BLANKS = re.compile("[\u00a0\u202f\u3000]")
+_ZERO_WIDTH = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\u3164\ufeff\uffa0]")
 _JOINER_BESIDE_PLAIN = re.compile(
     "(?<![^\\s\u0000-\u007f\u1100-\u11ff\u3130-\u318f\uac00-\ud7ff])[\u200c\u200d]+"
     "|[\u200c\u200d]+(?![^\\s\u0000-\u007f\u1100-\u11ff\u3130-\u318f\uac00-\ud7ff])"
@@ -20,7 +22,7 @@ def normalize(text: str) -> str:
 
     Joiners stay between emoji and in scripts that need them, and go beside Latin letters, Hangul and spaces.
     """
-    text = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n").replace("\u00a0", " ")
+    text = _BLANKS.sub(" ", _LINE_ENDS.sub("\n", text))
     text = _ZERO_WIDTH.sub("", _CONTROLS.sub("", text))
-    text = _JOINER_BESIDE_PLAIN.sub("", text)
+    text = unicodedata.normalize("NFC", _JOINER_BESIDE_PLAIN.sub("", text))
     return _BLANK_LINES.sub("\n\n", _LINE_END_SPACES.sub("", text)).strip()

@@ -6,12 +6,16 @@ import bz2
 import csv
 import gzip
 import io
+import itertools
 import json
+import re
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
@@ -24,6 +28,8 @@ from malmoi.corpus.mediawiki import wiki_pages
 
 TEXT_COLUMNS = ("text", "content", "document", "body", "review", "sentence", "message")
 SAMPLE = 1 << 20
+LARGEST_TEXT = 1 << 30
+_SURROGATES = re.compile("[\ud800-\udfff]")
 csv.field_size_limit(1 << 26)
 
 
@@ -61,9 +67,11 @@ def read_file(path: Path, source: str, licence: str, settings: ReadSettings) -> 
     kind = document_kind(path)
     if kind is None:
         raise Unreadable("unknown kind of file")
+    if not path.stat().st_size:
+        raise Unreadable("empty file")
     try:
         yield from _READERS[kind](_File(path, source, licence, settings))
-    except (EOFError, gzip.BadGzipFile, zstandard.ZstdError, OSError) as error:
+    except (EOFError, OSError, zlib.error, zstandard.ZstdError, csv.Error, pa.ArrowException) as error:
         raise Unreadable(f"damaged file: {error}") from None
 
 
@@ -82,7 +90,7 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _open_zstd(path: Path) -> IO[bytes]:
-    return zstandard.ZstdDecompressor().stream_reader(path.open("rb"), closefd=True)
+    return zstandard.ZstdDecompressor().stream_reader(path.open("rb"), read_across_frames=True, closefd=True)
 
 
 _OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".zst": _open_zstd}
@@ -109,7 +117,10 @@ def _read_plain(file: _File) -> Iterator[Document]:
 
 def _whole_text(file: _File) -> str:
     with _open(file.path) as stream:
-        text = decode(stream.read())
+        data = stream.read(LARGEST_TEXT + 1)
+    if len(data) > LARGEST_TEXT:
+        raise Unreadable("more than 1 GiB in one text; split it into several files")
+    text = decode(data)
     if text is None:
         raise Unreadable("no text")
     return text
@@ -135,18 +146,19 @@ def _read_json_lines(file: _File) -> Iterator[Document]:
                 continue
             try:
                 record = json.loads(line)
-            except json.JSONDecodeError:
-                yield file.document("", number)  # kept as an empty document, so that the counts show it
-                continue
+            except (json.JSONDecodeError, RecursionError):
+                record = None
             if not isinstance(record, dict):
-                raise UserError(f"{file.path}, line {number}: not a JSON object.", "Write one object a line.")
-            column = _column(file, list(record))
-            yield file.document(str(record[column] or ""), number)
+                yield file.document("", number, unreadable="no JSON object")  # dropped, so that the counts show it
+                continue
+            text = str(record[_column(file, list(record))] or "")
+            yield file.document(_SURROGATES.sub("\ufffd", text), number)
 
 
 def _read_table(file: _File) -> Iterator[Document]:
     kind = document_kind(file.path)
     with _lines(file) as lines:
+        rows: Iterator[list[str]]
         if kind == ".csv":
             rows = csv.reader(lines)
         else:
@@ -157,7 +169,7 @@ def _read_table(file: _File) -> Iterator[Document]:
             header = next(rows, [])
             place = header.index(_column(file, header))
             if kind == ".tab":
-                next(rows), next(rows)  # Orange's types and roles of the columns
+                rows = itertools.islice(rows, 2, None)  # Orange's types and roles of the columns
         for number, row in enumerate(rows, start=1):
             yield file.document(row[place] if place < len(row) else "", number)
 

