@@ -50,12 +50,12 @@ def main() -> None:
         "without it": lambda prompt: collect(generate_without_cache(model, tokenizer, prompt, settings)).tokens,
         "transformers": lambda prompt: transformers_tokens(peer, prompt, arguments.tokens),
     }
-    rows = []
-    for prompt in PROMPTS:
-        rows.append(measure(ways, tokenizer.encode(prompt), arguments.rounds) | {"prompt": prompt})
-        print(row_text(rows[-1]))
+    rows: list[dict[str, Any]] = []
     result = {"machine": machine_facts(), "tokens": arguments.tokens, "parameters": size(model), "prompts": rows}
-    write_json(Path(__file__).parent / "results" / "generation.json", result)
+    for prompt in PROMPTS:
+        rows.append({"prompt": prompt} | measure(ways, tokenizer.encode(prompt), arguments.rounds))
+        print(row_text(rows[-1]), flush=True)
+        write_json(Path(__file__).parent / "results" / "generation.json", result)
 
 
 def measure(ways: dict[str, Run], prompt: list[int], rounds: int) -> dict[str, Any]:

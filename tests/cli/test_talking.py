@@ -96,6 +96,7 @@ class Terminal:
         self.process, self._file = pty.fork()
         if self.process == 0:
             os.environ["TERM"] = "xterm"
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a job in the background ignores it
             os.execv(sys.executable, [*MALMOI, *arguments])
         self.seen = b""
 
