@@ -7,7 +7,7 @@ import pytest
 
 from malmoi.pipeline import plan
 from malmoi.pipeline.dial import predicted_loss
-from malmoi.pipeline.plan import PretrainSettings, derive_plan
+from malmoi.pipeline.plan import PretrainSettings, derive_plan, estimate_pretraining
 
 
 @pytest.fixture(autouse=True)
@@ -79,3 +79,16 @@ def test_repeated_text_is_worth_less_and_less():
     gains = [before - after for before, after in pairwise(losses)]
     assert gains == sorted(gains, reverse=True)
     assert 0 < gains[-1] < 0.02 * gains[0]
+
+
+def test_a_dry_run_tells_time_and_memory_of_a_given_model_before_there_is_a_tokenizer(tmp_path):
+    settings = PretrainSettings(corpus=tmp_path, tokenizer=tmp_path, steps=80, rows=2, model={"preset": "gpt2"})
+    estimate = estimate_pretraining(settings, None)
+    assert estimate.seconds > 0
+    assert 16 * 124_000_000 < estimate.memory < 4 << 30
+    assert "40,960 tokens" in estimate.lines[0]
+
+
+def test_a_dry_run_gives_the_minutes_as_they_are_set(tmp_path):
+    settings = PretrainSettings(corpus=tmp_path, tokenizer=tmp_path, minutes=7)
+    assert estimate_pretraining(settings, None).seconds == 420

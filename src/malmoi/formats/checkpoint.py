@@ -15,12 +15,13 @@ from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_directory, read_json, write_json
 from malmoi.formats.families import TABLES, Line, lines, plain_lines
 from malmoi.formats.fill import check_shapes, fill, joined, shapes_of
-from malmoi.formats.gguf import load_gguf
+from malmoi.formats.gguf import load_gguf, read_gguf_config
 from malmoi.formats.published_configs import ARCHITECTURES, express, understand
 from malmoi.formats.weights import SINGLE, open_weights
 from malmoi.layers.low_rank import merged_state
 from malmoi.models.classifier import Classifier
 from malmoi.models.gpt import GPT
+from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import empty_model
 from malmoi.tokenizers.tokenizer import Tokenizer, load_tokenizer
 
@@ -94,9 +95,7 @@ def load_checkpoint(path: Path, dtype: torch.dtype = torch.float32) -> Checkpoin
     """
     if path.suffix == ".gguf" or path.is_file():
         return Checkpoint(*load_gguf(path, dtype))
-    directory = path if (path / CONFIG).is_file() else path / "model"
-    if not (directory / CONFIG).is_file():
-        raise UserError(f"There is no checkpoint in {path}: it holds no {CONFIG}.", "Check the path.")
+    directory = _directory(path)
     card = directory / CARD
     return Checkpoint(
         load_model(directory, dtype),
@@ -105,12 +104,17 @@ def load_checkpoint(path: Path, dtype: torch.dtype = torch.float32) -> Checkpoin
     )
 
 
+def read_config(path: Path) -> GPTConfig:
+    """The shape of a checkpoint, without its weights. Takes and raises what `load_checkpoint` does."""
+    if path.suffix == ".gguf" or path.is_file():
+        return read_gguf_config(path)
+    directory = _directory(path)
+    return understand(_fields(directory), str(directory / CONFIG))
+
+
 def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> GPT | Classifier:
     """The model of a checkpoint directory, without its tokenizer. Raises as `load_checkpoint`."""
-    where = str(directory / CONFIG)
-    fields = read_json(directory / CONFIG)
-    if not isinstance(fields, dict):
-        raise UserError(f"{where} does not hold a JSON object.", "Get the checkpoint again.")
+    where, fields = str(directory / CONFIG), _fields(directory)
     classes = _classes(fields, where)
     config = understand(fields, where)
     if classes is not None:
@@ -134,6 +138,21 @@ def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> GPT | Cla
             parameters["score.weight"] = model.score.weight
         fill(plan, parameters, weights.read, str(directory))
     return model.eval()
+
+
+def _directory(path: Path) -> Path:
+    """Where the files of a checkpoint lie: `path` itself, or `model/` of a stage."""
+    directory = path if (path / CONFIG).is_file() else path / "model"
+    if not (directory / CONFIG).is_file():
+        raise UserError(f"There is no checkpoint in {path}: it holds no {CONFIG}.", "Check the path.")
+    return directory
+
+
+def _fields(directory: Path) -> dict[str, Any]:
+    fields = read_json(directory / CONFIG)
+    if not isinstance(fields, dict):
+        raise UserError(f"{directory / CONFIG} does not hold a JSON object.", "Get the checkpoint again.")
+    return fields
 
 
 def _plan(model_type: str, layers: int, names: set[str]) -> list[Line]:

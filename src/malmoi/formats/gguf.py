@@ -45,6 +45,15 @@ def load_gguf(path: Path, dtype: torch.dtype = torch.float32) -> tuple[GPT, Toke
     return model.eval(), tokenizer
 
 
+def read_gguf_config(path: Path) -> GPTConfig:
+    """The shape of a model, from the head of its file. Raises as `load_gguf`."""
+    file = GGUFFile(path)
+    try:
+        return _config(file)
+    finally:
+        file.close()
+
+
 def _config(file: GGUFFile) -> GPTConfig:
     architecture = file.metadata.get("general.architecture")
     if architecture not in _ARCHITECTURES:

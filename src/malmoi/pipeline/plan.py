@@ -14,8 +14,9 @@ from malmoi.core.console import console
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.presets import preset
 from malmoi.models.registry import count_parameters
+from malmoi.pipeline.costs import PROCESS, Training
 from malmoi.pipeline.dial import TIME_SHARE, Trial, choose_size, tokens_per_second
-from malmoi.pipeline.stage import StageInput
+from malmoi.pipeline.stage import Estimate, StageInput
 from malmoi.train.precision import choose_precision
 from malmoi.train.trainer import TrainerSettings
 
@@ -24,6 +25,9 @@ TOKENS_PER_STEP = 4_096
 
 LOGITS = 1 << 26
 """Logits of a micro-batch (256 MiB of float32), beyond which gradients are accumulated."""
+
+ASSUMED_VOCABULARY = 4_096
+"""For an estimate, before there is a tokenizer."""
 
 SAVED_AFTER = 45
 """Seconds of training that a kill may cost."""
@@ -139,6 +143,26 @@ def derive_plan(
     }
 
 
+def estimate_pretraining(settings: PretrainSettings, vocabulary: int | None) -> Estimate:
+    """What a dry run says, without measuring candidates.
+
+    Args:
+        vocabulary: None as long as there is no tokenizer.
+    """
+    config = _given_config(settings, vocabulary)
+    timed = settings.steps is None and settings.tokens is None
+    minutes = 60 * settings.minutes if timed else None
+    if config is None:  # logits are most of what small models keep
+        words = "size and steps follow from the text and a measurement of this machine"
+        return Estimate(minutes, PROCESS + 16 * LOGITS, (words,))
+    context = min(settings.context, config.context)
+    rows, slots = _batch(settings, context, config.vocabulary)
+    tokens = settings.tokens or (settings.steps or 0) * rows * slots * context
+    training = Training(config, tokens, rows * context, head=True)
+    words = f"{count_parameters(config):,} parameters, " + (f"{tokens:,} tokens" if tokens else "as many tokens as fit")
+    return Estimate(minutes or training.seconds(), training.memory(), (words,))
+
+
 def print_plan(plan: dict[str, Any]) -> None:
     """What was derived, and from what."""
     if plan["trials"]:
@@ -193,13 +217,15 @@ def _optimizer(config: GPTConfig, tokens_per_step: int, settings: PretrainSettin
     return {"optimizer": optimizer, "learning_rate": min(3e-3, (0.1 if settings.initial else 0.5) / config.width)}
 
 
-def _given_config(settings: PretrainSettings, vocabulary: int) -> GPTConfig | None:
+def _given_config(settings: PretrainSettings, vocabulary: int | None) -> GPTConfig | None:
     """The model's configuration when the settings fix its size, else None."""
     fields = dict(settings.model)
     name = fields.pop("preset", None)
     if name is None and not {"layers", "width", "heads"} <= set(fields):
         return None
     base = preset(name).model_dump() if name else {}
+    if vocabulary is None:
+        vocabulary = base.get("vocabulary", ASSUMED_VOCABULARY)
     return _config({**base, "context": settings.context, **fields, "vocabulary": vocabulary})
 
 

@@ -20,7 +20,7 @@ def print_plan(recipe: Recipe, directory: Path) -> None:
     for column in ("stage", "state", "time", "memory", "what"):
         table.add_column(column)
     earlier: dict[str, Path] = {}
-    seconds = 0.0
+    seconds, estimated = 0.0, []
     for step in recipe.steps:
         state = "to do"
         try:
@@ -30,18 +30,22 @@ def print_plan(recipe: Recipe, directory: Path) -> None:
         except UserError:
             inputs = {}
         estimate = step.stage.estimate(step.with_inputs(inputs) if inputs else step.settings)
-        seconds += 0 if state == "done" else estimate.seconds or 0
+        if state != "done" and estimate.seconds is not None:
+            seconds += estimate.seconds
+            estimated.append(step.name)
         table.add_row(
             step.name,
             state,
-            "" if estimate.seconds is None else f"{estimate.seconds / 60:.1f} min",
+            "" if estimate.seconds is None or state == "done" else f"{estimate.seconds / 60:.1f} min",
             "" if estimate.memory is None else f"{estimate.memory / 2**30:.1f} GiB",
             "\n".join(estimate.lines),
         )
-        if (directory / step.name).exists():
+        if state == "done":
             earlier[step.name] = directory / step.name
     console.print(table)
-    console.print(f"About {seconds / 60:.0f} minutes for what is to do, into {directory}.")
+    if estimated:
+        console.print(f"About {max(1, round(seconds / 60))} min for {', '.join(estimated)}.")
+    console.print(f"Everything goes into {directory}.")
 
 
 def print_ending(stages: dict[str, Path]) -> None:

@@ -36,12 +36,14 @@ class Card(Settings):
         about: what it is, in one sentence.
         licence: SPDX identifier, or what is known.
         language: BCP 47 code, or "" where it does not apply.
+        shape: the preset of a source that is weights, else "".
         files: in the order in which they are used.
     """
 
     about: str
     licence: str
     language: str = ""
+    shape: str = ""
     files: tuple[SourceFile, ...]
 
 

@@ -120,3 +120,20 @@ def test_fine_tuning_killed_five_times_ends_with_the_same_bits(base, dialogues, 
     sums = [hash_file(tmp_path / name / "model/model.safetensors") for name in ("killed", "untouched")]
     assert sums[0] == sums[1]
     assert (tmp_path / "killed/answers.jsonl").read_text() == (tmp_path / "untouched/answers.jsonl").read_text()
+
+
+def test_a_dry_run_tells_what_a_fine_tuning_takes(base, reviews, dialogues):
+    frozen, whole = (
+        classify.estimate(ClassifySettings(base=base, file=reviews, train=train)) for train in ("last:1", "all")
+    )
+    chat = instruct.estimate(InstructSettings(base=base, file=dialogues))
+    assert 0 < frozen.seconds < whole.seconds
+    assert 0 < chat.memory < 1 << 30
+
+
+def test_a_dry_run_of_texts_that_are_not_here_goes_by_the_limit(tmp_path):
+    limited, open_ended = (
+        classify.estimate(ClassifySettings(fetch=tmp_path / "fetch", limit=limit)) for limit in (1_000, 0)
+    )
+    assert limited.seconds > 0
+    assert open_ended.seconds is None

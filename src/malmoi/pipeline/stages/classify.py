@@ -30,8 +30,9 @@ from malmoi.layers.low_rank import apply_low_rank, merge_low_rank
 from malmoi.models.classifier import Classifier, UpperClassifier
 from malmoi.models.gpt import GPT
 from malmoi.objectives.classification import Classification
-from malmoi.pipeline.stage import Stage, StageInput
-from malmoi.pipeline.stages.fetch import manifest_files
+from malmoi.pipeline.costs import ASSUMED_TOKENS, UNKNOWN, Training, base_shape, token_estimate
+from malmoi.pipeline.stage import Estimate, Stage, StageInput
+from malmoi.pipeline.stages.fetch import MANIFEST, manifest_files
 from malmoi.sources.fetch import fetch_source
 from malmoi.tokenizers.tokenizer import Tokenizer
 from malmoi.train.allocator import keep_freed_memory
@@ -178,23 +179,27 @@ def _cut(body: GPT, layers: int) -> GPT:
 
 
 def _freeze(classifier: Classifier, settings: ClassifySettings) -> int:
-    """Leave trainable what `train` says; returns the number of the first block that is trained, 0 for the lowest."""
+    """Leave trainable what `train` says; returns the number of the lowest block that is."""
     kind, _, number = settings.train.partition(":")
     body = classifier.body
-    if kind == "all":
-        return 0
-    if kind == "lora" and number.isdigit():
+    first = _first_trained(settings.train, len(body.blocks))
+    if kind == "lora":
         apply_low_rank(body, int(number), 2.0 * int(number), seed=settings.seed)
-        return 0
-    if kind == "head" or (kind == "last" and number.isdigit() and 0 < int(number) <= len(body.blocks)):
+    elif kind != "all":
         body.requires_grad_(False)
-        first = len(body.blocks) - int(number or 0)
         for part in (*body.blocks[first:], body.norm):
             part.requires_grad_(True)
-        return first
-    raise UserError(
-        f"train={settings.train!r} is not known.", "Write head, last:N with N layers at most, lora:R or all."
-    )
+    return first
+
+
+def _first_trained(train: str, layers: int) -> int:
+    """Number of the lowest block that `train` changes."""
+    kind, _, number = train.partition(":")
+    if train == "all" or (kind == "lora" and number.isdigit() and int(number)):
+        return 0
+    if train == "head" or (kind == "last" and number.isdigit() and 0 < int(number) <= layers):
+        return layers - int(number or 0)
+    raise UserError(f"train={train!r} is not known.", "Write head, last:N with N layers at most, lora:R or all.")
 
 
 def _encode(
@@ -271,4 +276,35 @@ def _card(settings: ClassifySettings, facts: dict[str, Any]) -> str:
     )
 
 
-STAGE = Stage(ClassifySettings, run)
+def estimate(settings: ClassifySettings) -> Estimate:
+    """Time and memory, from the texts when they are here and else from `limit`."""
+    config = base_shape(settings.base, settings.weights)
+    here = settings.file or (settings.fetch and (settings.fetch / MANIFEST).is_file())
+    if config is None or not (here or settings.limit):
+        return UNKNOWN
+    if settings.layers:
+        config = config.model_copy(update={"layers": settings.layers})
+    if here:
+        splits = _read_splits(settings)
+        learned, validation, test = (
+            sum(token_estimate(text.text + settings.suffix, settings.longest) for text in part)
+            for part in (splits.train, splits.validation, splits.test)
+        )
+        scored = validation + test
+    else:
+        learned = settings.limit * ASSUMED_TOKENS
+        scored = (settings.limit // 8 + (settings.test_limit or settings.limit // 4)) * ASSUMED_TOKENS
+    training = Training(
+        config=config,
+        frozen=_first_trained(settings.train, config.layers),
+        learned=learned,
+        scored=scored,
+        epochs=settings.epochs,
+        batch=settings.rows * settings.longest,
+        adapters=settings.train.startswith("lora"),
+    )
+    words = f"about {training.learned:,} tokens to learn from" + ("" if here else ", if the texts are short")
+    return Estimate(training.seconds(), training.memory(), (words,))
+
+
+STAGE = Stage(ClassifySettings, run, estimate)

@@ -9,7 +9,7 @@ from malmoi.core.config import Settings
 from malmoi.core.errors import UserError
 from malmoi.core.files import read_json, write_json
 from malmoi.core.hashing import hash_file
-from malmoi.pipeline.stage import Stage
+from malmoi.pipeline.stage import Estimate, Stage
 from malmoi.sources.card import find_card
 from malmoi.sources.fetch import fetch_source
 
@@ -60,4 +60,10 @@ def _entry(name: str, paths: list[Path]) -> dict[str, Any]:
     return {"name": name, "about": card.about, "licence": card.licence, "language": card.language, "files": files}
 
 
-STAGE = Stage(FetchSettings, run)
+def estimate(settings: FetchSettings) -> Estimate:
+    """What has to be downloaded; how long that takes is the network's."""
+    files = [file for name in settings.sources for file in find_card(name).files]
+    return Estimate(lines=(f"{sum(file.bytes for file in files) / 1e6:,.0f} MB, less what is in the cache",))
+
+
+STAGE = Stage(FetchSettings, run, estimate)

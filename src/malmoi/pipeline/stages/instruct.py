@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,14 +21,18 @@ from malmoi.generate.sampling import SamplingSettings
 from malmoi.layers.low_rank import apply_low_rank, merge_low_rank
 from malmoi.models.gpt import GPT
 from malmoi.objectives.causal import Causal
-from malmoi.pipeline.stage import Stage, StageInput
-from malmoi.pipeline.stages.fetch import manifest_files
+from malmoi.pipeline.costs import ASSUMED_TOKENS, UNKNOWN, Training, base_shape, token_estimate
+from malmoi.pipeline.stage import Estimate, Stage, StageInput
+from malmoi.pipeline.stages.fetch import MANIFEST, manifest_files
 from malmoi.sources.fetch import fetch_source
 from malmoi.tokenizers.chat import DEFAULT_TEMPLATE, encode_prompt
 from malmoi.tokenizers.tokenizer import Tokenizer
 from malmoi.train.trainer import Trainer, TrainerSettings
 
 ANSWERS = "answers.jsonl"
+
+VALIDATIONS = 4
+"""While learning; one more comes before."""
 
 
 class InstructSettings(Settings):
@@ -90,7 +95,7 @@ def run(settings: InstructSettings, directory: Path) -> dict[str, Any]:
         learning_rate=settings.learning_rate,
         warm_up=max(1, steps // 20),
         cool_down=0.9,
-        validate_every=max(1, steps // 4),
+        validate_every=max(1, steps // VALIDATIONS),
         checkpoint_every=max(1, steps // 6),
         seed=settings.seed,
     )
@@ -224,4 +229,30 @@ def _card(settings: InstructSettings, facts: dict[str, Any]) -> str:
     )
 
 
-STAGE = Stage(InstructSettings, run)
+def estimate(settings: InstructSettings) -> Estimate:
+    """Time and memory, from the dialogues when they are here and else from `limit`."""
+    config = base_shape(settings.base, settings.weights)
+    here = settings.file or (settings.fetch and (settings.fetch / MANIFEST).is_file())
+    if config is None or not (here or settings.limit):
+        return UNKNOWN
+    if here:
+        learned, scored = (
+            sum(token_estimate(json.dumps(dialogue, ensure_ascii=False), settings.longest) for dialogue in part)
+            for part in _split(settings)
+        )
+    else:
+        learned, scored = settings.limit * ASSUMED_TOKENS, settings.limit // 10 * ASSUMED_TOKENS
+    training = Training(
+        config=config,
+        learned=learned,
+        scored=(VALIDATIONS + 1) * scored,
+        epochs=settings.epochs,
+        batch=settings.rows * settings.longest,
+        head=True,
+        adapters=settings.train == "lora",
+    )
+    words = f"about {training.learned:,} tokens to learn from" + ("" if here else ", if the texts are short")
+    return Estimate(training.seconds(), training.memory(), (words,))
+
+
+STAGE = Stage(InstructSettings, run, estimate)

@@ -19,7 +19,7 @@ from malmoi.models.gpt import GPT
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.initialize import initialize
 from malmoi.objectives.causal import Causal
-from malmoi.pipeline.plan import PretrainSettings, derive_plan, print_plan
+from malmoi.pipeline.plan import PretrainSettings, derive_plan, estimate_pretraining, print_plan
 from malmoi.pipeline.stage import Estimate, Stage
 from malmoi.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from malmoi.train.trainer import Trainer, TrainerSettings, TrainingResult
@@ -144,10 +144,9 @@ def _card(settings: PretrainSettings, facts: dict[str, Any]) -> str:
 
 
 def estimate(settings: PretrainSettings) -> Estimate:
-    """Minutes as set; sizes follow when the text is known."""
-    if settings.steps or settings.tokens:
-        return Estimate(lines=(f"{settings.steps:,} steps" if settings.steps else f"{settings.tokens:,} tokens",))
-    return Estimate(settings.minutes * 60, None, (f"{settings.minutes:g} minutes of training",))
+    """Minutes as set, or what the given steps or tokens cost; sizes that are derived follow when the text is known."""
+    known = (settings.tokenizer / "tokenizer.json").is_file()
+    return estimate_pretraining(settings, load_tokenizer(settings.tokenizer).size if known else None)
 
 
 STAGE = Stage(PretrainSettings, run, estimate)

@@ -1,0 +1,102 @@
+"""What a training will take: its operations divided by what this machine does in a second, and what it keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from malmoi.formats.checkpoint import read_config
+from malmoi.models.gpt_config import GPTConfig
+from malmoi.models.presets import preset
+from malmoi.models.registry import count_parameters
+from malmoi.pipeline.stage import Estimate
+from malmoi.sources.card import find_card
+from malmoi.train.precision import choose_precision, product_speed
+
+EFFICIENCY = 0.6
+"""Share of the speed of a plain matrix product that a training reaches."""
+
+ASSUMED_TOKENS = 32
+"""Length of a text that has not been fetched yet."""
+
+CHARACTERS_A_TOKEN = 4
+
+KEPT_NUMBERS = 30
+"""Numbers a token and unit of width that a block keeps for the backward pass (Korthikanti and others 2022, 2205.05198,
+count 17 without gates and attention weights)."""
+
+PROCESS = 400 << 20
+"""Bytes of a process that has loaded the libraries."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """The size of a training.
+
+    Attributes:
+        config: the model's shape.
+        learned: tokens to learn from.
+        batch: tokens of a micro-batch at most.
+        frozen: blocks at the bottom whose outputs are computed once.
+        scored: tokens that are only read, validation and test.
+        epochs: how often the learned ones are.
+        head: whether every token is scored against the vocabulary, and embedding and head are trained.
+        adapters: whether low-rank differences alone are trained.
+    """
+
+    config: GPTConfig
+    learned: int
+    batch: int
+    frozen: int = 0
+    scored: int = 0
+    epochs: float = 1
+    head: bool = False
+    adapters: bool = False
+
+    def seconds(self) -> float:
+        """Time here: two operations a weight forward, two for the gradient of its input, two for its own."""
+        config = self.config
+        block = self._block()
+        upper = (config.layers - self.frozen) * block + (config.vocabulary * config.width if self.head else 0)
+        once = 2 * self.frozen * block * (self.learned + self.scored)
+        learning = (4 if self.adapters else 6) * upper * self.learned * self.epochs
+        operations = once + learning + 2 * upper * self.scored
+        device = torch.device("cpu")
+        return operations / (EFFICIENCY * product_speed(device, choose_precision(device)))
+
+    def memory(self) -> int:
+        """Peak bytes: weights, their gradients and optimizer states, what the backward pass needs, stored states."""
+        config = self.config
+        trained_layers = config.layers - self.frozen
+        weights = 4 * count_parameters(config)
+        trained = trained_layers * self._block()
+        if self.head:
+            trained = count_parameters(config)
+        states = 0 if self.adapters else 12 * trained
+        kept = 4 * self.batch * KEPT_NUMBERS * config.width * trained_layers
+        logits = 16 * self.batch * config.vocabulary if self.head else 0
+        stored = 4 * config.width * (self.learned + self.scored) if self.frozen else 0
+        return PROCESS + weights + states + kept + logits + stored
+
+    def _block(self) -> int:
+        """Weights of one block."""
+        two, one = (count_parameters(self.config.model_copy(update={"layers": layers})) for layers in (2, 1))
+        return two - one
+
+
+UNKNOWN = Estimate(lines=("follows from the stages before",))
+
+
+def base_shape(base: Path | None, weights: str) -> GPTConfig | None:
+    """The shape of what a fine-tuning starts from; None as long as an earlier stage has to make it."""
+    if base is not None:
+        return read_config(base) if base.exists() else None
+    name = find_card(weights).shape
+    return preset(name) if name else None
+
+
+def token_estimate(text: str, longest: int) -> int:
+    """About how many tokens a text has, without a tokenizer."""
+    return min(longest, len(text) // CHARACTERS_A_TOKEN + 1)
