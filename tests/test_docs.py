@@ -12,7 +12,7 @@ from malmoi.pipeline.recipe import build_step, load_recipe, shipped_recipes
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*ROOT.glob("README*.md"), *ROOT.glob("docs/*/*.md")]
-VERBS = {"chat", "generate", "serve", "doctor", "recipes"}
+VERBS = {"chat", "generate", "predict", "serve", "doctor", "recipes"}
 
 
 def commands(page: Path) -> list[list[str]]:

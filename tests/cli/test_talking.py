@@ -16,6 +16,7 @@ import pytest
 
 from malmoi.cli.main import main
 from malmoi.formats.checkpoint import save_checkpoint
+from malmoi.models.classifier import Classifier
 
 MALMOI = [sys.executable, "-m", "malmoi"]
 
@@ -56,6 +57,7 @@ def test_generate_prints_the_text_and_keeps_the_speed_apart(run, checkpoint):
     [
         (["generate", "CHECKPOINT", "x", "--top-p", "7"], "top_p"),
         (["generate", "nowhere", "x"], "nowhere"),
+        (["predict", "CHECKPOINT", "x"], "no classifier"),
         (["generate", "CHECKPOINT", "긴 이야기 " * 1000], "4,096"),
         (["serve", "CHECKPOINT", "--host", "0.0.0.0"], "--api-key"),
         (["chat"], "malmoi run quickstart"),
@@ -66,6 +68,14 @@ def test_mistakes_are_one_sentence_and_exit_code_2(run, checkpoint, tmp_path, mo
     code, _, error = run(*[argument.replace("CHECKPOINT", str(checkpoint)) for argument in arguments])
     assert code == 2
     assert words in error.replace("\n", " ")
+
+
+def test_predict_names_the_class_of_every_line(run, make_model, tokenizer, tmp_path):
+    save_checkpoint(tmp_path / "model", Classifier(make_model(), ["나쁨", "좋음"]), tokenizer, "")
+    code, out, _ = run("predict", str(tmp_path), text="재미있다\n\n지루하다\n")
+    assert code == 0
+    assert [line.split("\t")[0] in ("나쁨", "좋음") for line in out.splitlines()] == [True, True]
+    assert run("predict", str(tmp_path), "재미있다")[1] == out.splitlines(keepends=True)[0]
 
 
 def test_chat_reads_lines_until_the_end_of_the_input(run, checkpoint, monkeypatch):

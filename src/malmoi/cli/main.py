@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from malmoi.cli import chat, doctor, generate, run, serve
+from malmoi.cli import chat, doctor, generate, predict, run, serve
 from malmoi.core.errors import UserError
 from malmoi.pipeline.kinds import STAGES
 
@@ -23,6 +23,7 @@ app.command()(run.run)
 app.command()(run.recipes)
 app.command()(chat.chat)
 app.command()(generate.generate)
+app.command()(predict.predict)
 app.command()(serve.serve)
 app.command()(doctor.doctor)
 for kind, entry in STAGES.items():

@@ -10,6 +10,7 @@ import typer
 from malmoi.core.errors import UserError
 
 if TYPE_CHECKING:
+    from malmoi.formats.checkpoint import Checkpoint
     from malmoi.models.gpt import GPT
     from malmoi.tokenizers.tokenizer import Tokenizer
 
@@ -41,14 +42,23 @@ def newest_assistant() -> Path:
 
 
 def open_checkpoint(path: Path) -> tuple[GPT, Tokenizer]:
-    """Load a model that writes text, and show that something is happening meanwhile.
+    """Load a model that writes text.
 
     Raises:
         UserError: there is none at `path`, or it is a classifier.
+    """
+    checkpoint = read_checkpoint(path)
+    return checkpoint.language_model, checkpoint.tokenizer
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Load a model of any kind, and show that something is happening meanwhile.
+
+    Raises:
+        UserError: there is none at `path`.
     """
     from malmoi.core.console import error_console
     from malmoi.formats.checkpoint import load_checkpoint
 
     with error_console.status(f"Reading {path}"):
-        checkpoint = load_checkpoint(path)
-    return checkpoint.language_model, checkpoint.tokenizer
+        return load_checkpoint(path)

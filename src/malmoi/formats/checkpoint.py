@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from malmoi.formats.gguf import load_gguf, read_gguf_config
 from malmoi.formats.published_configs import ARCHITECTURES, express, understand
 from malmoi.formats.weights import SINGLE, open_weights
 from malmoi.layers.low_rank import merged_state
-from malmoi.models.classifier import Classifier
+from malmoi.models.classifier import Classifier, TextForm
 from malmoi.models.gpt import GPT
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import empty_model
@@ -29,6 +29,7 @@ CONFIG = "config.json"
 GENERATION = "generation_config.json"
 CARD = "card.md"
 _CLASSIFIES = "ForSequenceClassification"
+_FORM = "text_form"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,17 @@ class Checkpoint:
         """
         if isinstance(self.model, Classifier):
             raise UserError("This checkpoint is a classifier and writes no text.", "Take one of a language model.")
+        return self.model
+
+    @property
+    def classifier(self) -> Classifier:
+        """The model, where it is one that names classes.
+
+        Raises:
+            UserError: it is a language model.
+        """
+        if not isinstance(self.model, Classifier):
+            raise UserError("This checkpoint is no classifier.", "Make one: malmoi classify --help")
         return self.model
 
 
@@ -134,7 +146,7 @@ def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> GPT | Cla
         parameters: dict[str, torch.Tensor] = dict(body.named_parameters())
         model: GPT | Classifier = body
         if classes is not None:
-            model = Classifier(body, classes).to(dtype)
+            model = Classifier(body, classes, form=_form(fields, where)).to(dtype)
             parameters["score.weight"] = model.score.weight
         fill(plan, parameters, weights.read, str(directory))
     return model.eval()
@@ -182,6 +194,7 @@ def _about(model_type: str, model: GPT | Classifier, tokenizer: Tokenizer) -> di
         fields["pad_token_id"] = tokenizer.end
         fields["id2label"] = {str(index): name for index, name in enumerate(model.classes)}
         fields["label2id"] = {name: index for index, name in enumerate(model.classes)}
+        fields[_FORM] = asdict(model.form)
     return fields
 
 
@@ -194,6 +207,15 @@ def _classes(fields: dict[str, Any], where: str) -> list[str] | None:
     if not isinstance(names, dict) or sorted(names) != sorted(map(str, range(len(names)))):
         raise UserError(f"{where} does not number the classes in id2label from 0.", "Get the checkpoint again.")
     return [str(names[str(index)]) for index in range(len(names))]
+
+
+def _form(fields: dict[str, Any], where: str) -> TextForm:
+    """How a classifier wants its texts; plain where another program saved it."""
+    form = fields.get(_FORM) or {}
+    longest, suffix = (form.get("longest", 0), form.get("suffix", "")) if isinstance(form, dict) else (None, None)
+    if not (isinstance(longest, int) and longest >= 0 and isinstance(suffix, str)):
+        raise UserError(f"{where} has no {_FORM} that can be read.", "Get the checkpoint again.")
+    return TextForm(longest, suffix)
 
 
 def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
 from malmoi.models.gpt import GPT
 from malmoi.models.initialize import initialize
+
+
+@dataclass(frozen=True)
+class TextForm:
+    """How a text is put before a classifier, the same when it learns and when it is asked.
+
+    Attributes:
+        longest: tokens, the suffix among them; a longer text is cut. 0 for as many as the context has.
+        suffix: stands behind every text; the class is read at its last token.
+    """
+
+    longest: int = 0
+    suffix: str = ""
 
 
 class Classifier(nn.Module):
@@ -15,12 +30,14 @@ class Classifier(nn.Module):
     Attributes:
         body: gives the hidden states; its own head is not used.
         classes: their names, in the order of the scores.
+        form: what its texts look like.
     """
 
-    def __init__(self, body: GPT, classes: list[str], seed: int = 0) -> None:
+    def __init__(self, body: GPT, classes: list[str], seed: int = 0, form: TextForm | None = None) -> None:
         super().__init__()
         self.body = body
         self.classes = classes
+        self.form = form or TextForm()
         self.score = nn.Linear(body.config.width, len(classes), bias=False)
         initialize(self.score, seed, prefix="score")
 

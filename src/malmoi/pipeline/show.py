@@ -59,6 +59,8 @@ def print_ending(stages: dict[str, Path]) -> None:
         if (directory / "model" / "chat_template.jinja").is_file() and (directory / "answers.jsonl").is_file():
             console.print(f"Chat:      malmoi chat {directory}", soft_wrap=True)
             console.print(f"Serve:     malmoi serve {directory}", soft_wrap=True)
+        elif (directory / "predictions.json").is_file():
+            console.print(f"Classify:  malmoi predict {directory} 'A warm and clever film.'", soft_wrap=True)
         elif (directory / "metrics.jsonl").is_file() and (directory / "samples.jsonl").is_file():
             console.print(f"Continue:  malmoi generate {directory} 'Once upon a time'", soft_wrap=True)
 

@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from malmoi.core.errors import UserError
-from malmoi.core.files import read_json_lines
+from malmoi.core.files import read_json, read_json_lines
 from malmoi.core.hashing import hash_file
+from malmoi.evaluate.predict import encode_texts, predict
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
+from malmoi.models.classifier import TextForm
 from malmoi.pipeline.stages import classify, instruct
 from malmoi.pipeline.stages.classify import ClassifySettings
 from malmoi.pipeline.stages.instruct import InstructSettings
@@ -52,6 +54,16 @@ def test_a_classifier_learns_and_opens_again(base, reviews, tmp_path, train):
     assert set(result) >= {"accuracy", "confusion", "control", "majority"}
     checkpoint = load_checkpoint(tmp_path)
     assert checkpoint.model.classes == ["나쁨", "좋음"]
+
+
+def test_a_stored_classifier_reads_texts_as_it_learned_to(base, reviews, tmp_path):
+    settings = ClassifySettings(base=base, file=reviews, train="last:1", epochs=1, rows=8, suffix=" The film is")
+    classify.run(settings, tmp_path)
+    stored = load_checkpoint(tmp_path)
+    tested = [text.text for text in classify._read_splits(settings).test]
+    classes = predict(stored.model, encode_texts(stored.tokenizer, tested, stored.classifier)).argmax(-1)
+    assert stored.classifier.form == TextForm(128, " The film is")
+    assert classes.tolist() == read_json(tmp_path / "predictions.json")["predicted"]
 
 
 def test_stored_states_give_the_same_classifier_as_running_every_layer(base, reviews, tmp_path, monkeypatch):

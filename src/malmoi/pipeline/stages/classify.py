@@ -25,9 +25,10 @@ from malmoi.data.labelled import (
 )
 from malmoi.data.rows import Rows
 from malmoi.evaluate.classification import logistic_regression, score_classes
+from malmoi.evaluate.predict import encode_texts, predict
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
 from malmoi.layers.low_rank import apply_low_rank, merge_low_rank
-from malmoi.models.classifier import Classifier, UpperClassifier
+from malmoi.models.classifier import Classifier, TextForm, UpperClassifier
 from malmoi.models.gpt import GPT
 from malmoi.objectives.classification import Classification
 from malmoi.pipeline.costs import ASSUMED_TOKENS, UNKNOWN, Training, base_shape, token_estimate
@@ -54,7 +55,7 @@ class ClassifySettings(TableSettings, SplitSettings):
         limit, test_limit: most texts to learn from and to be tested on; 0 for all.
         train: "head" trains the new head, "last:N" the last N layers too, "lora:R" low-rank differences, "all" all.
         suffix: put after every text; the class is read at its last token.
-        longest: longer texts, in tokens, are cut.
+        longest: longer texts, in tokens, are cut; the suffix counts.
         rows: texts in a step.
         epochs: how often each text is seen.
         optimizer: "adamw", or "muon" for the matrices of the layers, which suits a small base with many texts.
@@ -93,10 +94,11 @@ def run(settings: ClassifySettings, directory: Path) -> dict[str, Any]:
     truth = [classes.index(text.label) for text in splits.test]
     control = score_classes(classes, truth, _control(splits, classes, settings))
     checkpoint = load_checkpoint(settings.base if settings.base is not None else fetch_source(settings.weights)[0])
-    classifier = Classifier(_cut(checkpoint.language_model, settings.layers), classes, settings.seed)
+    form = TextForm(settings.longest, settings.suffix)
+    classifier = Classifier(_cut(checkpoint.language_model, settings.layers), classes, settings.seed, form)
     first = _freeze(classifier, settings)
     tokenizer = checkpoint.tokenizer
-    encoded = [_encode(tokenizer, part, classes, settings) for part in (splits.train, splits.validation, splits.test)]
+    encoded = [_encode(tokenizer, part, classifier) for part in (splits.train, splits.validation, splits.test)]
     model: torch.nn.Module = classifier
     if first:
         model = UpperClassifier(classifier, first)
@@ -202,18 +204,9 @@ def _first_trained(train: str, layers: int) -> int:
     raise UserError(f"train={train!r} is not known.", "Write head, last:N with N layers at most, lora:R or all.")
 
 
-def _encode(
-    tokenizer: Tokenizer, texts: Sequence[LabelledText], classes: list[str], settings: ClassifySettings
-) -> list[EncodedText]:
-    suffix = tokenizer.encode(settings.suffix) if settings.suffix else []
-    room = settings.longest - len(suffix)
-    if room < 1:
-        raise UserError(f"longest={settings.longest} leaves no room beside the suffix.", "Raise longest.")
-    ids = tokenizer.encode_batch(text.text for text in texts)
-    return [
-        EncodedText(torch.tensor([*(row[:room] or [tokenizer.end]), *suffix]), classes.index(text.label))
-        for row, text in zip(ids, texts, strict=True)
-    ]
+def _encode(tokenizer: Tokenizer, texts: Sequence[LabelledText], classifier: Classifier) -> list[EncodedText]:
+    tokens = encode_texts(tokenizer, [text.text for text in texts], classifier)
+    return [EncodedText(row, classifier.classes.index(text.label)) for row, text in zip(tokens, texts, strict=True)]
 
 
 @torch.no_grad()
@@ -234,19 +227,10 @@ def _lower_states(classifier: Classifier, texts: Sequence[EncodedText], first: i
     return [found[index] for index in range(len(texts))]
 
 
-@torch.inference_mode()
 def _predict(model: torch.nn.Module, texts: Sequence[EncodedText]) -> list[int]:
-    model.eval()
-    order = sorted(range(len(texts)), key=lambda index: _length(texts[index]))
-    predicted: dict[int, int] = {}
     with progress("testing", len(texts)) as advance:
-        for start in range(0, len(order), 32):
-            chosen = order[start : start + 32]
-            batch = collate_labelled([texts[index] for index in chosen])
-            best = model(batch.tokens, batch.lengths).argmax(-1).tolist()
-            predicted |= dict(zip(chosen, best, strict=True))
-            advance(len(chosen))
-    return [predicted[index] for index in range(len(texts))]
+        numbers: list[int] = predict(model, [text.tokens for text in texts], advance).argmax(-1).tolist()
+    return numbers
 
 
 def _length(text: EncodedText) -> int:

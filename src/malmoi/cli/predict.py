@@ -1,0 +1,30 @@
+"""`malmoi predict`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def predict(
+    checkpoint: Annotated[Path, typer.Argument(help="A classifier: a checkpoint or a stage's directory.")],
+    texts: Annotated[list[str] | None, typer.Argument(help="Without any, every line of standard input is one.")] = None,
+) -> None:
+    """Name the class of texts: a line each with the class, its probability and the text, between tabs.
+
+    Example: malmoi predict runs/quickstart/classify 'A warm and clever film.'
+    """
+    from malmoi.cli.options import read_checkpoint
+    from malmoi.evaluate.predict import encode_texts, predict
+
+    chosen = texts or [line.rstrip("\n") for line in sys.stdin if line.strip()]
+    if not chosen:
+        return
+    opened = read_checkpoint(checkpoint)
+    probabilities = predict(opened.classifier, encode_texts(opened.tokenizer, chosen, opened.classifier))
+    for text, row in zip(chosen, probabilities, strict=True):
+        best = int(row.argmax())
+        print(f"{opened.classifier.classes[best]}\t{row[best]:.3f}\t{text}")

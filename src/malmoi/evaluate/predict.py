@@ -1,0 +1,52 @@
+"""Classes of texts, by a fine-tuned classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from malmoi.core.console import Advance
+from malmoi.core.errors import UserError
+from malmoi.data.batch import IGNORED
+from malmoi.data.labelled import EncodedText, collate_labelled
+from malmoi.models.classifier import Classifier
+from malmoi.tokenizers.tokenizer import Tokenizer
+
+ROWS = 32
+"""Texts that are read at a time, of about one length."""
+
+
+def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], classifier: Classifier) -> list[torch.Tensor]:
+    """(length,) int64 ids of every text in the form that the classifier wants; an empty text is an end-of-text.
+
+    Raises:
+        UserError: the suffix leaves no room for a text.
+    """
+    form, context = classifier.form, classifier.body.config.context
+    suffix = tokenizer.encode(form.suffix) if form.suffix else []
+    room = min(form.longest or context, context) - len(suffix)
+    if room < 1:
+        raise UserError(f"{room + len(suffix)} tokens leave no room beside the suffix.", "Raise longest.")
+    return [torch.tensor([*(row[:room] or [tokenizer.end]), *suffix]) for row in tokenizer.encode_batch(texts)]
+
+
+@torch.inference_mode()
+def predict(model: torch.nn.Module, texts: Sequence[torch.Tensor], advance: Advance | None = None) -> torch.Tensor:
+    """(texts, classes) float32 probabilities, in the order of the texts.
+
+    Args:
+        model: a `Classifier`, or an `UpperClassifier` for stored states.
+        texts: (length,) int64 ids, or (length, width) hidden states.
+        advance: told of every batch.
+    """
+    model.eval()
+    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+    found: dict[int, torch.Tensor] = {}
+    for start in range(0, len(order), ROWS):
+        chosen = order[start : start + ROWS]
+        batch = collate_labelled([EncodedText(texts[index], IGNORED) for index in chosen])
+        found |= zip(chosen, model(batch.tokens, batch.lengths).float().softmax(-1), strict=True)
+        if advance:
+            advance(len(chosen))
+    return torch.stack([found[index] for index in range(len(texts))])
