@@ -17,7 +17,6 @@ from typing import IO, Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import zstandard
 
 from malmoi.core.config import Settings
 from malmoi.core.errors import UserError, nearest
@@ -71,7 +70,7 @@ def read_file(path: Path, source: str, licence: str, settings: ReadSettings) -> 
         raise Unreadable("empty file")
     try:
         yield from _READERS[kind](_File(path, source, licence, settings))
-    except (EOFError, OSError, zlib.error, zstandard.ZstdError, csv.Error, pa.ArrowException) as error:
+    except (EOFError, OSError, zlib.error, csv.Error, pa.ArrowException) as error:
         raise Unreadable(f"damaged file: {error}") from None
 
 
@@ -89,8 +88,8 @@ def _open(path: Path) -> IO[bytes]:
     return opener(path)
 
 
-def _open_zstd(path: Path) -> IO[bytes]:
-    return zstandard.ZstdDecompressor().stream_reader(path.open("rb"), read_across_frames=True, closefd=True)
+def _open_zstd(path: Path) -> Any:
+    return pa.input_stream(str(path), compression="zstd")  # all frames; an OSError where it is cut short
 
 
 _OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".zst": _open_zstd}
