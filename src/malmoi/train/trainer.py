@@ -28,6 +28,9 @@ from malmoi.train.state import Progress, load_best, load_state, save_best, save_
 PATIENCE = 10
 """Steps in a row that may be skipped because their gradient is not finite."""
 
+SCALE_DOUBLES = 2_000
+"""Steps after which the loss scale of float16 is tried higher; a gradient that overflows halves it again."""
+
 CHECKPOINTS = "checkpoints"
 
 
@@ -176,6 +179,8 @@ class Trainer:
             for optimizer in self._optimizers:
                 optimizer.step()
             self._refused = 0
+            if self.precision == "float16" and (step + 1) % SCALE_DOUBLES == 0:
+                done.scale *= 2
         else:
             self._refuse(step, done)
         for optimizer in self._optimizers:
