@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from malmoi.core import tensor_file
 from malmoi.core.errors import UserError
-from malmoi.formats import checkpoint
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
 from malmoi.layers.low_rank import apply_low_rank
 from malmoi.models.classifier import Classifier
@@ -83,9 +83,9 @@ def test_a_full_disk_leaves_the_old_checkpoint(saved, tokenizer, monkeypatch):
     before = (saved / "model.safetensors").read_bytes()
 
     def full(*_, **__):
-        raise checkpoint.SafetensorError("I/O error: No space left on device (os error 28)")
+        raise tensor_file.SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(tensor_file, "save_file", full)
     with pytest.raises(UserError, match="disk is full"):
         save_checkpoint(saved, small(tied=False), tokenizer, "")
     assert (saved / "model.safetensors").read_bytes() == before

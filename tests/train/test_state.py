@@ -80,7 +80,7 @@ def test_a_full_disk_leaves_the_state_before_it(tmp_path, monkeypatch):
     def full(*arguments, **more):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("malmoi.train.state.save_file", full)
+    monkeypatch.setattr("malmoi.core.tensor_file.save_file", full)
     with pytest.raises(UserError, match="The disk is full"):
         save_state(tmp_path, model, optimizers, Progress(step=2))
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
@@ -92,7 +92,7 @@ def test_safetensors_own_word_for_a_full_disk_is_understood(tmp_path, monkeypatc
     def full(*arguments, **more):
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr("malmoi.train.state.save_file", full)
+    monkeypatch.setattr("malmoi.core.tensor_file.save_file", full)
     with pytest.raises(UserError, match="The disk is full"):
         save_state(tmp_path, *trained(), Progress(step=2))
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 
 from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_directory, read_json, write_json
+from malmoi.core.tensor_file import write_tensors
 from malmoi.formats.families import TABLES, Line, lines, plain_lines
 from malmoi.formats.fill import check_shapes, fill, joined, shapes_of
 from malmoi.formats.gguf import load_gguf, read_gguf_config
@@ -89,7 +87,7 @@ def save_checkpoint(directory: Path, model: GPT | Classifier, tokenizer: Tokeniz
     tensors = {line.theirs: joined(line, state) for line in plan}
     fields |= _about(fields["model_type"], model, tokenizer)
     with atomic_directory(directory) as temporary:
-        _save_tensors(tensors, temporary / SINGLE)
+        write_tensors(tensors, temporary / SINGLE)
         write_json(temporary / CONFIG, fields)
         write_json(temporary / GENERATION, {"eos_token_id": sorted(tokenizer.stops)})
         tokenizer.save(temporary)
@@ -216,16 +214,6 @@ def _form(fields: dict[str, Any], where: str) -> TextForm:
     if not (isinstance(longest, int) and longest >= 0 and isinstance(suffix, str)):
         raise UserError(f"{where} has no {_FORM} that can be read.", "Get the checkpoint again.")
     return TextForm(longest, suffix)
-
-
-def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    try:
-        save_file(tensors, path, metadata={"format": "pt"})
-        path.chmod(0o644)  # it writes files that only their owner can read
-    except SafetensorError as error:  # it wraps the operating system's errors
-        if "os error 28" in str(error):
-            raise OSError(errno.ENOSPC, "no space left") from None
-        raise
 
 
 def _card(card: str, model_type: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,13 +9,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from malmoi.core.console import console
 from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_directory, read_json, write_json
 from malmoi.core.hashing import hash_file
+from malmoi.core.tensor_file import write_tensors
 from malmoi.train.precision import Precision
 
 TENSORS = "state.safetensors"
@@ -61,7 +61,7 @@ def save_state(directory: Path, model: nn.Module, optimizers: list[torch.optim.O
         for number, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{number}.{key}": value for key, value in state.items()}
     with atomic_directory(directory / f"step-{progress.step:08d}") as temporary:
-        _write_tensors(tensors, temporary / TENSORS)
+        write_tensors(tensors, temporary / TENSORS)
         write_json(temporary / FACTS, {**asdict(progress), "sha256": hash_file(temporary / TENSORS)})
     worse = set(directory.glob("best-*")) - {_best(directory, progress.best_step)}
     for old in (*_saved(directory)[KEPT:], *worse):
@@ -97,7 +97,7 @@ def save_best(directory: Path, model: nn.Module, step: int) -> None:
         UserError: the disk is full.
     """
     with atomic_directory(_best(directory, step)) as temporary:
-        _write_tensors(
+        write_tensors(
             {f"model.{name}": value.detach() for name, value in trainable(model).items()}, temporary / TENSORS
         )
 
@@ -120,15 +120,6 @@ def _best(directory: Path, step: int) -> Path:
 def _saved(directory: Path) -> list[Path]:
     """Saved states, the newest first."""
     return sorted(directory.glob("step-*"), reverse=True)
-
-
-def _write_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    try:
-        save_file({name: value.contiguous() for name, value in tensors.items()}, path)
-    except SafetensorError as error:  # it wraps the operating system's errors
-        if "os error 28" in str(error):
-            raise OSError(errno.ENOSPC, "no space left") from None
-        raise
 
 
 def _whole(saved: Path) -> dict[str, Any] | None:
