@@ -114,6 +114,13 @@ def test_first_values_depend_on_seed_and_name_alone():
     assert not torch.equal(one["blocks.0.attention.query.weight"], one["blocks.0.attention.key.weight"])
 
 
+def test_token_embeddings_alone_begin_as_wide_as_asked():
+    model = GPT(GPTConfig(vocabulary=300, context=64, width=64, layers=1, heads=2, positions="learned", tied=False))
+    initialize(model, 0, embedding_deviation=1.0)
+    spread = {name: float(getattr(model, name).weight.detach().std()) for name in ("embedding", "positions", "head")}
+    assert spread == pytest.approx({"embedding": 1.0, "positions": 0.02, "head": 0.02}, rel=0.05)
+
+
 def test_every_parameter_learns(model, tokens):
     model.logits(tokens).square().sum().backward()
     unmoved = [name for name, parameter in model.named_parameters() if not parameter.grad.any()]

@@ -13,15 +13,16 @@ from malmoi.layers.seeded import fill_normal
 from malmoi.layers.short_convolution import ShortConvolution
 
 
-def initialize(model: nn.Module, seed: int, prefix: str = "") -> None:
+def initialize(model: nn.Module, seed: int, prefix: str = "", embedding_deviation: float = 0.02) -> None:
     """Fill every parameter of `model` in place, also after construction on the meta device and `to_empty`.
 
     Linear layers: normal, deviation 1 / sqrt(inputs); those that write to the residual stream (`output`, `down`):
-    zero, so that every block starts as the identity. Embeddings and heads: normal, deviation 0.02. Norms: one.
+    zero, so that every block starts as the identity. Heads and learned positions: normal, deviation 0.02. Norms: one.
     Short convolutions: the identity. Bigram tables and biases: zero.
 
     Args:
         prefix: name of `model` in the whole it belongs to, with a dot at its end.
+        embedding_deviation: of token embeddings, normal too.
 
     Raises:
         TypeError: a module has parameters and is of no kind known here.
@@ -29,10 +30,10 @@ def initialize(model: nn.Module, seed: int, prefix: str = "") -> None:
     with torch.no_grad():
         for name, module in model.named_modules():
             if next(module.parameters(recurse=False), None) is not None:
-                _initialize_one(module, prefix + name, seed)
+                _initialize_one(module, prefix + name, seed, embedding_deviation)
 
 
-def _initialize_one(module: nn.Module, name: str, seed: int) -> None:
+def _initialize_one(module: nn.Module, name: str, seed: int, embedding_deviation: float) -> None:
     last = name.rsplit(".", 1)[-1]
     if isinstance(module, nn.Linear):
         if last in ("output", "down"):
@@ -43,7 +44,8 @@ def _initialize_one(module: nn.Module, name: str, seed: int) -> None:
         if module.bias is not None:
             module.bias.zero_()
     elif isinstance(module, nn.Embedding):
-        fill_normal(module.weight, 0.02, seed, f"{name}.weight")
+        deviation = 0.02 if last == "positions" else embedding_deviation
+        fill_normal(module.weight, deviation, seed, f"{name}.weight")
     elif isinstance(module, (RMSNorm, LayerNorm)):
         module.weight.fill_(1)
         if isinstance(module, LayerNorm):

@@ -48,6 +48,8 @@ class PretrainSettings(Settings):
         tokens: tokens to train on, likewise.
         initial: a checkpoint to go on from, whose tokenizer must be the one given; new weights without it.
         model: `preset: NAME`, or fields of `GPTConfig`; the rest is derived.
+        embedding_deviation: of the first token embeddings. Where the head is not tied and steps are large, 1 keeps what
+            the blocks add from drowning the tokens (docs/lab/base-model.md).
         mixture: source -> share of the tokens; empty means as large as they are.
         context: tokens in a row.
         rows: rows in a micro-batch.
@@ -64,6 +66,7 @@ class PretrainSettings(Settings):
     tokens: PositiveInt | None = None
     initial: StageInput | None = None
     model: dict[str, Any] = {}
+    embedding_deviation: PositiveFloat = 0.02
     mixture: dict[str, float] = {}
     context: PositiveInt = 256
     rows: PositiveInt | None = None

@@ -39,7 +39,7 @@ def run(settings: PretrainSettings, directory: Path) -> dict[str, Any]:
     source = Mixture(train, held_out, settings.mixture, plan["context"], plan["rows"], slots, settings.seed)
     model = initial or GPT(config)
     if initial is None:
-        initialize(model, settings.seed)
+        initialize(model, settings.seed, embedding_deviation=settings.embedding_deviation)
     prompts = settings.prompts or _first_words(settings.corpus)
 
     def sample(step: int) -> None:
