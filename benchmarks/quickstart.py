@@ -15,10 +15,10 @@ STAGES = ("fetch", "corpus", "tokenizer", "pretrain", "evaluate", "classify", "i
 
 
 def main() -> None:
-    """Print the figures and write benchmarks/results/quickstart.json."""
+    """Print the figures and write benchmarks/results/NAME.json, NAME being that of the run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
-    run = parser.parse_args().run
+    run = parser.parse_args().run.resolve()
     records: dict[str, Any] = {stage: read_json(run / stage / "stage.json") for stage in STAGES}
     classify, instruct = records["classify"]["result"], records["instruct"]["result"]
     figures = {
@@ -35,7 +35,7 @@ def main() -> None:
         "test_texts": classify["test_texts"],
         "answer_loss": {"before": instruct["loss_before"], "after": instruct["loss_after"]},
     }
-    write_json(Path(__file__).parent / "results" / "quickstart.json", figures)
+    write_json(Path(__file__).parent / "results" / f"{run.name}.json", figures)
     for name, value in figures.items():
         print(f"{name}: {value}")
 

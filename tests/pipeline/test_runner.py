@@ -9,6 +9,7 @@ from malmoi.core.errors import UserError
 from malmoi.pipeline import recipe as recipe_module
 from malmoi.pipeline.recipe import load_recipe, shipped_recipes
 from malmoi.pipeline.runner import run_recipe
+from malmoi.pipeline.show import print_ending
 from malmoi.pipeline.stage import Stage, StageInput
 
 
@@ -138,3 +139,10 @@ def test_two_runs_do_not_share_a_directory(calls, recipe_file, tmp_path):
     (tmp_path / "run").mkdir()
     with filelock.FileLock(tmp_path / "run/.lock"), pytest.raises(UserError, match="Another malmoi"):
         run_recipe(load_recipe(str(recipe_file), []), tmp_path / "run")
+
+
+def test_the_ending_continues_a_prompt_of_the_run(tmp_path, capsys):
+    (tmp_path / "metrics.jsonl").write_text("")
+    (tmp_path / "samples.jsonl").write_text('{"step": 0, "prompt": "이 영화는", "text": ""}\n', encoding="utf-8")
+    print_ending({"pretrain": tmp_path})
+    assert f"malmoi generate {tmp_path} '이 영화는'" in capsys.readouterr().out

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from rich.table import Table
 
 from malmoi.core.console import console
 from malmoi.core.errors import UserError
+from malmoi.core.files import read_json_lines
 from malmoi.core.hashing import hash_value
 from malmoi.pipeline.recipe import Recipe
 from malmoi.pipeline.runner import identity, is_done, resolve_inputs
@@ -60,9 +62,11 @@ def print_ending(stages: dict[str, Path]) -> None:
             console.print(f"Chat:      malmoi chat {directory}", soft_wrap=True)
             console.print(f"Serve:     malmoi serve {directory}", soft_wrap=True)
         elif (directory / "predictions.json").is_file():
-            console.print(f"Classify:  malmoi predict {directory} 'A warm and clever film.'", soft_wrap=True)
+            console.print(f"Classify:  malmoi predict {directory} < texts.txt", soft_wrap=True)
         elif (directory / "metrics.jsonl").is_file() and (directory / "samples.jsonl").is_file():
-            console.print(f"Continue:  malmoi generate {directory} 'Once upon a time'", soft_wrap=True)
+            first = next(iter(read_json_lines(directory / "samples.jsonl")), {"prompt": ""})
+            prompt = shlex.quote(first["prompt"])
+            console.print(f"Continue:  malmoi generate {directory} {prompt}", soft_wrap=True, markup=False)
 
 
 def print_settings(kind: str) -> None:
