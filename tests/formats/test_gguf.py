@@ -10,8 +10,9 @@ import torch
 
 from malmoi.core.errors import UserError
 from malmoi.formats.checkpoint import load_checkpoint
-from malmoi.formats.families import GGUF, lines
+from malmoi.formats.family import lines
 from malmoi.formats.gguf_file import GGUFFile
+from malmoi.formats.gguf_names import GGUF
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import build_model
 from malmoi.tokenizers.tokenizer import byte_alphabet

@@ -8,6 +8,7 @@ import transformers
 
 from malmoi.core.errors import UserError
 from malmoi.formats.checkpoint import load_checkpoint, load_model, save_checkpoint
+from malmoi.layers.cache import KeyValueCache
 from malmoi.models.classifier import Classifier
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import build_model
@@ -29,6 +30,25 @@ THEIRS = {
     "qwen2": transformers.Qwen2Config(**TINY),
     "llama": transformers.LlamaConfig(**TINY, rms_norm_eps=1e-3),
     "llama biased": transformers.LlamaConfig(**TINY, attention_bias=True, mlp_bias=True, tie_word_embeddings=True),
+    "llama 3": transformers.LlamaConfig(
+        **TINY,
+        rope_parameters={
+            "rope_type": "llama3",
+            "rope_theta": 5e3,
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 16,
+        },
+    ),
+    "llama stretched": transformers.LlamaConfig(
+        **TINY, rope_parameters={"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}
+    ),
+    "mistral": transformers.MistralConfig(**TINY, sliding_window=7),
+    "mistral without a window": transformers.MistralConfig(**TINY, sliding_window=None),
+    "qwen3 with a window": transformers.Qwen3Config(
+        **TINY, head_dim=8, use_sliding_window=True, sliding_window=5, max_window_layers=0
+    ),
     "gpt2": transformers.GPT2Config(vocab_size=97, n_positions=40, n_embd=32, n_layer=2, n_head=4),
     "gpt2 untied": transformers.GPT2Config(
         vocab_size=97, n_positions=40, n_embd=32, n_layer=2, n_head=4, n_inner=56, tie_word_embeddings=False
@@ -40,6 +60,14 @@ OURS = {
     "qwen2": {"query_key_norm": False, "attention_bias": True},
     "llama": {"query_key_norm": False, "tied": False, "norm_epsilon": 1e-3},
     "llama biased": {"query_key_norm": False, "bias": True},
+    "llama 3": {
+        "query_key_norm": False,
+        "rotary_scaling": {
+            "kind": "llama3", "factor": 8.0, "low_frequency_factor": 1.0, "high_frequency_factor": 4.0, "original_context": 16
+        },
+    },
+    "mistral": {"query_key_norm": False, "window": 6},
+    "qwen2 with a window": {"query_key_norm": False, "attention_bias": True, "window": 6},
     "gpt2": {"norm": "layer", "positions": "learned", "activation": "gelu_tanh", "bias": True, "query_key_norm": False},
     "gpt2 relu2": {
         "norm": "layer", "positions": "learned", "activation": "relu2", "bias": True, "query_key_norm": False, "tied": False
@@ -73,6 +101,31 @@ def test_their_models_read_by_us(config, tmp_path):
     tokens = torch.randint(97, (2, 40))
     with torch.no_grad():
         torch.testing.assert_close(load_model(tmp_path).logits(tokens), theirs(tokens).logits, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("config", THEIRS.values(), ids=THEIRS.keys())
+def test_one_token_at_a_time_with_a_cache(config, tmp_path):
+    theirs = shake(transformers.AutoModelForCausalLM.from_config(config))
+    theirs.save_pretrained(tmp_path)
+    ours = load_model(tmp_path)
+    tokens = torch.randint(97, (2, 20))
+    cache, past = KeyValueCache(ours.config, rows=2, length=20), None
+    with torch.no_grad():
+        for piece in torch.split(tokens, [9, 1, 1, 5, 4], dim=1):
+            answer = theirs(piece, past_key_values=past, use_cache=True)
+            past = answer.past_key_values
+            torch.testing.assert_close(ours.logits(piece, cache), answer.logits, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("config", THEIRS.values(), ids=THEIRS.keys())
+def test_padding_on_the_right_changes_nothing(config, tmp_path):
+    theirs = shake(transformers.AutoModelForCausalLM.from_config(config))
+    theirs.save_pretrained(tmp_path)
+    tokens, lengths = torch.randint(97, (3, 12)), torch.tensor([12, 1, 7])
+    real = torch.arange(12) < lengths[:, None]
+    with torch.no_grad():
+        wanted = theirs(tokens, attention_mask=real.long()).logits
+        torch.testing.assert_close(load_model(tmp_path).logits(tokens)[real], wanted[real], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("changes", OURS.values(), ids=OURS.keys())
@@ -134,8 +187,13 @@ def test_their_checkpoint_in_several_files(tmp_path):
 @pytest.mark.parametrize(
     ("change", "feature"),
     [
-        ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5, "factor": 8.0}}, "scaled rotary positions"),
-        ({"rope_scaling": {"type": "linear", "factor": 2.0}, "rope_parameters": None}, "scaled rotary positions"),
+        (
+            {"rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5, "factor": 8.0}},
+            "llama3 needs original_context",
+        ),
+        ({"rope_scaling": {"type": "yarn", "factor": 2.0}, "rope_parameters": None}, "positions scaled by 'yarn'"),
+        ({"rope_scaling": {"type": "linear", "factor": "much"}, "rope_parameters": None}, "rotary_scaling"),
+        ({"rope_scaling": "linear", "rope_parameters": None}, "a field of a wrong type"),
         ({"hidden_act": "gelu"}, "activation"),
         ({"attention_bias": True}, "biases"),
         ({"quantization_config": {"bits": 4}}, "quantised"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,16 @@ import torch
 from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_directory, read_json, write_json
 from malmoi.core.tensor_file import write_tensors
-from malmoi.formats.families import TABLES, Line, lines, plain_lines
+from malmoi.formats.family import Family, Line
 from malmoi.formats.fill import check_shapes, fill, joined, shapes_of
 from malmoi.formats.gguf import load_gguf, read_gguf_config
-from malmoi.formats.published_configs import ARCHITECTURES, express, understand
+from malmoi.formats.registry import express, family_of, find_family, understand
 from malmoi.formats.weights import SINGLE, open_weights
 from malmoi.layers.low_rank import merged_state
 from malmoi.models.classifier import Classifier, TextForm
+from malmoi.models.encoder import NoHead
 from malmoi.models.gpt import GPT
-from malmoi.models.gpt_config import GPTConfig
+from malmoi.models.model import Model, ModelConfig
 from malmoi.models.registry import empty_model
 from malmoi.tokenizers.tokenizer import Tokenizer, load_tokenizer
 
@@ -39,7 +41,7 @@ class Checkpoint:
         card: the text of card.md, empty where there is none.
     """
 
-    model: GPT | Classifier
+    model: Model | Classifier
     tokenizer: Tokenizer
     card: str = ""
 
@@ -48,10 +50,11 @@ class Checkpoint:
         """The model, where it is one that writes text.
 
         Raises:
-            UserError: it is a classifier.
+            UserError: it is a classifier or an encoder.
         """
-        if isinstance(self.model, Classifier):
-            raise UserError("This checkpoint is a classifier and writes no text.", "Take one of a language model.")
+        if not isinstance(self.model, GPT):
+            kind = "a classifier" if isinstance(self.model, Classifier) else "an encoder"
+            raise UserError(f"This checkpoint is {kind} and writes no text.", "Take one of a language model.")
         return self.model
 
     @property
@@ -66,7 +69,7 @@ class Checkpoint:
         return self.model
 
 
-def save_checkpoint(directory: Path, model: GPT | Classifier, tokenizer: Tokenizer, card: str) -> None:
+def save_checkpoint(directory: Path, model: Model | Classifier, tokenizer: Tokenizer, card: str) -> None:
     """Write a checkpoint that appears whole or not at all; one that stood there before is replaced.
 
     Low-rank adapters are merged in the file; the model in memory stays as it is.
@@ -77,21 +80,20 @@ def save_checkpoint(directory: Path, model: GPT | Classifier, tokenizer: Tokeniz
     Raises:
         UserError: the disk is full; what stood there before is untouched.
     """
-    body = model.body if isinstance(model, Classifier) else model
-    config = body.config.model_copy(update={"tied": True}) if isinstance(model, Classifier) else body.config
-    state = merged_state(model)
-    if isinstance(model, Classifier):  # transformers' classifiers have no head of words
-        state = {name.removeprefix("body."): value for name, value in state.items() if name != "body.head.weight"}
-    fields = express(config)
-    plan = _plan(fields["model_type"], config.layers, set(state))
+    state, config = merged_state(model), _body(model).config
+    if isinstance(model, Classifier):
+        config = config.for_classes()
+        state = _without_words({name.removeprefix("body."): value for name, value in state.items()})
+    family = family_of(config, state)
+    plan = _plan(family, config, state)
     tensors = {line.theirs: joined(line, state) for line in plan}
-    fields |= _about(fields["model_type"], model, tokenizer)
+    fields = _about(family, model, tokenizer) | express(config, family)
     with atomic_directory(directory) as temporary:
         write_tensors(tensors, temporary / SINGLE)
         write_json(temporary / CONFIG, fields)
         write_json(temporary / GENERATION, {"eos_token_id": sorted(tokenizer.stops)})
         tokenizer.save(temporary)
-        (temporary / CARD).write_text(_card(card, fields["model_type"]), encoding="utf-8")
+        (temporary / CARD).write_text(_card(card, family), encoding="utf-8")
 
 
 def load_checkpoint(path: Path, dtype: torch.dtype = torch.float32) -> Checkpoint:
@@ -114,38 +116,33 @@ def load_checkpoint(path: Path, dtype: torch.dtype = torch.float32) -> Checkpoin
     )
 
 
-def read_config(path: Path) -> GPTConfig:
+def read_config(path: Path) -> ModelConfig:
     """The shape of a checkpoint, without its weights. Takes and raises what `load_checkpoint` does."""
     if path.suffix == ".gguf" or path.is_file():
         return read_gguf_config(path)
     directory = _directory(path)
-    return understand(_fields(directory), str(directory / CONFIG))
+    with open_weights(directory) as weights:
+        return understand(_fields(directory), weights.shapes, str(directory / CONFIG))
 
 
-def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> GPT | Classifier:
+def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> Model | Classifier:
     """The model of a checkpoint directory, without its tokenizer. Raises as `load_checkpoint`."""
     where, fields = str(directory / CONFIG), _fields(directory)
-    classes = _classes(fields, where)
-    config = understand(fields, where)
-    if classes is not None:
-        config = config.model_copy(update={"tied": True})
+    classes, family = _classes(fields, where), find_family(fields, where)
     with open_weights(directory) as weights:
+        config = understand(fields, weights.shapes, where)
+        if classes is not None:
+            config = config.for_classes()
         shapes = shapes_of(config, len(weights.shapes), where)
         if classes is not None:
-            shapes["score.weight"] = torch.Size((len(classes), config.width))
-        plan = _plan(fields["model_type"], config.layers, set(shapes))
-        theirs = dict(weights.shapes)
-        plan = _without_prefix(plan, theirs)
-        if config.tied:
-            theirs.pop("lm_head.weight", None)
+            shapes |= Classifier.score_shapes(config, len(classes))
+        plan, theirs = _matched(family, _plan(family, config, shapes), weights.shapes)
         check_shapes(plan, shapes, theirs, str(directory))
         body = empty_model(config).to(dtype)
-        assert isinstance(body, GPT)
-        parameters: dict[str, torch.Tensor] = dict(body.named_parameters())
-        model: GPT | Classifier = body
+        model: Model | Classifier = body
         if classes is not None:
             model = Classifier(body, classes, form=_form(fields, where)).to(dtype)
-            parameters["score.weight"] = model.score.weight
+        parameters = {name.removeprefix("body."): value for name, value in model.named_parameters()}
         fill(plan, parameters, weights.read, str(directory))
     return model.eval()
 
@@ -165,25 +162,40 @@ def _fields(directory: Path) -> dict[str, Any]:
     return fields
 
 
-def _plan(model_type: str, layers: int, names: set[str]) -> list[Line]:
-    return plain_lines(sorted(names)) if model_type == "malmoi" else lines(TABLES[model_type], layers, names)
+def _body(model: Model | Classifier) -> Model:
+    return model.body if isinstance(model, Classifier) else model
 
 
-def _without_prefix(plan: list[Line], theirs: dict[str, tuple[int, ...]]) -> list[Line]:
-    """Bare bodies, GPT-2's own file among them, are stored without the first part of the names."""
-    prefixes = {line.theirs.split(".")[0] + "." for line in plan} & {"model.", "transformer."}
-    for prefix in prefixes:
-        if not any(name.startswith(prefix) for name in theirs):
-            return [Line(line.theirs.removeprefix(prefix), line.ours, line.transposed) for line in plan]
-    return plan
+def _without_words(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Published classifiers have no head of words."""
+    return {name: value for name, value in state.items() if not name.startswith("head.")}
 
 
-def _about(model_type: str, model: GPT | Classifier, tokenizer: Tokenizer) -> dict[str, Any]:
+def _plan(family: Family | None, config: ModelConfig, names: Collection[str]) -> list[Line]:
+    if family is None:
+        return [Line(name, (name,)) for name in sorted(names)]
+    return family.lines(getattr(config, "layers", 0), names, classifier="score.weight" in names)
+
+
+def _matched(
+    family: Family | None, plan: list[Line], theirs: Mapping[str, tuple[int, ...]]
+) -> tuple[list[Line], dict[str, tuple[int, ...]]]:
+    """The lines in the file's own spelling, and its tensors without those that repeat others or are of no use."""
+    if family is None:
+        return plan, dict(theirs)
+    planned = {line.theirs for line in plan}
+    left_out = tuple(set(family.tied) - planned)
+    theirs = {name: shape for name, shape in theirs.items() if not name.startswith((*left_out, *family.unused))}
+    if not any(name.startswith(family.prefix) for name in theirs):  # files of bare bodies leave it out
+        plan = [Line(line.theirs.removeprefix(family.prefix), line.ours, line.transposed) for line in plan]
+    return plan, theirs
+
+
+def _about(family: Family | None, model: Model | Classifier, tokenizer: Tokenizer) -> dict[str, Any]:
     """Fields of config.json beside the shape."""
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
-    kind = _CLASSIFIES if isinstance(model, Classifier) else {"gpt2": "LMHeadModel"}.get(model_type, "ForCausalLM")
     fields: dict[str, Any] = {
-        "architectures": [ARCHITECTURES.get(model_type, "Malmoi") + kind],
+        "architectures": [_architecture(family, model)],
         "dtype": dtype,
         "bos_token_id": None,
         "eos_token_id": tokenizer.end,
@@ -194,6 +206,15 @@ def _about(model_type: str, model: GPT | Classifier, tokenizer: Tokenizer) -> di
         fields["label2id"] = {name: index for index, name in enumerate(model.classes)}
         fields[_FORM] = asdict(model.form)
     return fields
+
+
+def _architecture(family: Family | None, model: Model | Classifier) -> str:
+    """The name of their class for this model."""
+    if isinstance(model, Classifier):
+        return family.classes if family else f"Malmoi{_CLASSIFIES}"
+    if isinstance(model.head, NoHead):
+        return family.bare if family else "MalmoiModel"
+    return family.words if family else "MalmoiForCausalLM"
 
 
 def _classes(fields: dict[str, Any], where: str) -> list[str] | None:
@@ -216,8 +237,8 @@ def _form(fields: dict[str, Any], where: str) -> TextForm:
     return TextForm(longest, suffix)
 
 
-def _card(card: str, model_type: str) -> str:
-    if model_type != "malmoi":
+def _card(card: str, family: Family | None) -> str:
+    if family is not None:
         return card
     note = "This model's shape is one that `transformers` and GGUF cannot express: only malmoi opens it."
     return f"{card.rstrip()}\n\n{note}\n"

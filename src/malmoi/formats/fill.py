@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 
 from malmoi.core.errors import UserError
-from malmoi.formats.families import Line
+from malmoi.formats.family import Line
 from malmoi.models.model import ModelConfig
 from malmoi.models.registry import meta_model
 

@@ -9,9 +9,10 @@ import torch
 
 from malmoi.core.config import parse_settings
 from malmoi.core.errors import UserError
-from malmoi.formats.families import GGUF, lines
+from malmoi.formats.family import lines
 from malmoi.formats.fill import check_shapes, fill, shapes_of
 from malmoi.formats.gguf_file import GGUFFile
+from malmoi.formats.gguf_names import GGUF
 from malmoi.models.gpt import GPT
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import empty_model

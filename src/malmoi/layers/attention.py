@@ -16,7 +16,7 @@ Mix = Literal["auto", "fused", "plain"]
 
 
 class Attention(nn.Module):
-    """Causal self-attention; several query heads may share one key/value head (Ainslie and others 2023, 2305.13245).
+    """Self-attention; several query heads may share one key/value head (Ainslie and others 2023, arXiv:2305.13245).
 
     Attributes:
         mix: how the heads are computed, see `attend`.
@@ -36,8 +36,17 @@ class Attention(nn.Module):
         input_bias: bool = False,
         norm_epsilon: float | None = None,
         dropout: float = 0.0,
+        causal: bool = True,
+        window: int = 0,
     ) -> None:
-        """Args: input_bias: of query, key and value; norm_epsilon: of the norms on query and key heads, if any."""
+        """Make the layer.
+
+        Args:
+            input_bias: of query, key and value.
+            norm_epsilon: of the norms on query and key heads, if any.
+            causal: nothing looks ahead.
+            window: how many tokens a causal layer looks back, the token itself among them; 0 for all.
+        """
         super().__init__()
         self.heads, self.key_value_heads, self.head_width = heads, key_value_heads, head_width
         self.query = nn.Linear(width, heads * head_width, bias=input_bias)
@@ -46,13 +55,21 @@ class Attention(nn.Module):
         self.output = nn.Linear(heads * head_width, width, bias=bias)
         self.query_norm = None if norm_epsilon is None else RMSNorm(head_width, norm_epsilon)
         self.key_norm = None if norm_epsilon is None else RMSNorm(head_width, norm_epsilon)
-        self.dropout = dropout
+        self.dropout, self.causal, self.window = dropout, causal, window
         self.mix: Mix = "auto"
 
     def forward(
-        self, hidden: torch.Tensor, rotary: RotaryTable | None = None, cache: LayerCache | None = None
+        self,
+        hidden: torch.Tensor,
+        rotary: RotaryTable | None = None,
+        cache: LayerCache | None = None,
+        mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """(rows, length, width) to the same; with a cache the new tokens also look at all that it holds."""
+        """(rows, length, width) to the same; with a cache the new tokens also look at what it holds.
+
+        Args:
+            mask: as for `attend`.
+        """
         rows, length, _ = hidden.shape
         query = self.query(hidden).view(rows, length, self.heads, self.head_width)
         key = self.key(hidden).view(rows, length, self.key_value_heads, self.head_width)
@@ -65,7 +82,10 @@ class Attention(nn.Module):
         if cache is not None:
             key, value = cache.extend(key, value)
         dropout = self.dropout if self.training else 0.0
-        mixed = attend(query, key, value, dropout=dropout, mix=self.mix)
+        if self.window and key.shape[2] > self.window:
+            near = window_mask(length, key.shape[2], self.window, hidden.device)
+            mask = near if mask is None else mask & near
+        mixed = attend(query, key, value, mask=mask, causal=self.causal, dropout=dropout, mix=self.mix)
         result: torch.Tensor = self.output(mixed.transpose(1, 2).reshape(rows, length, -1))
         return result
 
@@ -85,7 +105,8 @@ def attend(
     Args:
         query: (rows, heads, length, head_width).
         key, value: (rows, key_value_heads, seen, head_width), seen >= length; the last query is at the last key.
-        mask: (length, seen) boolean, True where a query may look; combined with `causal`.
+        mask: boolean, True where a query may look, (length, seen) or (rows, 1, length or 1, seen); combined with
+            `causal`.
         dropout: of the attention weights.
         mix: "fused" is PyTorch's kernel, "plain" two matrix products; "auto" takes what is faster here.
 
@@ -113,6 +134,11 @@ def causal_mask(length: int, seen: int, device: torch.device) -> torch.Tensor:
     return torch.ones(length, seen, dtype=torch.bool, device=device).tril(seen - length)
 
 
+def window_mask(length: int, seen: int, window: int, device: torch.device) -> torch.Tensor:
+    """(length, seen) boolean, True where the key is less than `window` tokens before the query, or after it."""
+    return ~torch.ones(length, seen, dtype=torch.bool, device=device).tril(seen - length - window)
+
+
 def _faster_mix(query: torch.Tensor) -> Literal["fused", "plain"]:
     """On a CPU plain products win for short sequences, in reduced precision longer; measured forward and backward."""
     longest = 128 if query.dtype == torch.float32 else 256
@@ -128,6 +154,6 @@ def _plain(
     scores = folded @ key.transpose(-1, -2)
     if mask is not None:
         barrier = torch.zeros(mask.shape, dtype=scores.dtype, device=scores.device).masked_fill_(~mask, -torch.inf)
-        scores = scores + barrier.repeat(group, 1)
+        scores = scores + barrier.expand(*mask.shape[:-2], length, -1).repeat(*[1] * (mask.dim() - 2), group, 1)
     weights = F.dropout(scores.softmax(-1), dropout, training=dropout > 0)
     return (weights @ value).reshape(rows, heads, length, head_width)

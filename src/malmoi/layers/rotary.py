@@ -2,10 +2,53 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
-from typing import NamedTuple
+from typing import ClassVar, Literal, NamedTuple, Self
 
 import torch
+from pydantic import PositiveFloat, PositiveInt, model_validator
+
+from malmoi.core.config import Settings
+
+
+class RotaryScaling(Settings):
+    """How rotary positions are stretched, so that a context longer than that of the training can be read.
+
+    Attributes:
+        kind: "linear" divides every frequency by `factor` (Chen and others 2023, arXiv:2306.15595); "llama3" only those
+            that turn less than `low_frequency_factor` times within `original_context`, leaves those alone that turn
+            more than `high_frequency_factor` times, and blends between (Llama 3.1's configuration).
+        factor: how many times as long the context becomes.
+        low_frequency_factor, high_frequency_factor, original_context: of "llama3" alone.
+    """
+
+    KINDS: ClassVar = ("linear", "llama3")
+
+    kind: Literal["linear", "llama3"]
+    factor: PositiveFloat
+    low_frequency_factor: PositiveFloat | None = None
+    high_frequency_factor: PositiveFloat | None = None
+    original_context: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _check_numbers(self) -> Self:
+        low, high = self.low_frequency_factor, self.high_frequency_factor
+        if self.kind == "llama3" and not (low and high and self.original_context and high > low):
+            raise ValueError("llama3 needs original_context and high_frequency_factor above low_frequency_factor")
+        return self
+
+    def scale(self, frequencies: torch.Tensor) -> torch.Tensor:
+        """(pairs,) frequencies in radians a token to the stretched ones."""
+        if self.kind == "linear":
+            return frequencies / self.factor
+        low, high, context = self.low_frequency_factor, self.high_frequency_factor, self.original_context
+        assert low is not None
+        assert high is not None
+        assert context is not None
+        turns = context * frequencies / (2 * math.pi)
+        kept = ((turns - low) / (high - low)).clamp(0, 1)
+        return frequencies * (kept + (1 - kept) / self.factor)
 
 
 class RotaryTable(NamedTuple):
@@ -21,11 +64,17 @@ class RotaryTable(NamedTuple):
 
 
 def rotary_table(
-    start: int, length: int, head_width: int, base: float, dtype: torch.dtype, device: torch.device
+    start: int,
+    length: int,
+    head_width: int,
+    base: float,
+    dtype: torch.dtype,
+    device: torch.device,
+    scaling: RotaryScaling | None = None,
 ) -> RotaryTable:
     """The table of positions `start` to `start + length`, cut from a larger one that is kept."""
     reach = 1 << max(start + length - 1, 63).bit_length()
-    cosine, sine = _whole_table(reach, head_width, base, dtype, device)
+    cosine, sine = _whole_table(reach, head_width, base, dtype, device, scaling)
     return RotaryTable(cosine[start : start + length], sine[start : start + length])
 
 
@@ -41,11 +90,12 @@ def rotate(heads: torch.Tensor, table: RotaryTable) -> torch.Tensor:
 
 @lru_cache(maxsize=8)
 def _whole_table(
-    length: int, head_width: int, base: float, dtype: torch.dtype, device: torch.device
+    length: int, head_width: int, base: float, dtype: torch.dtype, device: torch.device, scaling: RotaryScaling | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     with torch.inference_mode(False), torch.no_grad():
         exponents = torch.arange(0, head_width, 2, dtype=torch.float32, device=device) / head_width
-        angles = torch.outer(torch.arange(length, dtype=torch.float32, device=device), base**-exponents)
+        frequencies = base**-exponents if scaling is None else scaling.scale(base**-exponents)
+        angles = torch.outer(torch.arange(length, dtype=torch.float32, device=device), frequencies)
         cosine, sine = angles.cos(), angles.sin()
         return (
             torch.cat([cosine, cosine], -1).unsqueeze(1).to(dtype),

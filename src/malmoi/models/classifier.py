@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from malmoi.models.gpt import GPT
 from malmoi.models.initialize import initialize
+from malmoi.models.model import Model, ModelConfig
+from malmoi.models.registry import model_class
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class TextForm:
 
 
 class Classifier(nn.Module):
-    """Scores each class from the hidden state of the last real token, the only one that has seen the whole text.
+    """Scores each class from the state that stands for the whole text, see `Model.pooled`.
 
     Attributes:
         body: gives the hidden states; its own head is not used.
@@ -33,13 +34,21 @@ class Classifier(nn.Module):
         form: what its texts look like.
     """
 
-    def __init__(self, body: GPT, classes: list[str], seed: int = 0, form: TextForm | None = None) -> None:
+    def __init__(self, body: Model, classes: list[str], seed: int = 0, form: TextForm | None = None) -> None:
         super().__init__()
         self.body = body
         self.classes = classes
         self.form = form or TextForm()
-        self.score = nn.Linear(body.config.width, len(classes), bias=False)
+        self.score = nn.Linear(body.config.width, len(classes), bias=body.score_bias)
         initialize(self.score, seed, prefix="score")
+
+    @staticmethod
+    def score_shapes(config: ModelConfig, classes: int) -> dict[str, torch.Size]:
+        """The shapes of `score`, for so many classes on a body of this configuration."""
+        shapes = {"score.weight": torch.Size((classes, config.width))}
+        if model_class(config).score_bias:
+            shapes["score.bias"] = torch.Size((classes,))
+        return shapes
 
     def forward(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Unnormalised log-probabilities of the classes.
@@ -51,15 +60,12 @@ class Classifier(nn.Module):
         Returns:
             (rows, classes) in the model's dtype.
         """
-        return self._score_last(self.body(tokens), lengths)
+        result: torch.Tensor = self.score(self.body.pooled(tokens, lengths))
+        return result
 
     def from_hidden(self, hidden: torch.Tensor, lengths: torch.Tensor, first: int) -> torch.Tensor:
         """The same from the hidden states that block number `first` gets, (rows, length, width)."""
-        return self._score_last(self.body.norm(self.body.through(hidden, first=first)), lengths)
-
-    def _score_last(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        last = hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]
-        result: torch.Tensor = self.score(last)
+        result: torch.Tensor = self.score(self.body.pooled_from(hidden, lengths, first))
         return result
 
 

@@ -39,7 +39,14 @@ class GPT(Model):
         self.head = TiedHead(self.embedding) if config.tied else nn.Linear(config.width, config.vocabulary, bias=False)
 
     def forward(self, tokens: torch.Tensor, cache: KeyValueCache | None = None) -> torch.Tensor:
-        """See `Model.forward`. Padding on the right needs no mask: nothing looks ahead.
+        """Hidden states after the final norm. Padding on the right needs no mask: nothing looks ahead.
+
+        Args:
+            tokens: (rows, length) int64.
+            cache: for generation; its length is the position of `tokens[:, 0]`.
+
+        Returns:
+            (rows, length, width) in the model's dtype.
 
         Raises:
             UserError: the tokens do not fit into the context, or into the cache.
@@ -78,12 +85,22 @@ class GPT(Model):
             hidden = block(hidden, rotary, cache.layer(index) if cache else None)
         return hidden
 
+    def pooled(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """See `Model.pooled`: the last real token is the only one that has seen the whole text."""
+        return _last(self(tokens), lengths)
+
+    def pooled_from(self, hidden: torch.Tensor, lengths: torch.Tensor, first: int) -> torch.Tensor:
+        """See `Model.pooled_from`."""
+        return _last(self.norm(self.through(hidden, first=first)), lengths)
+
     def _rotary(self, start: int, length: int, hidden: torch.Tensor) -> RotaryTable | None:
         if self.config.positions != "rotary":
             return None
-        device = hidden.device.type
+        config, device = self.config, hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
-        return rotary_table(start, length, self.config.head_width, self.config.rotary_base, dtype, hidden.device)
+        return rotary_table(
+            start, length, config.head_width, config.rotary_base, dtype, hidden.device, config.rotary_scaling
+        )
 
 
 class Block(nn.Module):
@@ -101,9 +118,10 @@ class Block(nn.Module):
             config.key_value_heads,
             config.head_width,
             bias=config.bias,
-            input_bias=config.bias if config.attention_bias is None else config.attention_bias,
+            input_bias=config.input_bias,
             norm_epsilon=config.norm_epsilon if config.query_key_norm else None,
             dropout=config.dropout,
+            window=config.window,
         )
         self.feed_forward_norm = _norm(config)
         self.feed_forward = FeedForward(config.width, config.feed_forward, config.activation, config.bias)
@@ -146,3 +164,8 @@ class TiedHead(nn.Module):
 
 def _norm(config: GPTConfig) -> RMSNorm | LayerNorm:
     return (RMSNorm if config.norm == "rms" else LayerNorm)(config.width, config.norm_epsilon)
+
+
+def _last(hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """(rows, length, width) to (rows, width), the state of the last real token."""
+    return hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from malmoi.layers.rotary import RotaryScaling
 from malmoi.models.model import ModelConfig
 
 
@@ -21,6 +22,8 @@ class GPTConfig(ModelConfig):
             multiple of 64 when it is gated.
         norm: "rms" (no bias) or "layer" (with bias).
         positions: "rotary" (half-split pairs) or "learned".
+        rotary_scaling: how rotary positions are stretched for a long context, if they are.
+        window: tokens that attention reaches back, the token itself among them; 0 for all (Mistral).
         activation: "swiglu" (gated), or "gelu", "gelu_tanh" (GPT-2's), "relu2" (squared ReLU).
         bias: biases in the linear layers of attention and feed-forward.
         attention_bias: biases of query, key and value alone (Qwen2); None means as `bias`.
@@ -41,6 +44,8 @@ class GPTConfig(ModelConfig):
     norm_epsilon: PositiveFloat = 1e-6
     positions: Literal["rotary", "learned"] = "rotary"
     rotary_base: PositiveFloat = 10_000.0
+    rotary_scaling: RotaryScaling | None = None
+    window: NonNegativeInt = 0
     activation: Literal["swiglu", "gelu", "gelu_tanh", "relu2"] = "swiglu"
     bias: bool = False
     attention_bias: bool | None = None
@@ -49,6 +54,15 @@ class GPTConfig(ModelConfig):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     short_convolution: NonNegativeInt = 0
     bigram_buckets: NonNegativeInt = 0
+
+    @property
+    def input_bias(self) -> bool:
+        """Whether query, key and value have biases."""
+        return self.bias if self.attention_bias is None else self.attention_bias
+
+    def for_classes(self) -> Self:
+        """See `ModelConfig.for_classes`."""
+        return self.model_copy(update={"tied": True})
 
     @model_validator(mode="before")
     @classmethod

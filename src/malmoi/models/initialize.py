@@ -11,6 +11,7 @@ from malmoi.layers.bigram import BigramTable
 from malmoi.layers.norms import LayerNorm, RMSNorm
 from malmoi.layers.seeded import fill_normal
 from malmoi.layers.short_convolution import ShortConvolution
+from malmoi.models.encoder import MaskedHead
 
 
 def initialize(model: nn.Module, seed: int, prefix: str = "", embedding_deviation: float = 0.02) -> None:
@@ -54,5 +55,7 @@ def _initialize_one(module: nn.Module, name: str, seed: int, embedding_deviation
         module.reset_parameters()
     elif isinstance(module, BigramTable):
         module.weight.zero_()
+    elif isinstance(module, MaskedHead):
+        module.bias.zero_()
     else:
         raise TypeError(f"{name}: no rule for the first weights of {type(module).__name__}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from pydantic import PositiveInt
@@ -24,30 +24,46 @@ class ModelConfig(Settings):
     context: PositiveInt
     width: PositiveInt
 
+    def for_classes(self) -> Self:
+        """The same without a head of words of its own, as classifiers are published."""
+        return self
+
 
 class Model(nn.Module):
     """A model of tokens. `forward` gives hidden states; `head` turns hidden states into logits.
 
     Keeping the two apart lets an objective look only at the positions it counts, and a classifier put another head
     on the same body.
+
+    Attributes:
+        score_bias: whether this kind of model's classifiers have biases.
     """
 
     config: ModelConfig
     head: nn.Module
+    score_bias: ClassVar[bool] = False
 
-    def forward(self, tokens: torch.Tensor, cache: Any = None) -> torch.Tensor:
-        """Hidden states after the final norm.
+    def forward(self, tokens: torch.Tensor, *arguments: Any, **named: Any) -> torch.Tensor:
+        """Hidden states, (rows, length, width) in the model's dtype, of (rows, length) int64 ids.
 
-        Args:
-            tokens: (rows, length) int64.
-            cache: a `KeyValueCache` for generation; its length is the position of `tokens[:, 0]`.
-
-        Returns:
-            (rows, length, width) in the model's dtype.
+        A family adds what it needs: a cache for generation, the lengths of padded rows.
         """
         raise NotImplementedError
 
-    def logits(self, tokens: torch.Tensor, cache: Any = None) -> torch.Tensor:
-        """(rows, length, vocabulary) unnormalised log-probabilities."""
-        result: torch.Tensor = self.head(self(tokens, cache))
+    def logits(self, tokens: torch.Tensor, *arguments: Any, **named: Any) -> torch.Tensor:
+        """(rows, length, vocabulary) unnormalised log-probabilities; takes what `forward` takes."""
+        result: torch.Tensor = self.head(self(tokens, *arguments, **named))
         return result
+
+    def pooled(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """(rows, width), one state that stands for each whole text.
+
+        Args:
+            tokens: (rows, length) int64, padded on the right; the padding is never looked at.
+            lengths: (rows,) int64, the number of real tokens, at least 1.
+        """
+        raise NotImplementedError
+
+    def pooled_from(self, hidden: torch.Tensor, lengths: torch.Tensor, first: int) -> torch.Tensor:
+        """The same from the hidden states that block number `first` gets, (rows, length, width)."""
+        raise NotImplementedError

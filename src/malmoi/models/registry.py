@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from malmoi.models.encoder import Encoder
+from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.gpt import GPT
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.initialize import initialize
@@ -13,6 +15,7 @@ from malmoi.models.model import Model, ModelConfig
 
 FAMILIES: dict[str, tuple[type[ModelConfig], Any]] = {
     "gpt": (GPTConfig, GPT),
+    "encoder": (EncoderConfig, Encoder),
 }
 """Family name to (configuration class, model class)."""
 
@@ -32,8 +35,13 @@ def empty_model(config: ModelConfig) -> Model:
 def meta_model(config: ModelConfig) -> Model:
     """A model with shapes but no memory."""
     with torch.device("meta"):
-        model: Model = next(build for kind, build in FAMILIES.values() if type(config) is kind)(config)
+        model: Model = model_class(config)(config)
     return model
+
+
+def model_class(config: ModelConfig) -> Any:
+    """The class of the models that have this kind of configuration."""
+    return next(build for kind, build in FAMILIES.values() if type(config) is kind)
 
 
 def count_parameters(config: ModelConfig) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from malmoi.core.errors import UserError
 from malmoi.formats.checkpoint import read_config
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.presets import preset
@@ -90,9 +91,18 @@ UNKNOWN = Estimate(lines=("follows from the stages before",))
 
 
 def base_shape(base: Path | None, weights: str) -> GPTConfig | None:
-    """The shape of what a fine-tuning starts from; None as long as an earlier stage has to make it."""
+    """The shape of what a fine-tuning starts from; None as long as an earlier stage has to make it.
+
+    Raises:
+        UserError: it is no language model.
+    """
+    if base is not None and base.exists():
+        config = read_config(base)
+        if not isinstance(config, GPTConfig):
+            raise UserError(f"{base} is no language model.", "Fine-tuning starts from one that writes text.")
+        return config
     if base is not None:
-        return read_config(base) if base.exists() else None
+        return None
     name = find_card(weights).shape
     return preset(name) if name else None
 

@@ -95,14 +95,15 @@ def run(settings: ClassifySettings, directory: Path) -> dict[str, Any]:
     control = score_classes(classes, truth, _control(splits, classes, settings))
     checkpoint = load_checkpoint(settings.base if settings.base is not None else fetch_source(settings.weights)[0])
     form = TextForm(settings.longest, settings.suffix)
-    classifier = Classifier(_cut(checkpoint.language_model, settings.layers), classes, settings.seed, form)
-    first = _freeze(classifier, settings)
+    body = _cut(checkpoint.language_model, settings.layers)
+    classifier = Classifier(body, classes, settings.seed, form)
+    first = _freeze(body, settings)
     tokenizer = checkpoint.tokenizer
     encoded = [_encode(tokenizer, part, classifier) for part in (splits.train, splits.validation, splits.test)]
     model: torch.nn.Module = classifier
     if first:
         model = UpperClassifier(classifier, first)
-        encoded = [_lower_states(classifier, part, first) for part in encoded]
+        encoded = [_lower_states(body, part, first) for part in encoded]
     rows = Rows(encoded[0], encoded[1], _length, collate_labelled, settings.rows, seed=settings.seed)
     steps = rows.steps(settings.epochs)
     trainer = TrainerSettings(
@@ -127,7 +128,7 @@ def run(settings: ClassifySettings, directory: Path) -> dict[str, Any]:
         "control": control.as_json(),
         "control_unit": settings.control,
         "train": settings.train,
-        "layers": len(classifier.body.blocks),
+        "layers": len(body.blocks),
         "train_texts": len(splits.train),
         "validation_texts": len(splits.validation),
         "test_texts": len(splits.test),
@@ -180,10 +181,9 @@ def _cut(body: GPT, layers: int) -> GPT:
     return body
 
 
-def _freeze(classifier: Classifier, settings: ClassifySettings) -> int:
+def _freeze(body: GPT, settings: ClassifySettings) -> int:
     """Leave trainable what `train` says; returns the number of the lowest block that is."""
     kind, _, number = settings.train.partition(":")
-    body = classifier.body
     first = _first_trained(settings.train, len(body.blocks))
     if kind == "lora":
         apply_low_rank(body, int(number), 2.0 * int(number), seed=settings.seed)
@@ -210,16 +210,16 @@ def _encode(tokenizer: Tokenizer, texts: Sequence[LabelledText], classifier: Cla
 
 
 @torch.no_grad()
-def _lower_states(classifier: Classifier, texts: Sequence[EncodedText], first: int) -> list[EncodedText]:
+def _lower_states(body: GPT, texts: Sequence[EncodedText], first: int) -> list[EncodedText]:
     """The hidden states that the first trained block gets; the frozen blocks below never change them."""
     order = sorted(range(len(texts)), key=lambda index: _length(texts[index]))
     found: dict[int, EncodedText] = {}
-    classifier.eval()
+    body.eval()
     with progress("frozen layers", len(texts)) as advance:
         for start in range(0, len(order), 32):
             chosen = order[start : start + 32]
             batch = collate_labelled([texts[index] for index in chosen])
-            hidden = classifier.body.through(classifier.body.embed(batch.tokens), end=first)
+            hidden = body.through(body.embed(batch.tokens), end=first)
             for row, index in enumerate(chosen):
                 states = hidden[row, : batch.lengths[row]].clone()
                 found[index] = EncodedText(states, texts[index].label)

@@ -1,0 +1,1 @@
+"""One module a family: its table of names and its words for our configuration."""

@@ -1,0 +1,169 @@
+"""An encoder that looks both ways: one definition for the BERT, RoBERTa and DistilBERT shapes."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from malmoi.core.errors import UserError
+from malmoi.layers.attention import Attention
+from malmoi.layers.feed_forward import ACTIVATIONS, FeedForward
+from malmoi.layers.norms import LayerNorm
+from malmoi.models.encoder_config import EncoderConfig
+from malmoi.models.model import Model
+
+
+class Encoder(Model):
+    """Token, position and segment embeddings, then blocks (Devlin and others 2019, arXiv:1810.04805).
+
+    Attributes:
+        head: guesses words from hidden states; raises where the configuration has no such head.
+    """
+
+    config: EncoderConfig
+    score_bias: ClassVar[bool] = True
+    segments: nn.Embedding | None
+    pooler: nn.Linear | None
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocabulary, config.width)
+        self.positions = nn.Embedding(config.first_position + config.context, config.width)
+        self.segments = nn.Embedding(config.segments, config.width) if config.segments else None
+        self.embedding_norm = LayerNorm(config.width, config.norm_epsilon)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.layers))
+        self.pooler = nn.Linear(config.width, config.width) if config.pooler != "none" else None
+        self.head = MaskedHead(config, self.embedding) if config.masked_head else NoHead()
+
+    def forward(
+        self,
+        tokens: torch.Tensor,
+        lengths: torch.Tensor | None = None,
+        segments: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Hidden states of the last block.
+
+        Args:
+            tokens: (rows, length) int64, padded on the right.
+            lengths: (rows,) int64, the number of real tokens; None where nothing is padded.
+            segments: (rows, length) int64, which text each token belongs to; None for the first.
+
+        Returns:
+            (rows, length, width) in the model's dtype; what stands at the padding means nothing.
+
+        Raises:
+            UserError: the tokens do not fit into the context.
+        """
+        return self.through(self.embed(tokens, segments), lengths)
+
+    def embed(self, tokens: torch.Tensor, segments: torch.Tensor | None = None) -> torch.Tensor:
+        """(rows, length) ids to (rows, length, width), what the first block gets. Raises as `forward`."""
+        length, first = tokens.shape[1], self.config.first_position
+        if length > self.config.context:
+            raise UserError(
+                f"{length} tokens do not fit into the context of {self.config.context}.", "Shorten the text."
+            )
+        hidden = self.embedding(tokens) + self.positions.weight[first : first + length]
+        if self.segments is not None:
+            hidden = hidden + (self.segments.weight[0] if segments is None else self.segments(segments))
+        result: torch.Tensor = self.dropout(self.embedding_norm(hidden))
+        return result
+
+    def through(
+        self, hidden: torch.Tensor, lengths: torch.Tensor | None = None, first: int = 0, end: int | None = None
+    ) -> torch.Tensor:
+        """(rows, length, width) through the blocks from `first` to before `end`, all by default."""
+        mask = None if lengths is None else real_tokens(lengths, hidden.shape[1])[:, None, None]
+        for block in self.blocks[first:end]:
+            hidden = block(hidden, mask)
+        return hidden
+
+    def pooled(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """See `Model.pooled`: the state of the first token, which stands there for this."""
+        return self._first(self(tokens, lengths))
+
+    def pooled_from(self, hidden: torch.Tensor, lengths: torch.Tensor, first: int) -> torch.Tensor:
+        """See `Model.pooled_from`."""
+        return self._first(self.through(hidden, lengths, first))
+
+    def _first(self, hidden: torch.Tensor) -> torch.Tensor:
+        state = hidden[:, 0]
+        if self.pooler is None:
+            return state
+        bend = torch.tanh if self.config.pooler == "tanh" else torch.relu
+        return bend(self.pooler(state))
+
+
+class EncoderBlock(nn.Module):
+    """Attention and feed-forward, each added to what it read, each sum normed."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.attention = Attention(
+            config.width,
+            config.heads,
+            config.heads,
+            config.width // config.heads,
+            bias=True,
+            input_bias=True,
+            dropout=config.dropout,
+            causal=False,
+        )
+        self.attention_norm = LayerNorm(config.width, config.norm_epsilon)
+        self.feed_forward = FeedForward(config.width, config.feed_forward, config.activation, bias=True)
+        self.feed_forward_norm = LayerNorm(config.width, config.norm_epsilon)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, hidden: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """(rows, length, width) to the same; `mask` as for `attend`."""
+        hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, mask=mask)))
+        result: torch.Tensor = self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden)))
+        return result
+
+
+class MaskedHead(nn.Module):
+    """Guesses words: a layer, a norm, then the embedding's own weights with a bias of the head."""
+
+    def __init__(self, config: EncoderConfig, embedding: nn.Embedding) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.width, config.width)
+        self.norm = LayerNorm(config.width, config.norm_epsilon)
+        self.bias = nn.Parameter(torch.zeros(config.vocabulary))
+        self.bend = ACTIVATIONS[config.activation]
+        self._embedding = (embedding,)  # a tuple, so that it does not become a submodule with a second name
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(..., width) to (..., vocabulary)."""
+        return F.linear(self.norm(self.bend(self.dense(hidden))), self._embedding[0].weight, self.bias)
+
+
+class NoHead(nn.Module):
+    """Stands where a model guesses no words."""
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Always raises.
+
+        Raises:
+            UserError: there is nothing to guess words with.
+        """
+        raise UserError("This encoder has no head that guesses words.", "Take a checkpoint with a masked-word head.")
+
+
+def real_tokens(lengths: torch.Tensor, length: int) -> torch.Tensor:
+    """(rows, length) boolean, True where a row has a real token and no padding."""
+    return torch.arange(length, device=lengths.device) < lengths[:, None]
+
+
+def mean_pooled(hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """(rows, width) of length one, the direction of the mean of the real tokens' states.
+
+    The way of sentence encoders such as MiniLM (Reimers and Gurevych 2019, arXiv:1908.10084): the product of two such
+    rows is the similarity of the texts.
+    """
+    real = real_tokens(lengths, hidden.shape[1])[..., None].to(hidden.dtype)
+    return F.normalize((hidden * real).sum(1) / lengths[:, None], dim=-1)

@@ -1,0 +1,54 @@
+"""The configuration of an encoder: the BERT, RoBERTa and DistilBERT shapes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from malmoi.models.model import ModelConfig
+
+
+class EncoderConfig(ModelConfig):
+    """An encoder whose norms stand behind each sublayer. The defaults are BERT's.
+
+    Attributes:
+        layers: number of blocks.
+        heads: number of attention heads.
+        feed_forward: inner size of the feed-forward layer; 0 means 4 x width.
+        activation: "gelu", "gelu_tanh" or "relu".
+        segments: number of kinds of text that tokens may belong to, such as question and answer; 0 for none.
+        first_position: number of the first token's position: RoBERTa leaves the first two rows of the table unused.
+        pooler: what bends the state that stands for the whole text, "none" where there is no such layer.
+        masked_head: a head that guesses masked words.
+        dropout: on embeddings, attention weights and the outputs of both sublayers.
+    """
+
+    layers: PositiveInt
+    heads: PositiveInt
+    feed_forward: NonNegativeInt = 0
+    activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu"
+    norm_epsilon: PositiveFloat = 1e-12
+    segments: NonNegativeInt = 2
+    first_position: NonNegativeInt = 0
+    pooler: Literal["none", "tanh", "relu"] = "tanh"
+    masked_head: bool = True
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    def for_classes(self) -> Self:
+        """See `ModelConfig.for_classes`."""
+        return self.model_copy(update={"masked_head": False})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_derived(cls, values: dict[str, object]) -> dict[str, object]:
+        width = values.get("width")
+        if isinstance(width, int) and not values.get("feed_forward"):
+            return {**values, "feed_forward": 4 * width}
+        return values
+
+    @model_validator(mode="after")
+    def _check_shape(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"heads={self.heads} do not divide a width of {self.width}")
+        return self
