@@ -13,8 +13,9 @@ from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_directory, read_json, write_json
 from malmoi.core.tensor_file import write_tensors
 from malmoi.formats.family import Family, Line
-from malmoi.formats.fill import check_shapes, fill, joined, shapes_of
+from malmoi.formats.fill import fill, joined, shapes_of
 from malmoi.formats.gguf import load_gguf, read_gguf_config
+from malmoi.formats.mismatch import check_shapes
 from malmoi.formats.registry import express, family_of, find_family, understand
 from malmoi.formats.weights import SINGLE, open_weights
 from malmoi.layers.low_rank import merged_state

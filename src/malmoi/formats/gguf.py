@@ -10,9 +10,10 @@ import torch
 from malmoi.core.config import parse_settings
 from malmoi.core.errors import UserError
 from malmoi.formats.family import lines
-from malmoi.formats.fill import check_shapes, fill, shapes_of
+from malmoi.formats.fill import fill, shapes_of
 from malmoi.formats.gguf_file import GGUFFile
 from malmoi.formats.gguf_names import GGUF
+from malmoi.formats.mismatch import check_shapes
 from malmoi.models.gpt import GPT
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import empty_model
