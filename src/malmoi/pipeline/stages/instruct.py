@@ -78,7 +78,7 @@ class InstructSettings(Settings):
 
 
 def run(settings: InstructSettings, directory: Path) -> dict[str, Any]:
-    """Write `model/` (merged), `adapter/` (what was learned, alone, for `peft`), `answers.jsonl` and `metrics.jsonl`."""
+    """Write `model/` (merged), `adapter/` (what LoRA learned, for `peft`), `answers.jsonl` and `metrics.jsonl`."""
     checkpoint = _base(settings)
     model, tokenizer = checkpoint.language_model, checkpoint.tokenizer
     if tokenizer.chat_template is None:
