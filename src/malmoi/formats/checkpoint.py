@@ -81,13 +81,8 @@ def save_checkpoint(directory: Path, model: Model | Classifier, tokenizer: Token
     Raises:
         UserError: the disk is full; what stood there before is untouched.
     """
-    state, config = merged_state(model), _body(model).config
-    if isinstance(model, Classifier):
-        config = config.for_classes()
-        state = _without_words({name.removeprefix("body."): value for name, value in state.items()})
-    family = family_of(config, state)
-    plan = _plan(family, config, state)
-    tensors = {line.theirs: joined(line, state) for line in plan}
+    state, config, family = _published(model)
+    tensors = {line.theirs: joined(line, state) for line in _plan(family, config, state)}
     fields = _about(family, model, tokenizer) | express(config, family)
     with atomic_directory(directory) as temporary:
         write_tensors(tensors, temporary / SINGLE)
@@ -95,6 +90,12 @@ def save_checkpoint(directory: Path, model: Model | Classifier, tokenizer: Token
         write_json(temporary / GENERATION, {"eos_token_id": sorted(tokenizer.stops)})
         tokenizer.save(temporary)
         (temporary / CARD).write_text(_card(card, family), encoding="utf-8")
+
+
+def config_fields(model: Model | Classifier, tokenizer: Tokenizer) -> dict[str, Any]:
+    """What config.json says of a model."""
+    _, config, family = _published(model)
+    return _about(family, model, tokenizer) | express(config, family)
 
 
 def load_checkpoint(path: Path, dtype: torch.dtype = torch.float32) -> Checkpoint:
@@ -161,6 +162,15 @@ def _fields(directory: Path) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise UserError(f"{directory / CONFIG} does not hold a JSON object.", "Get the checkpoint again.")
     return fields
+
+
+def _published(model: Model | Classifier) -> tuple[dict[str, torch.Tensor], ModelConfig, Family | None]:
+    """Parameters, configuration and family of a model in the form in which it is published."""
+    state, config = merged_state(model), _body(model).config
+    if isinstance(model, Classifier):
+        config = config.for_classes()
+        state = _without_words({name.removeprefix("body."): value for name, value in state.items()})
+    return state, config, family_of(config, state)
 
 
 def _body(model: Model | Classifier) -> Model:
