@@ -15,7 +15,7 @@ from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import build_model
 from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
 
-SHAPE = {"vocabulary": 270, "context": 24, "width": 32, "layers": 2, "heads": 4}
+SHAPE = {"vocabulary": 270, "context": 24, "width": 32, "layers": 1, "heads": 4}
 CLASSES = ["부정", "긍정", "neutral"]
 MODELS = {
     "encoder": lambda: build_model(EncoderConfig(**SHAPE), seed=0),
@@ -39,9 +39,12 @@ def shaken(make):
 
 
 @pytest.mark.parametrize("make", MODELS.values(), ids=MODELS.keys())
-def test_the_same_numbers(make, tokenizer, tmp_path):
+def test_the_same_numbers_and_what_lies_beside_them(make, tokenizer, tmp_path):
     model = shaken(make)
     export_onnx(model, tokenizer, tmp_path / "out")
+    fields = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert list(fields.get("id2label", {}).values()) == getattr(model, "classes", [])
+    assert (tmp_path / "out" / "tokenizer.json").is_file()
     session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx")
     for lengths in ([2], [20, 1, 9], [24, 24]):
         counts = torch.tensor(lengths)
@@ -52,13 +55,6 @@ def test_the_same_numbers(make, tokenizer, tmp_path):
         if wanted.dim() == 3:
             wanted, got = wanted[mask], got[mask.numpy()]
         torch.testing.assert_close(torch.from_numpy(got), wanted, rtol=1e-5, atol=1e-5)
-
-
-def test_what_lies_beside_it(tokenizer, tmp_path):
-    export_onnx(shaken(MODELS["classifier on an encoder"]), tokenizer, tmp_path / "out")
-    fields = json.loads((tmp_path / "out" / "config.json").read_text())
-    assert fields["id2label"] == {"0": "부정", "1": "긍정", "2": "neutral"}
-    assert (tmp_path / "out" / "tokenizer.json").is_file()
 
 
 def test_what_does_not_go(tokenizer, tmp_path, monkeypatch):
