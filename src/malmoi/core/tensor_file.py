@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-_TYPES = {
+TYPES = {
     torch.int64: "I64",
     torch.float64: "F64",
     torch.float32: "F32",
@@ -54,14 +54,14 @@ def write_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
     Raises:
         OSError: as the system gives it; a full disk with ENOSPC.
     """
-    order = list(_TYPES)
+    order = list(TYPES)
     facts = {name: _facts(tensors[name]) for name in tensors}
     names = sorted(facts, key=lambda name: (order.index(facts[name][0]), name))
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name in names:
         dtype, shape, size = facts[name]
-        header[name] = {"dtype": _TYPES[dtype], "shape": shape, "data_offsets": [end, end + size]}
+        header[name] = {"dtype": TYPES[dtype], "shape": shape, "data_offsets": [end, end + size]}
         end += size
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _ALIGNMENT)
