@@ -1,6 +1,5 @@
 """What is written is what the safetensors library writes, with one tensor in memory at a time."""
 
-import gc
 import weakref
 
 import pytest
@@ -44,7 +43,6 @@ def test_of_tensors_made_on_demand_none_is_there_when_the_next_is_made(tmp_path)
 
     def make(number):
         nonlocal most
-        gc.collect()
         most = max(most, len(alive))
         made = torch.full((8, 8), float(number))
         alive.add(made)

@@ -28,7 +28,7 @@ _SHOWN = 3
 
 def files_beside(names: Collection[str]) -> list[str]:
     """Those of `names` that a model needs besides its weights: configuration, tokenizer, what it says of itself."""
-    return sorted(name for name in names if "/" not in name and (name in _BESIDE or name.endswith(_VOCABULARIES)))
+    return sorted(name for name in names if is_plain(name) and (name in _BESIDE or name.endswith(_VOCABULARIES)))
 
 
 def weights_file(names: Collection[str], where: str) -> str:
