@@ -1,5 +1,6 @@
 """Files are fetched once, checked, and gone on with when they were cut."""
 
+import errno
 import hashlib
 import http.server
 import io
@@ -92,6 +93,17 @@ def test_a_part_longer_than_the_file_is_dropped(server, tmp_path):
     (tmp_path / "a.txt.part").write_bytes(CONTENT + b"of another version")
     download(server, tmp_path / "a.txt")
     assert (tmp_path / "a.txt").read_bytes() == CONTENT
+
+
+class FullDisk(io.BytesIO):
+    def write(self, _):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_is_a_sentence(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("malmoi.sources.download.open", lambda *_: FullDisk(), raising=False)
+    with pytest.raises(UserError, match=r"The disk is full: .*a\.txt\.part\. Free some space; the download goes on"):
+        download(server, tmp_path / "a.txt")
 
 
 def test_a_token_stays_with_the_hub(server, make_card, monkeypatch):

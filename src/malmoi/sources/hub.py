@@ -6,6 +6,7 @@ HF_HUB_DISABLE_IMPLICIT_TOKEN is set. With HF_HUB_OFFLINE nothing is asked.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -72,7 +73,7 @@ class HubFile:
             if self.sha256:
                 same = hashlib.file_digest(content, "sha256").hexdigest() == self.sha256
             elif self.blob:
-                head = hashlib.sha1(b"blob %d\0" % size)
+                head = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
                 same = hashlib.file_digest(content, lambda: head).hexdigest() == self.blob
             else:
                 same = True
@@ -210,7 +211,8 @@ def _token() -> str:
         cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
         home = os.environ.get("HF_HOME") or f"{cache}/huggingface"
         path = Path(os.path.expandvars(os.environ.get("HF_TOKEN_PATH") or f"{home}/token")).expanduser()
-        token = path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
+        with contextlib.suppress(OSError):
+            token = path.read_text(encoding="utf-8", errors="replace").strip()
     if not re.fullmatch("[!-~]*", token):
         raise UserError("The token of the hub holds a character that no token has.", "Set HF_TOKEN anew.")
     return token
