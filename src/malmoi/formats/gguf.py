@@ -38,7 +38,7 @@ def load_gguf(path: Path, dtype: torch.dtype = torch.float32) -> tuple[GPT, Toke
         plan = lines(GGUF_TABLES[file.metadata["general.architecture"]], config.layers, shapes)
         check_shapes(plan, shapes, {name: place.shape for name, place in file.tensors.items()}, str(path))
         tokenizer = _tokenizer(file, config.vocabulary)
-        model = empty_model(config).to(dtype)
+        model = empty_model(config, dtype)
         fill(plan, dict(model.named_parameters()), lambda name: _read(file, name, config), str(path))
     finally:
         file.close()
