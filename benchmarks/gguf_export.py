@@ -58,7 +58,7 @@ def main() -> None:
         print(
             f"{name:5} {row['bytes'] / 1e6:6.1f} MB, perplexity {row['perplexity']:.3f} "
             f"({row['perplexity_change']:+.3%}), same ids {row['same_ids']:,} of {STRINGS:,}, "
-            f"same greedy tokens {row['same_greedy_tokens']} of {TOKENS}"
+            f"same greedy tokens {row['same_greedy_tokens']} of {len(wanted)}"
         )
     write_json(Path(__file__).parent / "results" / "gguf_export.json", result)
 

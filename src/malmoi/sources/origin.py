@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from malmoi.core.errors import UserError, nearest
 from malmoi.core.files import atomic_directory
 from malmoi.core.hashing import hash_file, hash_value
-from malmoi.sources.card import all_cards
+from malmoi.sources.card import all_cards, find_card
 from malmoi.sources.fetch import cache_directory, fetch_source
 from malmoi.sources.hub import leads_out, parse_address
 from malmoi.sources.model_files import CONFIG, WEIGHTS, files_beside, shards_of, weights_file
@@ -69,15 +69,25 @@ def find_origin(words: str) -> Origin:
     if path.is_dir():
         return _directory(path)
     cards = all_cards()
-    if words in cards and cards[words].shape:
-        card = cards[words]
-        revision = f"sha256:{card.files[0].sha256}"
-        return Origin(words, revision, words, lambda: fetch_source(words)[0], licence=card.licence)
+    if words in cards and cards[words].is_model:
+        return _card(words)
     if words in cards:
         raise UserError(f"The source {words!r} is text and no model.", f"Get it: malmoi fetch sources=[{words}]")
-    known = [name for name, card in cards.items() if card.shape]
+    known = [name for name, card in cards.items() if card.is_model]
     ways = f"Name a folder, a file, hf:ORG/NAME, pypi:NAME==VERSION#FILE, or: {', '.join(known)}."
     raise UserError(f"There is no file, folder or source {words!r}.", nearest(words, known) or ways)
+
+
+def _card(name: str) -> Origin:
+    card = find_card(name)
+    sums = [str(file.sha256) for file in card.files]
+    revision = f"sha256:{sums[0] if len(sums) == 1 else hash_value(sums)}"
+
+    def fetch() -> Path:
+        first = fetch_source(name)[0]
+        return first if len(sums) == 1 else first.parent
+
+    return Origin(name, revision, name, fetch, licence=card.licence)
 
 
 def _on_the_hub(rest: str) -> Origin:
