@@ -1,4 +1,4 @@
-"""chat, generate and serve as a user runs them."""
+"""chat, generate, serve and export as a user runs them."""
 
 import io
 import os
@@ -60,6 +60,11 @@ def test_generate_prints_the_text_and_keeps_the_speed_apart(run, checkpoint):
         (["predict", "CHECKPOINT", "x"], "no classifier"),
         (["generate", "CHECKPOINT", "긴 이야기 " * 1000], "4,096"),
         (["serve", "CHECKPOINT", "--host", "0.0.0.0"], "--api-key"),
+        (["export", "CHECKPOINT", "--to", "onx"], "no format 'onx'"),
+        (["export", "CHECKPOINT", "--to", "onnx"], "Take --to gguf"),
+        (["export", "CHECKPOINT", "--type", "q9_0"], "Did you mean 'q8_0'"),
+        (["export", "CHECKPOINT", "--out", "."], "ends in .gguf"),
+        (["export", "nowhere"], "nowhere"),
         (["chat"], "malmoi run quickstart"),
     ],
 )
@@ -76,6 +81,26 @@ def test_predict_names_the_class_of_every_line(run, make_model, tokenizer, tmp_p
     assert code == 0
     assert [line.split("\t")[0] in ("나쁨", "좋음") for line in out.splitlines()] == [True, True]
     assert run("predict", str(tmp_path), "재미있다")[1] == out.splitlines(keepends=True)[0]
+
+
+def test_export_writes_what_other_programs_open_and_says_how(run, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run("export", str(checkpoint), "--to", "gguf", "--type", "q8_0")
+    assert code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["instruct-q8_0.Modelfile", "instruct-q8_0.gguf"]
+    assert "llama-server --model instruct-q8_0.gguf" in out
+    assert "ollama create instruct-q8_0 --file instruct-q8_0.Modelfile" in out
+    options = ["--seed", "1", "--maximum-tokens", "5"]
+    assert run("generate", "instruct-q8_0.gguf", "옛날에", *options)[0] == 0
+    assert run("export", "instruct-q8_0.gguf", "--out", "모델/말.gguf")[0] == 0
+    assert (tmp_path / "모델/말.Modelfile").read_text(encoding="utf-8").startswith("FROM ./말.gguf\n")
+
+
+def test_a_classifier_is_not_exported(run, make_model, tokenizer, tmp_path):
+    save_checkpoint(tmp_path / "model", Classifier(make_model(), ["나쁨", "좋음"]), tokenizer, "")
+    code, _, error = run("export", str(tmp_path), "--out", str(tmp_path / "x.gguf"))
+    assert code == 2
+    assert "is a classifier" in error
 
 
 def test_chat_reads_lines_until_the_end_of_the_input(run, checkpoint, monkeypatch):

@@ -114,6 +114,22 @@ def test_tensors_of_another_model_are_listed(saved):
     assert "of another shape:\n    model.norm.weight: (33,) in the file, (32,) in the model" in message
 
 
+def test_the_likely_reason_is_named(saved):
+    fields = json.loads((saved / "config.json").read_text())
+
+    def reason(**changes):
+        (saved / "config.json").write_text(json.dumps(fields | changes))
+        with pytest.raises(UserError) as caught:
+            load_checkpoint(saved)
+        return caught.value.way_out
+
+    assert "tie_word_embeddings" in reason(tie_word_embeddings=False)
+    assert "The file has 2 layers and config.json asks for 3" in reason(num_hidden_layers=3)
+    assert "The file has 2 layers and config.json asks for 1" in reason(num_hidden_layers=1)
+    assert "config.json says 300 the file has 259 rows" in reason(vocab_size=300)
+    assert "names are those of qwen3 or qwen2 or mistral or llama" in reason(model_type="bert", hidden_act="gelu")
+
+
 def test_numbers_that_are_not_finite(saved):
     tensors = load_file(saved / "model.safetensors")
     tensors["model.norm.weight"][3] = torch.nan

@@ -53,14 +53,12 @@ def write(path, architecture, model, kind=gguf.GGMLQuantizationType.F32, changes
         "feed_forward_length": config.feed_forward,
         "attention.head_count": config.heads,
         "attention.head_count_kv": config.key_value_heads,
+        "attention.layer_norm_rms_epsilon": config.norm_epsilon,
+        "rope.freq_base": config.rotary_base,
     } | (changes or {})
+    add = {str: writer.add_string, int: writer.add_uint32, float: writer.add_float32}
     for key, value in values.items():
-        if isinstance(value, str):
-            writer.add_string(f"{architecture}.{key}", value)
-        else:
-            writer.add_uint32(f"{architecture}.{key}", value)
-    writer.add_float32(f"{architecture}.attention.layer_norm_rms_epsilon", config.norm_epsilon)
-    writer.add_float32(f"{architecture}.rope.freq_base", config.rotary_base)
+        add[type(value)](f"{architecture}.{key}", value)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(TOKENS)
@@ -161,6 +159,7 @@ def test_a_damaged_byte_is_read_or_named(file, tmp_path):
         ({"block_count": 3}, "missing"),
         ({"attention.head_count": 0}, "heads"),
         ({"embedding_length": "much"}, "no number 'embedding_length'"),
+        ({"rope.freq_base": "high"}, "no number 'rope.freq_base'"),
         ({"embedding_length": 128}, "of another shape"),
     ],
     ids=str,

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from malmoi.cli import chat, doctor, generate, predict, run, serve
+from malmoi.cli import chat, doctor, export, generate, predict, run, serve
 from malmoi.core.errors import UserError
 from malmoi.pipeline.kinds import STAGES
 
@@ -25,6 +25,7 @@ app.command()(chat.chat)
 app.command()(generate.generate)
 app.command()(predict.predict)
 app.command()(serve.serve)
+app.command()(export.export)
 app.command()(doctor.doctor)
 for kind, entry in STAGES.items():
     app.command(kind, help=entry.about, epilog=run.stage_example(kind))(run.stage_command(kind))

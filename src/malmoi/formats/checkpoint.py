@@ -14,8 +14,9 @@ from malmoi.core.files import atomic_directory, read_json, write_json
 from malmoi.core.tensor_file import write_tensors
 from malmoi.formats.families.decoding import DECODING
 from malmoi.formats.family import Family, Line
-from malmoi.formats.fill import check_shapes, fill, joined, shapes_of
+from malmoi.formats.fill import fill, joined, shapes_of
 from malmoi.formats.gguf import load_gguf, read_gguf_config
+from malmoi.formats.mismatch import check_shapes
 from malmoi.formats.registry import express, family_of, find_family, understand
 from malmoi.formats.weights import SINGLE, open_weights
 from malmoi.layers.low_rank import merged_state
@@ -97,13 +98,8 @@ def save_checkpoint(directory: Path, model: Model | Classifier, tokenizer: Token
     Raises:
         UserError: the disk is full; what stood there before is untouched.
     """
-    state, config = merged_state(model), _body(model).config
-    if isinstance(model, Classifier):
-        config = config.for_classes()
-        state = _without_words({name.removeprefix("body."): value for name, value in state.items()})
-    family = family_of(config, state)
-    plan = _plan(family, config, state)
-    tensors = {line.theirs: joined(line, state) for line in plan}
+    state, config, family = _published(model)
+    tensors = {line.theirs: joined(line, state) for line in _plan(family, config, state)}
     fields = _about(family, model, tokenizer) | express(config, family)
     with atomic_directory(directory) as temporary:
         write_tensors(tensors, temporary / SINGLE)
@@ -111,6 +107,12 @@ def save_checkpoint(directory: Path, model: Model | Classifier, tokenizer: Token
         write_json(temporary / GENERATION, {"eos_token_id": sorted(tokenizer.stops)} | _decoding(fields))
         tokenizer.save(temporary)
         (temporary / CARD).write_text(_card(card, family), encoding="utf-8")
+
+
+def config_fields(model: Model | Classifier, tokenizer: Tokenizer) -> dict[str, Any]:
+    """What config.json says of a model."""
+    _, config, family = _published(model)
+    return _about(family, model, tokenizer) | express(config, family)
 
 
 def load_checkpoint(path: Path, dtype: torch.dtype = torch.float32) -> Checkpoint:
@@ -184,6 +186,15 @@ def _fields(directory: Path) -> dict[str, Any]:
 def _decoding(fields: dict[str, Any]) -> dict[str, Any]:
     """Those of the fields that `transformers` looks for in generation_config.json too."""
     return {name: fields[name] for name in DECODING if name in fields}
+
+
+def _published(model: Model | Classifier) -> tuple[dict[str, torch.Tensor], ModelConfig, Family | None]:
+    """Parameters, configuration and family of a model in the form in which it is published."""
+    state, config = merged_state(model), _body(model).config
+    if isinstance(model, Classifier):
+        config = config.for_classes()
+        state = _without_words({name.removeprefix("body."): value for name, value in state.items()})
+    return state, config, family_of(config, state)
 
 
 def _body(model: Model | Classifier) -> Model:

@@ -10,9 +10,10 @@ import torch
 from malmoi.core.config import parse_settings
 from malmoi.core.errors import UserError
 from malmoi.formats.family import lines
-from malmoi.formats.fill import check_shapes, fill, shapes_of
+from malmoi.formats.fill import fill, shapes_of
 from malmoi.formats.gguf_file import GGUFFile
-from malmoi.formats.gguf_names import GGUF
+from malmoi.formats.gguf_names import GGUF_TABLES
+from malmoi.formats.mismatch import check_shapes
 from malmoi.models.gpt import GPT
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import empty_model
@@ -20,8 +21,7 @@ from malmoi.tokenizers.public import tokenizer_from_gguf
 from malmoi.tokenizers.tokenizer import Tokenizer
 
 _Item = TypeVar("_Item")
-_ARCHITECTURES = ("llama", "qwen2", "qwen3")
-_INTERLEAVED = "llama"
+INTERLEAVED = "llama"
 """The architecture whose rotary pairs are neighbours (2i, 2i + 1) in the file, not (i, i + head_width / 2)."""
 
 
@@ -35,7 +35,7 @@ def load_gguf(path: Path, dtype: torch.dtype = torch.float32) -> tuple[GPT, Toke
     try:
         config = _config(file)
         shapes = shapes_of(config, len(file.tensors), str(path))
-        plan = lines(GGUF, config.layers, shapes)
+        plan = lines(GGUF_TABLES[file.metadata["general.architecture"]], config.layers, shapes)
         check_shapes(plan, shapes, {name: place.shape for name, place in file.tensors.items()}, str(path))
         tokenizer = _tokenizer(file, config.vocabulary)
         model = empty_model(config).to(dtype)
@@ -57,36 +57,53 @@ def read_gguf_config(path: Path) -> GPTConfig:
 
 def _config(file: GGUFFile) -> GPTConfig:
     architecture = file.metadata.get("general.architecture")
-    if architecture not in _ARCHITECTURES:
-        known = ", ".join(_ARCHITECTURES)
+    if not isinstance(architecture, str) or architecture not in GGUF_TABLES:
+        known = ", ".join(GGUF_TABLES)
         raise UserError(f"{file.path} holds the architecture {architecture!r}; malmoi reads {known}.")
     if "rope_freqs.weight" in file.tensors or _optional(file, "rope.scaling.type", "none") != "none":
         raise UserError(f"{file.path} asks for scaled rotary positions, which malmoi does not have.")
     embedding = file.tensors.get("token_embd.weight")
     if embedding is None:
         raise UserError(f"{file.path} has no tensor 'token_embd.weight'.", "It is not a whole model: get it again.")
+    values = {
+        "vocabulary": embedding.shape[0],
+        "context": _need(file, "context_length"),
+        "width": _need(file, "embedding_length"),
+        "layers": _need(file, "block_count"),
+        "heads": _need(file, "attention.head_count"),
+        "feed_forward": _need(file, "feed_forward_length"),
+        "tied": "output.weight" not in file.tensors,
+        **(_gpt2_values(file) if architecture == "gpt2" else _rotary_values(file)),
+    }
+    return parse_settings(GPTConfig, values, str(file.path))
+
+
+def _gpt2_values(file: GGUFFile) -> dict[str, Any]:
+    return {
+        "norm": "layer",
+        "norm_epsilon": _decimal(file, "attention.layer_norm_epsilon", 1e-5),
+        "positions": "learned",
+        "activation": "gelu_tanh",
+        "bias": True,
+        "query_key_norm": False,
+    }
+
+
+def _rotary_values(file: GGUFFile) -> dict[str, Any]:
     width, heads = _need(file, "embedding_length"), _need(file, "attention.head_count")
     head_width = _optional(file, "attention.key_length", width // heads if heads else 0)
     if _optional(file, "rope.dimension_count", head_width) != head_width:
         raise UserError(f"{file.path} asks for partial rotary positions, which malmoi does not have.")
-    values = {
-        "vocabulary": embedding.shape[0],
-        "context": _need(file, "context_length"),
-        "width": width,
-        "layers": _need(file, "block_count"),
-        "heads": heads,
+    bias = "blk.0.ffn_down.bias" in file.tensors
+    return {
         "key_value_heads": _optional(file, "attention.head_count_kv", 0),
         "head_width": head_width,
-        "feed_forward": _need(file, "feed_forward_length"),
-        "norm_epsilon": float(
-            f"{_optional(file, 'attention.layer_norm_rms_epsilon', 1e-6):.7g}"
-        ),  # float32 in the file
-        "rotary_base": _optional(file, "rope.freq_base", 10_000.0),
-        "attention_bias": True if "blk.0.attn_q.bias" in file.tensors else None,
-        "query_key_norm": architecture == "qwen3",
-        "tied": "output.weight" not in file.tensors,
+        "norm_epsilon": _decimal(file, "attention.layer_norm_rms_epsilon", 1e-6),
+        "rotary_base": _decimal(file, "rope.freq_base", 10_000.0),
+        "bias": bias,
+        "attention_bias": True if not bias and "blk.0.attn_q.bias" in file.tensors else None,
+        "query_key_norm": file.metadata["general.architecture"] == "qwen3",
     }
-    return parse_settings(GPTConfig, values, str(file.path))
 
 
 def _tokenizer(file: GGUFFile, vocabulary: int) -> Tokenizer:
@@ -122,9 +139,17 @@ def _need(file: GGUFFile, key: str) -> Any:
     return value
 
 
+def _decimal(file: GGUFFile, key: str, otherwise: float) -> float:
+    """A number that the file holds as float32, in the digits that it was written with before."""
+    value = _optional(file, key, otherwise)
+    if not isinstance(value, int | float):
+        raise UserError(f"{file.path} has no number {key!r} for its architecture.", "Get the file again.")
+    return float(f"{value:.7g}")
+
+
 def _read(file: GGUFFile, name: str, config: GPTConfig) -> torch.Tensor:
     tensor = file.read(name)
-    if file.metadata["general.architecture"] != _INTERLEAVED:
+    if file.metadata["general.architecture"] != INTERLEAVED:
         return tensor
     if ".attn_q." in name:
         return _halves(tensor, config.heads)

@@ -71,7 +71,7 @@ def apply_low_rank(
 
 def merge_low_rank(model: nn.Module) -> None:
     """Add every difference to its base and put the plain layers back, in place. The weights stay frozen."""
-    for name, module in _adapted(model):
+    for name, module in adapted_layers(model).items():
         module.base.weight.data = module.merged_weight()
         model.set_submodule(name, module.base)
 
@@ -79,7 +79,7 @@ def merge_low_rank(model: nn.Module) -> None:
 def merged_state(model: nn.Module) -> dict[str, torch.Tensor]:
     """The state dict that `model` would have after `merge_low_rank`; the model itself is left as it is."""
     state: dict[str, torch.Tensor] = model.state_dict()
-    for name, module in _adapted(model):
+    for name, module in adapted_layers(model).items():
         for inner in module.state_dict():
             del state[f"{name}.{inner}"]
         plain = {**module.base.state_dict(), "weight": module.merged_weight()}
@@ -87,5 +87,6 @@ def merged_state(model: nn.Module) -> dict[str, torch.Tensor]:
     return state
 
 
-def _adapted(model: nn.Module) -> list[tuple[str, LowRankLinear]]:
-    return [(name, module) for name, module in model.named_modules() if isinstance(module, LowRankLinear)]
+def adapted_layers(model: nn.Module) -> dict[str, LowRankLinear]:
+    """Name to layer, of those with a difference beside them."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, LowRankLinear)}

@@ -73,6 +73,8 @@ def rotary_table(
     scaling: RotaryScaling | None = None,
 ) -> RotaryTable:
     """The table of positions `start` to `start + length`, cut from a larger one that is kept."""
+    if torch.compiler.is_exporting():  # a length that is left open has no bits
+        return RotaryTable(*_make_table(start + length, head_width, base, dtype, device, scaling))
     reach = 1 << max(start + length - 1, 63).bit_length()
     cosine, sine = _whole_table(reach, head_width, base, dtype, device, scaling)
     return RotaryTable(cosine[start : start + length], sine[start : start + length])
@@ -88,8 +90,7 @@ def rotate(heads: torch.Tensor, table: RotaryTable) -> torch.Tensor:
     return torch.addcmul(heads * cosine, heads.roll(heads.shape[-1] // 2, -1), sine)
 
 
-@lru_cache(maxsize=8)
-def _whole_table(
+def _make_table(
     length: int, head_width: int, base: float, dtype: torch.dtype, device: torch.device, scaling: RotaryScaling | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     with torch.inference_mode(False), torch.no_grad():
@@ -101,3 +102,6 @@ def _whole_table(
             torch.cat([cosine, cosine], -1).unsqueeze(1).to(dtype),
             torch.cat([-sine, sine], -1).unsqueeze(1).to(dtype),
         )
+
+
+_whole_table = lru_cache(maxsize=8)(_make_table)

@@ -168,4 +168,4 @@ def _norm(config: GPTConfig) -> RMSNorm | LayerNorm:
 
 def _last(hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     """(rows, length, width) to (rows, width), the state of the last real token."""
-    return hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]
+    return hidden[torch.arange(hidden.shape[0], device=hidden.device), lengths - 1]

@@ -17,8 +17,8 @@ from malmoi.tokenizers.patterns import COMPOSED, PATTERNS, WHOLE_WORDS
 from malmoi.tokenizers.tokenizer import END_OF_TEXT, Tokenizer, byte_alphabet
 from malmoi.tokenizers.train import byte_level
 
-CONTROL, USER_DEFINED = 3, 4
-"""`tokenizer.ggml.token_type` of special tokens, and of words that are always one token."""
+NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5
+"""`tokenizer.ggml.token_type` of pieces, special tokens, words that are always one token, and ids that pad a table."""
 
 Merges = list[tuple[str, str]]
 
@@ -76,7 +76,8 @@ def tokenizer_from_gguf(
     special += [] if tokens[end] in special else [tokens[end]]
     whole = [token for token, kind in zip(tokens, token_types, strict=True) if kind == USER_DEFINED]
     pairs = [_merge(merge, "the GGUF's merges") for merge in merges]
-    backend = _backend({token: id for id, token in enumerate(tokens)}, pairs, pre)
+    used = {token: id for id, token in enumerate(tokens) if token_types[id] != UNUSED}
+    backend = _backend(used, pairs, pre)
     backend.add_tokens([AddedToken(token, special=False, normalized=False) for token in whole])
     backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
     first = tokens[begin] if begin is not None and 0 <= begin < len(tokens) else ""

@@ -15,6 +15,7 @@ from malmoi.core.files import append_json_line, read_json_lines
 from malmoi.corpus.filter import text_digest
 from malmoi.data.dialogues import Dialogue, collate_dialogues, encode_dialogues, read_dialogues
 from malmoi.data.rows import Rows
+from malmoi.formats.adapter import has_places, save_adapter
 from malmoi.formats.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from malmoi.generate.generator import collect, generate
 from malmoi.generate.sampling import SamplingSettings
@@ -77,7 +78,7 @@ class InstructSettings(Settings):
 
 
 def run(settings: InstructSettings, directory: Path) -> dict[str, Any]:
-    """Write `model/` (merged), `answers.jsonl` and `metrics.jsonl` into `directory`."""
+    """Write `model/` (merged), `adapter/` (what LoRA learned, for `peft`), `answers.jsonl` and `metrics.jsonl`."""
     checkpoint = _base(settings)
     model, tokenizer = checkpoint.language_model, checkpoint.tokenizer
     if tokenizer.chat_template is None:
@@ -103,6 +104,8 @@ def run(settings: InstructSettings, directory: Path) -> dict[str, Any]:
     loss_before = _first_loss(learner, directory)
     result = learner.run()
     if settings.train == "lora":
+        if has_places(model):
+            save_adapter(directory / "adapter", model, str(settings.base or settings.weights))
         merge_low_rank(model)
     after = _answers(model, tokenizer, questions, settings, "answers after")
     (directory / ANSWERS).unlink()

@@ -1,0 +1,75 @@
+"""`malmoi export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shlex import quote
+from typing import Annotated
+
+import typer
+
+from malmoi.core.errors import UserError
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint, a stage's directory, or a GGUF file.")],
+    to: Annotated[str, typer.Option(help="gguf for llama.cpp and Ollama; onnx for encoders and classifiers.")] = "gguf",
+    type_name: Annotated[str, typer.Option("--type", help="Of GGUF's matrices: f32, f16, q8_0 or q4_0.")] = "f16",
+    out: Annotated[
+        Path | None, typer.Option(help="By default CHECKPOINT-TYPE.gguf here, or the folder CHECKPOINT-onnx.")
+    ] = None,
+) -> None:
+    """Write a model for other programs.
+
+    gguf is one file with tokenizer and chat template, and a Modelfile for Ollama beside it; onnx a folder.
+
+    Example: malmoi export runs/quickstart/instruct --to gguf --type q8_0
+    """
+    if to == "gguf":
+        _to_gguf(checkpoint, type_name, out or Path(f"{_name(checkpoint)}-{type_name}.gguf"))
+    elif to == "onnx":
+        _to_onnx(checkpoint, out or Path(f"{_name(checkpoint)}-onnx"))
+    else:
+        raise UserError(f"There is no format {to!r} to export to.", "Known: gguf, onnx.")
+
+
+def _to_gguf(checkpoint: Path, type_name: str, path: Path) -> None:
+    from malmoi.cli.options import open_checkpoint
+    from malmoi.core.console import console
+    from malmoi.formats.checkpoint import read_config
+    from malmoi.formats.gguf_export import check_export, export_gguf
+    from malmoi.formats.modelfile import write_modelfile
+
+    check_export(read_config(checkpoint), path, type_name)
+    model, tokenizer = open_checkpoint(checkpoint)
+    export_gguf(model, tokenizer, path, type_name)
+    modelfile = path.with_suffix(".Modelfile")
+    write_modelfile(modelfile, path, tokenizer, model.config.context)
+    size, file, name = path.stat().st_size / 1e6, quote(str(path)), quote(path.stem)
+    lines = (
+        f"{path}, {size:,.1f} MB, and {modelfile} are written. To run it:",
+        f"  llama-server --model {file}",
+        f"  ollama create {name} --file {quote(str(modelfile))} && ollama run {name}",
+    )
+    console.print("\n".join(lines), markup=False, soft_wrap=True)
+
+
+def _to_onnx(checkpoint: Path, directory: Path) -> None:
+    from malmoi.cli.options import read_checkpoint
+    from malmoi.core.console import console
+    from malmoi.formats.onnx_export import FILE, export_onnx
+
+    if directory.is_file():
+        raise UserError(f"{directory} is a file.", "Name a folder with --out.")
+    opened = read_checkpoint(checkpoint)
+    export_onnx(opened.model, opened.tokenizer, directory)
+    size = (directory / FILE).stat().st_size / 1e6
+    console.print(f"{directory / FILE}, {size:,.1f} MB, is written.", markup=False, soft_wrap=True)
+
+
+def _name(checkpoint: Path) -> str:
+    """What the user calls a checkpoint: its folder's name, the stage's where it is the model in a stage."""
+    whole = checkpoint.resolve()
+    if whole.is_file():
+        return whole.stem
+    return whole.parent.name if whole.name == "model" else whole.name

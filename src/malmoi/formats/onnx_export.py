@@ -1,0 +1,105 @@
+"""Encoders and classifiers as ONNX, which many other programs run without PyTorch."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from malmoi.core.console import console
+from malmoi.core.errors import UserError
+from malmoi.core.files import atomic_directory, write_json
+from malmoi.formats.checkpoint import CONFIG, config_fields
+from malmoi.layers.attention import Attention
+from malmoi.models.classifier import Classifier
+from malmoi.models.encoder import Encoder
+from malmoi.models.model import Model
+from malmoi.tokenizers.tokenizer import Tokenizer
+
+FILE = "model.onnx"
+OPSET = 20
+
+
+def export_onnx(model: Model | Classifier, tokenizer: Tokenizer, directory: Path) -> None:
+    """Write `model.onnx`, config.json and the tokenizer, whole or not at all.
+
+    Inputs are `input_ids` and `attention_mask`, (rows, length) int64, padded on the right, rows and length free. The
+    output is `logits`, (rows, classes), of a classifier, else `last_hidden_state`, (rows, length, width), float32.
+
+    Raises:
+        UserError: it is a model that writes text, the packages are missing, or the disk is full.
+    """
+    if not isinstance(model, Classifier | Encoder):
+        raise UserError("A model that writes text does not go to ONNX.", "Take --to gguf for it.")
+    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"ONNX needs {' and '.join(missing)}.", "Install it: pip install 'malmoi[onnx]'")
+    output = "logits" if isinstance(model, Classifier) else "last_hidden_state"
+    ids, mask = torch.ones(2, 7, dtype=torch.int64), torch.ones(2, 7, dtype=torch.int64)
+    free = {0: torch.export.Dim("rows"), 1: torch.export.Dim("length", max=_context(model))}
+    with atomic_directory(directory) as temporary:
+        with console.status("ONNX"), _quiet(), _traceable(model):
+            program = torch.onnx.export(
+                _Padded(model).eval(),
+                (ids, mask),
+                input_names=["input_ids", "attention_mask"],
+                output_names=[output],
+                dynamic_shapes=(free, free),
+                opset_version=OPSET,
+                dynamo=True,
+            )
+            assert program is not None
+            program.save(temporary / FILE)
+        write_json(temporary / CONFIG, config_fields(model, tokenizer))
+        tokenizer.save(temporary)
+
+
+class _Padded(nn.Module):
+    """The model as other programs call it, with a mask instead of lengths."""
+
+    def __init__(self, model: Encoder | Classifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.model(input_ids, attention_mask.sum(1))
+        return result
+
+
+def _context(model: Encoder | Classifier) -> int:
+    return (model.body if isinstance(model, Classifier) else model).config.context
+
+
+@contextlib.contextmanager
+def _traceable(model: nn.Module) -> Iterator[None]:
+    """One way to attend whatever the length: which one is faster would be asked once and baked in."""
+    layers = [module for module in model.modules() if isinstance(module, Attention)]
+    before = [layer.mix for layer in layers]
+    for layer in layers:
+        layer.mix = "plain"
+    try:
+        yield
+    finally:
+        for layer, mix in zip(layers, before, strict=True):
+            layer.mix = mix
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter prints its steps and warns of its own parts."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,89 @@
+"""Models of every shape that GGUF can express, and llama.cpp to run them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+import torch
+import xllamacpp
+
+from malmoi.models.gpt import GPT
+from malmoi.models.gpt_config import GPTConfig
+from malmoi.models.registry import build_model
+
+GPT2 = {"norm": "layer", "positions": "learned", "activation": "gelu_tanh", "bias": True, "query_key_norm": False}
+SHAPES = {
+    "qwen3": {"key_value_heads": 2, "rotary_base": 5e5},
+    "qwen3 wide heads": {"key_value_heads": 1, "head_width": 24, "tied": False},
+    "qwen2": {"query_key_norm": False, "attention_bias": True, "key_value_heads": 2},
+    "llama": {"query_key_norm": False, "tied": False, "norm_epsilon": 1e-3, "key_value_heads": 2},
+    "llama wide heads": {"query_key_norm": False, "head_width": 24},
+    "llama biased": {"query_key_norm": False, "bias": True},
+    "gpt2": GPT2,
+    "gpt2 untied": GPT2 | {"tied": False, "feed_forward": 56},
+}
+
+
+@pytest.fixture
+def shaken(tokenizer) -> Callable[..., GPT]:
+    """Makes a random model in which no norm or bias can hide behind a one or a zero."""
+
+    def make(shape: str = "qwen3", **changes) -> GPT:
+        sizes = {"vocabulary": tokenizer.size, "context": 96, "width": 32, "layers": 2, "heads": 4}
+        model = build_model(GPTConfig(**(sizes | SHAPES[shape] | changes)), seed=0)
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.empty_like(parameter).normal_(0, 0.3, generator=generator))
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture(params=SHAPES)
+def any_shape(request, shaken) -> GPT:
+    """Such a model of each shape in turn; its vocabulary is larger than the tokenizer's."""
+    return shaken(request.param, vocabulary=300)
+
+
+class LlamaCpp:
+    """llama.cpp with a model, one thread, everything in float32."""
+
+    def __init__(self, path: Path) -> None:
+        float32 = xllamacpp.ggml_type.GGML_TYPE_F32
+        settings = xllamacpp.CommonParams()
+        settings.model.path = str(path)
+        settings.n_ctx, settings.n_parallel, settings.port, settings.verbosity = 96, 1, 0, -1
+        settings.warmup = settings.fit_params = False
+        settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = 1
+        settings.cache_type_k = settings.cache_type_v = float32
+        settings.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED  # it uses float16
+        self._server = xllamacpp.Server(settings)
+        self._client = httpx.Client(base_url=self._server.listening_address, timeout=60)
+
+    def ask(self, path: str, **body) -> dict:
+        return self._client.post(path, json=body).raise_for_status().json()
+
+    def encode(self, text: str) -> list[int]:
+        return self.ask("/tokenize", content=text, parse_special=False)["tokens"]
+
+    def greedy(self, ids: list[int], count: int) -> list[int]:
+        answer = self.ask("/completion", prompt=ids, n_predict=count, temperature=0, return_tokens=True)
+        return answer["tokens"]
+
+    def logprobs(self, ids: list[int], vocabulary: int) -> torch.Tensor:
+        """Of every token that may come next. A probability is withheld where half a character would be shown, so an "a"
+        is taken, which the numbers, being those before sampling, do not know."""
+        letter = self.encode("a")[0]
+        answer = self.ask(
+            "/completion", prompt=ids, n_predict=1, n_probs=vocabulary, temperature=0, logit_bias=[[letter, 1e9]]
+        )
+        found = {entry["id"]: entry["logprob"] for entry in answer["completion_probabilities"][0]["top_logprobs"]}
+        return torch.tensor([found[token] for token in range(vocabulary)])
+
+
+@pytest.fixture
+def llama_cpp() -> type[LlamaCpp]:
+    """Opens a GGUF file with llama.cpp."""
+    return LlamaCpp

@@ -1,0 +1,66 @@
+"""ONNX Runtime gives what we give, whatever the number of rows and their length."""
+
+import json
+
+import onnxruntime
+import pytest
+import torch
+
+from malmoi.core.errors import UserError
+from malmoi.formats import onnx_export
+from malmoi.formats.onnx_export import export_onnx
+from malmoi.models.classifier import Classifier
+from malmoi.models.encoder_config import EncoderConfig
+from malmoi.models.gpt_config import GPTConfig
+from malmoi.models.registry import build_model
+from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
+
+SHAPE = {"vocabulary": 270, "context": 24, "width": 32, "layers": 1, "heads": 4}
+CLASSES = ["부정", "긍정", "neutral"]
+MODELS = {
+    "encoder": lambda: build_model(EncoderConfig(**SHAPE), seed=0),
+    "classifier on an encoder": lambda: Classifier(build_model(EncoderConfig(**SHAPE), seed=0), CLASSES),
+    "classifier on a language model": lambda: Classifier(
+        build_model(GPTConfig(**SHAPE, key_value_heads=2, window=6), seed=0), CLASSES
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(["말모이는 낱말을 모은 사전이다."] * 2, TokenizerSettings(kind="byte", vocabulary=270))
+
+
+def shaken(make):
+    model, generator = make(), torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2, generator=generator)
+    return model.eval()
+
+
+@pytest.mark.parametrize("make", MODELS.values(), ids=MODELS.keys())
+def test_the_same_numbers_and_what_lies_beside_them(make, tokenizer, tmp_path):
+    model = shaken(make)
+    export_onnx(model, tokenizer, tmp_path / "out")
+    fields = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert list(fields.get("id2label", {}).values()) == getattr(model, "classes", [])
+    assert (tmp_path / "out" / "tokenizer.json").is_file()
+    session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx")
+    for lengths in ([2], [20, 1, 9], [24, 24]):
+        counts = torch.tensor(lengths)
+        ids = torch.randint(270, (len(lengths), max(lengths)))
+        mask = torch.arange(max(lengths)) < counts[:, None]
+        (got,) = session.run(None, {"input_ids": ids.numpy(), "attention_mask": mask.long().numpy()})
+        wanted = model(ids, counts).detach()
+        if wanted.dim() == 3:
+            wanted, got = wanted[mask], got[mask.numpy()]
+        torch.testing.assert_close(torch.from_numpy(got), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_what_does_not_go(tokenizer, tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="writes text does not go to ONNX"):
+        export_onnx(build_model(GPTConfig(**SHAPE), seed=0), tokenizer, tmp_path / "out")
+    monkeypatch.setattr(onnx_export.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="ONNX needs onnx and onnxscript"):
+        export_onnx(build_model(EncoderConfig(**SHAPE), seed=0), tokenizer, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
