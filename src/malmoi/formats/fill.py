@@ -57,5 +57,5 @@ def shapes_of(config: ModelConfig, tensors: int, where: str) -> dict[str, torch.
         raise UserError(f"{where} states {config.depth:,} layers but has only {tensors:,} tensors.", "Get it again.")
     try:
         return {name: parameter.shape for name, parameter in meta_model(config).named_parameters()}
-    except RuntimeError:
+    except (RuntimeError, TypeError, OverflowError):  # torch takes numbers beyond 64 bits for a wrong type
         raise UserError(f"{where} states sizes that no model has.", "Get it again.") from None

@@ -68,7 +68,8 @@ _SHAPE = {
 
 def _understand(fields: Fields, names: Collection[str]) -> dict[str, Any]:
     activation = fields.get("feed_forward_proj", "relu")
-    # The first T5 shares the embedding and scales before the head; those after it do neither, whatever newer files say.
+    # The first T5 shares the embedding with its head and scales before it; version 1.1 scales nothing. Newer files say
+    # tie_word_embeddings: true of both, so that the tensors tell whether 1.1 has a head of its own.
     scaled = fields.get("scale_decoder_outputs", fields.get("tie_word_embeddings", True))
     return {
         **_SHAPE,
