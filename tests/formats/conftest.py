@@ -20,6 +20,18 @@ SHAPES = {
     "llama": {"query_key_norm": False, "tied": False, "norm_epsilon": 1e-3, "key_value_heads": 2},
     "llama wide heads": {"query_key_norm": False, "head_width": 24},
     "llama biased": {"query_key_norm": False, "bias": True},
+    "llama 3": {
+        "query_key_norm": False,
+        "rotary_base": 1e5,
+        "rotary_scaling": {
+            "kind": "llama3",
+            "factor": 32.0,
+            "low_frequency_factor": 1.0,
+            "high_frequency_factor": 4.0,
+            "original_context": 8192,
+        },
+    },
+    "llama stretched": {"query_key_norm": False, "rotary_scaling": {"kind": "linear", "factor": 4.0}},
     "gpt2": GPT2,
     "gpt2 untied": GPT2 | {"tied": False, "feed_forward": 56},
 }

@@ -153,7 +153,7 @@ def test_a_damaged_byte_is_read_or_named(file, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"rope.scaling.type": "yarn"}, "scaled rotary"),
+        ({"rope.scaling.type": "yarn"}, "positions scaled by 'yarn'"),
         ({"rope.dimension_count": 8}, "partial rotary"),
         ({"block_count": 2**31}, "layers but has only"),
         ({"block_count": 3}, "missing"),

@@ -1,5 +1,6 @@
 """Files are fetched once, checked, and gone on with when they were cut."""
 
+import errno
 import hashlib
 import http.server
 import io
@@ -13,8 +14,9 @@ from malmoi.core.errors import UserError
 from malmoi.sources import fetch as fetch_module
 from malmoi.sources.archives import ARCHIVES
 from malmoi.sources.card import Card, all_cards, find_card
+from malmoi.sources.download import PlaceError, download
 from malmoi.sources.fetch import fetch_source
-from malmoi.sources.places import PlaceError, download, read_member
+from malmoi.sources.packages import read_member
 
 CONTENT = "말모이".encode() * 1000
 
@@ -34,6 +36,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             return
         start = int(asked.removeprefix("bytes=").rstrip("-"))
+        if start > len(CONTENT):
+            self.send_error(416)
+            return
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(CONTENT) - start))
         self.end_headers()
@@ -47,17 +52,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def server():
     Handler.requests, Handler.tokens, Handler.redirects = [], [], False
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
 
 
 @pytest.fixture
-def make_card(monkeypatch, tmp_path):
-    monkeypatch.setenv("MALMOI_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("MALMOI_MIRROR", raising=False)
-
+def make_card(monkeypatch):
     def make(places=(), sha256=hashlib.sha256(CONTENT).hexdigest()):
         file = {"name": "a.txt", "sha256": sha256, "places": places, "mirror": "elsewhere/b.txt"}
         card = Card(about="x", licence="CC0-1.0", files=[file])
@@ -80,14 +82,28 @@ def test_a_cut_download_goes_on_where_it_stopped(server, tmp_path):
     assert (tmp_path / "a.txt").read_bytes() == CONTENT
 
 
-def test_a_download_cut_again_and_again_ends_whole(server, tmp_path):
+def test_a_download_cut_again_and_again_goes_on_until_it_is_whole(server, tmp_path):
     target = tmp_path / "a.txt"
-    for _ in range(2):
-        with pytest.raises(PlaceError, match="broke off"):
-            download(f"{server}/cut", target, len(CONTENT))
     download(f"{server}/cut", target, len(CONTENT))
     assert Handler.requests == ["bytes=0-", "bytes=4000-", "bytes=8000-"]
     assert target.read_bytes() == CONTENT
+
+
+def test_a_part_longer_than_the_file_is_dropped(server, tmp_path):
+    (tmp_path / "a.txt.part").write_bytes(CONTENT + b"of another version")
+    download(server, tmp_path / "a.txt")
+    assert (tmp_path / "a.txt").read_bytes() == CONTENT
+
+
+class FullDisk(io.BytesIO):
+    def write(self, _):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_is_a_sentence(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("malmoi.sources.download.open", lambda *_: FullDisk(), raising=False)
+    with pytest.raises(UserError, match=r"The disk is full: .*a\.txt\.part\. Free some space; the download goes on"):
+        download(server, tmp_path / "a.txt")
 
 
 def test_a_token_stays_with_the_hub(server, make_card, monkeypatch):
@@ -103,7 +119,7 @@ def test_a_place_with_a_wrong_file_does_not_hide_the_next(server, make_card, tmp
     wrong = tmp_path / "wrong.zip"
     with zipfile.ZipFile(wrong, "w") as archive:
         archive.writestr("a.txt", "another version")
-    monkeypatch.setattr("malmoi.sources.places._package", lambda *_, **__: wrong)
+    monkeypatch.setattr("malmoi.sources.places.fetch_package", lambda *_, **__: wrong)
     make_card(["pypi:x==1#a.txt", server])
     assert fetch_source("x")[0].read_bytes() == CONTENT
 

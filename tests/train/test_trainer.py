@@ -108,18 +108,15 @@ def test_too_many_such_steps_end_the_run_and_the_last_good_state_stays(make_trai
 
 
 def test_a_full_disk_is_a_sentence_and_the_state_before_it_stays(make_trainer, monkeypatch, tmp_path):
+    calls = []
 
-    from malmoi.core import tensor_file
-
-    writing, calls = tensor_file.save_file, []
-
-    def second_time_full(*arguments, **more):
+    def second_time_full(*arguments):
         calls.append(1)
         if len(calls) > 1:
             raise OSError(errno.ENOSPC, "No space left on device")
-        writing(*arguments, **more)
+        return open(*arguments)
 
-    monkeypatch.setattr(tensor_file, "save_file", second_time_full)
+    monkeypatch.setattr("malmoi.core.tensor_file.open", second_time_full, raising=False)
     with pytest.raises(UserError, match="The disk is full"):
         make_trainer(checkpoint_every=4).run()
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000004"]

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from malmoi.cli import chat, doctor, export, generate, predict, run, serve
+from malmoi.cli import chat, doctor, export, generate, import_, predict, run, serve
 from malmoi.core.errors import UserError
 from malmoi.pipeline.kinds import STAGES
 
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(run.recipes)
+app.command("import")(import_.import_model)
 app.command()(chat.chat)
 app.command()(generate.generate)
 app.command()(predict.predict)

@@ -23,7 +23,7 @@ Seed = Annotated[int | None, typer.Option(help="The same seed gives the same tex
 MaximumTokens = Annotated[int | None, typer.Option(help="Stop after so many tokens.")]
 Stop = Annotated[list[str] | None, typer.Option(help="Text at which to stop; may be given several times.")]
 
-RUNS = Path("runs")
+RUNS, MODELS = Path("runs"), Path("models")
 
 
 def newest_assistant() -> Path:
@@ -52,7 +52,7 @@ def open_checkpoint(path: Path) -> tuple[GPT, Tokenizer]:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Load a model of any kind, and show that something is happening meanwhile.
+    """Load a model of any kind, an imported one by its bare name too, and show that something is happening meanwhile.
 
     Raises:
         UserError: there is none at `path`.
@@ -60,5 +60,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
     from malmoi.core.console import error_console
     from malmoi.formats.checkpoint import load_checkpoint
 
+    path = MODELS / path if not path.exists() and (MODELS / path).is_dir() else path
     with error_console.status(f"Reading {path}"):
         return load_checkpoint(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_directory, read_json, write_json
-from malmoi.core.tensor_file import write_tensors
+from malmoi.core.tensor_file import MadeOnDemand, write_tensors
 from malmoi.formats.families.decoding import DECODING
 from malmoi.formats.family import Family, Line
 from malmoi.formats.fill import fill, joined, shapes_of
@@ -99,7 +100,7 @@ def save_checkpoint(directory: Path, model: Model | Classifier, tokenizer: Token
         UserError: the disk is full; what stood there before is untouched.
     """
     state, config, family = _published(model)
-    tensors = {line.theirs: joined(line, state) for line in _plan(family, config, state)}
+    tensors = MadeOnDemand({line.theirs: partial(joined, line, state) for line in _plan(family, config, state)})
     fields = _about(family, model, tokenizer) | express(config, family)
     with atomic_directory(directory) as temporary:
         write_tensors(tensors, temporary / SINGLE)
@@ -157,7 +158,7 @@ def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> Model | C
             shapes |= Classifier.score_shapes(config, len(classes))
         plan, theirs = _matched(family, _plan(family, config, shapes), weights.shapes)
         check_shapes(plan, shapes, theirs, str(directory))
-        body = empty_model(config).to(dtype)
+        body = empty_model(config, dtype)
         model: Model | Classifier = body
         if classes is not None:
             model = Classifier(body, classes, form=_form(fields, where)).to(dtype)

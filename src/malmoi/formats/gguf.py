@@ -13,6 +13,7 @@ from malmoi.formats.family import lines
 from malmoi.formats.fill import fill, shapes_of
 from malmoi.formats.gguf_file import GGUFFile
 from malmoi.formats.gguf_names import GGUF_TABLES
+from malmoi.formats.gguf_rotary import DIVISORS, read_scaling
 from malmoi.formats.mismatch import check_shapes
 from malmoi.models.gpt import GPT
 from malmoi.models.gpt_config import GPTConfig
@@ -36,9 +37,11 @@ def load_gguf(path: Path, dtype: torch.dtype = torch.float32) -> tuple[GPT, Toke
         config = _config(file)
         shapes = shapes_of(config, len(file.tensors), str(path))
         plan = lines(GGUF_TABLES[file.metadata["general.architecture"]], config.layers, shapes)
-        check_shapes(plan, shapes, {name: place.shape for name, place in file.tensors.items()}, str(path))
+        check_shapes(
+            plan, shapes, {name: place.shape for name, place in file.tensors.items() if name != DIVISORS}, str(path)
+        )
         tokenizer = _tokenizer(file, config.vocabulary)
-        model = empty_model(config).to(dtype)
+        model = empty_model(config, dtype)
         fill(plan, dict(model.named_parameters()), lambda name: _read(file, name, config), str(path))
     finally:
         file.close()
@@ -60,8 +63,6 @@ def _config(file: GGUFFile) -> GPTConfig:
     if not isinstance(architecture, str) or architecture not in GGUF_TABLES:
         known = ", ".join(GGUF_TABLES)
         raise UserError(f"{file.path} holds the architecture {architecture!r}; malmoi reads {known}.")
-    if "rope_freqs.weight" in file.tensors or _optional(file, "rope.scaling.type", "none") != "none":
-        raise UserError(f"{file.path} asks for scaled rotary positions, which malmoi does not have.")
     embedding = file.tensors.get("token_embd.weight")
     if embedding is None:
         raise UserError(f"{file.path} has no tensor 'token_embd.weight'.", "It is not a whole model: get it again.")
@@ -95,14 +96,16 @@ def _rotary_values(file: GGUFFile) -> dict[str, Any]:
     if _optional(file, "rope.dimension_count", head_width) != head_width:
         raise UserError(f"{file.path} asks for partial rotary positions, which malmoi does not have.")
     bias = "blk.0.ffn_down.bias" in file.tensors
+    architecture, base = file.metadata["general.architecture"], _decimal(file, "rope.freq_base", 10_000.0)
     return {
         "key_value_heads": _optional(file, "attention.head_count_kv", 0),
         "head_width": head_width,
         "norm_epsilon": _decimal(file, "attention.layer_norm_rms_epsilon", 1e-6),
-        "rotary_base": _decimal(file, "rope.freq_base", 10_000.0),
+        "rotary_base": base,
+        "rotary_scaling": read_scaling(file, architecture, head_width, base),
         "bias": bias,
         "attention_bias": True if not bias and "blk.0.attn_q.bias" in file.tensors else None,
-        "query_key_norm": file.metadata["general.architecture"] == "qwen3",
+        "query_key_norm": architecture == "qwen3",
     }
 
 

@@ -20,6 +20,7 @@ from malmoi.formats.family import Line, lines
 from malmoi.formats.fill import joined
 from malmoi.formats.gguf import INTERLEAVED
 from malmoi.formats.gguf_names import GGUF_TABLES
+from malmoi.formats.gguf_rotary import DIVISORS, add_scaling, can_be_read_back, divisors
 from malmoi.formats.gguf_tokenizer import add_tokenizer
 from malmoi.formats.registry import family_of
 from malmoi.layers.low_rank import merged_state
@@ -72,6 +73,9 @@ def export_gguf(model: GPT, tokenizer: Tokenizer, path: Path, type_name: str = "
     _add_shape(writer, config)
     add_tokenizer(writer, tokenizer, config.vocabulary)
     plan = lines(GGUF_TABLES[architecture], config.layers, state)
+    if config.rotary_scaling is not None and config.rotary_scaling.kind == "llama3":
+        state["divisors"] = divisors(config.rotary_scaling, config.head_width, config.rotary_base)
+        plan.append(Line(DIVISORS, ("divisors",)))
     kinds = _add_tensors(writer, plan, state, GGMLQuantizationType[type_name.upper()])
     with (
         atomic_file(path, "wb") as file,
@@ -117,7 +121,7 @@ def preventing_settings(config: GPTConfig) -> list[str]:
         "short_convolution": (0,),
         "bigram_buckets": (0,),
         "window": (0,),
-        "rotary_scaling": (None,),
+        "rotary_scaling": () if not can_be_read_back(config) else (config.model_dump()["rotary_scaling"],),
     }
     shared_width = {"head_width": (config.width / config.heads,)}
     if config.positions == "learned":  # GPT-2
@@ -160,6 +164,7 @@ def _add_shape(writer: GGUFWriter, config: GPTConfig) -> None:
     writer.add_value_length(config.head_width)
     writer.add_rope_dimension_count(config.head_width)
     writer.add_rope_freq_base(config.rotary_base)
+    add_scaling(writer, config)
 
 
 def _add_tensors(

@@ -38,17 +38,17 @@ class RotaryScaling(Settings):
             raise ValueError("llama3 needs original_context and high_frequency_factor above low_frequency_factor")
         return self
 
-    def scale(self, frequencies: torch.Tensor) -> torch.Tensor:
-        """(pairs,) frequencies in radians a token to the stretched ones."""
+    def scale(self, turns: torch.Tensor) -> torch.Tensor:
+        """(pairs,) `frequencies` to the stretched ones."""
         if self.kind == "linear":
-            return frequencies / self.factor
+            return turns / self.factor
         low, high, context = self.low_frequency_factor, self.high_frequency_factor, self.original_context
         assert low is not None
         assert high is not None
         assert context is not None
-        turns = context * frequencies / (2 * math.pi)
-        kept = ((turns - low) / (high - low)).clamp(0, 1)
-        return frequencies * (kept + (1 - kept) / self.factor)
+        whole = context * turns / (2 * math.pi)
+        kept = ((whole - low) / (high - low)).clamp(0, 1)
+        return turns * (kept + (1 - kept) / self.factor)
 
 
 class RotaryTable(NamedTuple):
@@ -61,6 +61,12 @@ class RotaryTable(NamedTuple):
 
     cosine: torch.Tensor
     sine: torch.Tensor
+
+
+def frequencies(head_width: int, base: float, device: torch.device | None = None) -> torch.Tensor:
+    """(head_width / 2,) float32, how far each pair of dimensions turns with a token, in radians."""
+    exponents = torch.arange(0, head_width, 2, dtype=torch.float32, device=device) / head_width
+    return base**-exponents
 
 
 def rotary_table(
@@ -94,9 +100,9 @@ def _make_table(
     length: int, head_width: int, base: float, dtype: torch.dtype, device: torch.device, scaling: RotaryScaling | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     with torch.inference_mode(False), torch.no_grad():
-        exponents = torch.arange(0, head_width, 2, dtype=torch.float32, device=device) / head_width
-        frequencies = base**-exponents if scaling is None else scaling.scale(base**-exponents)
-        angles = torch.outer(torch.arange(length, dtype=torch.float32, device=device), frequencies)
+        turns = frequencies(head_width, base, device)
+        turns = turns if scaling is None else scaling.scale(turns)
+        angles = torch.outer(torch.arange(length, dtype=torch.float32, device=device), turns)
         cosine, sine = angles.cos(), angles.sin()
         return (
             torch.cat([cosine, cosine], -1).unsqueeze(1).to(dtype),

@@ -30,9 +30,9 @@ def build_model(config: ModelConfig, seed: int) -> Model:
     return model
 
 
-def empty_model(config: ModelConfig) -> Model:
+def empty_model(config: ModelConfig, dtype: torch.dtype = torch.float32) -> Model:
     """A model on the CPU whose weights are yet to be filled; costs no time for numbers that are overwritten."""
-    return meta_model(config).to_empty(device="cpu")
+    return meta_model(config).to(dtype).to_empty(device="cpu")
 
 
 def meta_model(config: ModelConfig) -> Model:

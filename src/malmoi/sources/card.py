@@ -36,7 +36,7 @@ class Card(Settings):
         about: what it is, in one sentence.
         licence: SPDX identifier, or what is known.
         language: BCP 47 code, or "" where it does not apply.
-        shape: the preset of a source that is weights, else "".
+        shape: the preset of weights that fine-tuning may start from, else "".
         files: in the order in which they are used.
     """
 
@@ -45,6 +45,11 @@ class Card(Settings):
     language: str = ""
     shape: str = ""
     files: tuple[SourceFile, ...]
+
+    @property
+    def is_model(self) -> bool:
+        """Whether the source is weights, and no text."""
+        return any(file.name == "config.json" or file.name.endswith(".gguf") for file in self.files)
 
 
 @cache

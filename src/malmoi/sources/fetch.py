@@ -9,7 +9,8 @@ from malmoi.core.console import console
 from malmoi.core.errors import UserError
 from malmoi.core.hashing import hash_file
 from malmoi.sources.card import SourceFile, find_card
-from malmoi.sources.places import PlaceError, get
+from malmoi.sources.download import PlaceError
+from malmoi.sources.places import get
 
 
 class WrongSum(UserError):
@@ -55,11 +56,11 @@ def _fetch_file(source: str, file: SourceFile) -> Path:
         except (PlaceError, WrongSum) as error:
             failures.append(error)
             continue
-        console.print(f"  {source}/{file.name} [dim]from {place.split('#')[0]}[/dim]")
+        console.print(f"  {source}/{file.name} [dim]from {place.split('#')[0]}[/dim]", soft_wrap=True)
         return target
     if failures and isinstance(failures[-1], WrongSum):
         raise failures[-1]
-    tried = "; ".join(map(str, failures)) or "its card names no place besides a mirror"
+    tried = "; ".join(error.what.rstrip(".") for error in failures) or "its card names no place besides a mirror"
     raise UserError(
         f"{source}/{file.name} could not be fetched: {tried}.",
         f"Check the connection, or put the file at MALMOI_MIRROR/{file.mirror or f'{source}/{file.name}'}.",
