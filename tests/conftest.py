@@ -55,3 +55,44 @@ def make_model(tokenizer) -> Callable:
 def model(make_model):
     """One such model."""
     return make_model()
+
+
+@pytest.fixture(scope="session")
+def translations() -> dict[str, str]:
+    """Sources and targets of unequal lengths."""
+    return {"여우가 곰에게 물었다.": "the fox said", "Who are you?": "누구", "숲": "the wood lived"}
+
+
+@pytest.fixture(scope="session")
+def learned_translator(tokenizer, translations) -> Callable:
+    """Makes a tiny encoder-decoder that knows the translations by heart; a random one writes one token for ever."""
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    from malmoi.models.initialize import initialize
+    from malmoi.models.registry import empty_model
+    from malmoi.models.seq2seq_config import EncoderDecoderConfig
+
+    def rows(texts, padding):
+        ids = [torch.tensor([*tokenizer.encode(text), tokenizer.end]) for text in texts]
+        return pad_sequence(ids, batch_first=True, padding_value=padding), torch.tensor([len(row) for row in ids])
+
+    def make(**changes):
+        shape = {"context": 64, "width": 32, "layers": 2, "heads": 4, "start": tokenizer.end}
+        model = empty_model(EncoderDecoderConfig(vocabulary=tokenizer.size, **(shape | changes)))
+        initialize(model, seed=1, embedding_deviation=0.1 if model.config.scaled_embedding else 1.0)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        source, lengths = rows(translations, tokenizer.end)
+        wanted, _ = rows(translations.values(), -100)
+        target = torch.nn.functional.pad(wanted.clamp(min=0)[:, :-1], (1, 0), value=model.config.start)
+        for _ in range(200):
+            logits = model.logits(source, lengths, target)
+            loss = torch.nn.functional.cross_entropy(logits.transpose(1, 2), wanted)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            if loss < 0.03:
+                break
+        return model.eval()
+
+    return make

@@ -1,5 +1,7 @@
 """Layers with a gradient written by hand, or a trick, against the obvious way."""
 
+import math
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -7,9 +9,11 @@ from torch.nn import functional as F
 from malmoi.layers.bigram import BigramTable
 from malmoi.layers.feed_forward import FeedForward
 from malmoi.layers.norms import LayerNorm, RMSNorm
+from malmoi.layers.relative_positions import RelativePositions, distance_buckets
 from malmoi.layers.rotary import rotary_table, rotate
 from malmoi.layers.seeded import fill_normal
 from malmoi.layers.short_convolution import ShortConvolution
+from malmoi.layers.sinusoids import sinusoids
 
 
 def gradients(result, *inputs):
@@ -54,6 +58,38 @@ def test_rotation_turns_each_pair_by_its_angle():
     torch.testing.assert_close(rotate(heads, table), torch.cat([pairs.real, pairs.imag], -1), rtol=1e-6, atol=1e-6)
 
 
+def test_sinusoids_are_their_formula():
+    table = sinusoids(60, 9, 6, torch.float64, torch.device("cpu"))
+    for place, row in enumerate(table, start=60):
+        angles = [place / 10_000 ** (2 * pair / 6) for pair in range(3)]
+        wanted = [math.sin(angle) for angle in angles] + [math.cos(angle) for angle in angles]
+        torch.testing.assert_close(row, torch.tensor(wanted, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(("buckets", "reach"), [(32, 128), (8, 12), (10, 50)])
+def test_distances_fall_into_buckets_that_widen(buckets, reach):
+    exact = buckets // 2
+
+    def bucket(back):
+        grown = math.log(max(back, exact) / exact) / math.log(reach / exact) * (buckets - exact)
+        return back if back < exact else min(exact + int(grown), buckets - 1)
+
+    distances = torch.arange(-300, 300)
+    causal = distance_buckets(distances, buckets, reach, both_ways=False)
+    assert causal.tolist() == [bucket(max(-distance, 0)) for distance in distances.tolist()]
+    both = distance_buckets(distances, 2 * buckets, reach, both_ways=True)
+    assert both.tolist() == [bucket(abs(distance)) + buckets * (distance > 0) for distance in distances.tolist()]
+
+
+def test_relative_positions_go_on_where_the_cache_ends():
+    layer = RelativePositions(heads=3, buckets=8, reach=12, both_ways=False)
+    torch.nn.init.normal_(layer.weight)
+    whole = layer(0, 20)
+    torch.testing.assert_close(layer(17, 3), whole[:, 17:])
+    assert torch.equal(whole[:, 19, 19], layer.weight[0])
+    assert torch.equal(whole[:, 19, 0], layer.weight[7])
+
+
 def test_bigrams_are_exact_where_there_is_room():
     table = BigramTable(vocabulary=9, buckets=90, width=4)
     tokens = torch.cartesian_prod(torch.arange(10), torch.arange(9))
@@ -69,13 +105,17 @@ def test_bigrams_spread_over_a_table_too_small():
     assert counts.max() < 4 * counts.float().mean()
 
 
-@pytest.mark.parametrize("activation", ["swiglu", "gelu", "gelu_tanh", "relu2"])
+@pytest.mark.parametrize("activation", ["swiglu", "geglu_tanh", "gelu", "gelu_tanh", "silu", "relu2"])
 def test_feed_forward_is_its_formula(activation):
     layer, hidden = FeedForward(8, 16, activation, bias=True), torch.randn(2, 3, 8)
     up = hidden @ layer.up.weight.t() + layer.up.bias
+    gate = up if layer.gate is None else hidden @ layer.gate.weight.t() + layer.gate.bias
     if activation == "swiglu":
-        gate = hidden @ layer.gate.weight.t() + layer.gate.bias
         bent = gate * torch.sigmoid(gate) * up
+    elif activation == "geglu_tanh":
+        bent = gate * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (gate + 0.044715 * gate**3))) / 2 * up
+    elif activation == "silu":
+        bent = up * torch.sigmoid(up)
     elif activation == "relu2":
         bent = up.clamp(min=0) ** 2
     elif activation == "gelu":

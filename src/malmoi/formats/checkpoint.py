@@ -13,6 +13,7 @@ import torch
 from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_directory, read_json, write_json
 from malmoi.core.tensor_file import MadeOnDemand, write_tensors
+from malmoi.formats.families.decoding import DECODING
 from malmoi.formats.family import Family, Line
 from malmoi.formats.fill import fill, joined, shapes_of
 from malmoi.formats.gguf import load_gguf, read_gguf_config
@@ -25,6 +26,7 @@ from malmoi.models.encoder import NoHead
 from malmoi.models.gpt import GPT
 from malmoi.models.model import Model, ModelConfig
 from malmoi.models.registry import empty_model
+from malmoi.models.seq2seq import EncoderDecoder
 from malmoi.tokenizers.tokenizer import Tokenizer, load_tokenizer
 
 CONFIG = "config.json"
@@ -52,11 +54,26 @@ class Checkpoint:
         """The model, where it is one that writes text.
 
         Raises:
-            UserError: it is a classifier or an encoder.
+            UserError: it is a classifier, an encoder or a translator.
         """
+        if isinstance(self.model, EncoderDecoder):
+            raise UserError("This checkpoint is a translator and goes on with no text.", "Take a language model's.")
         if not isinstance(self.model, GPT):
             kind = "a classifier" if isinstance(self.model, Classifier) else "an encoder"
             raise UserError(f"This checkpoint is {kind} and writes no text.", "Take one of a language model.")
+        return self.model
+
+    @property
+    def translator(self) -> EncoderDecoder:
+        """The model, where it is one that makes one text of another.
+
+        Raises:
+            UserError: it is of another kind.
+        """
+        if not isinstance(self.model, EncoderDecoder):
+            raise UserError(
+                "This checkpoint is no encoder-decoder and translates nothing.", "Take one of T5 or Marian."
+            )
         return self.model
 
     @property
@@ -88,7 +105,7 @@ def save_checkpoint(directory: Path, model: Model | Classifier, tokenizer: Token
     with atomic_directory(directory) as temporary:
         write_tensors(tensors, temporary / SINGLE)
         write_json(temporary / CONFIG, fields)
-        write_json(temporary / GENERATION, {"eos_token_id": sorted(tokenizer.stops)})
+        write_json(temporary / GENERATION, {"eos_token_id": sorted(tokenizer.stops)} | _decoding(fields))
         tokenizer.save(temporary)
         (temporary / CARD).write_text(_card(card, family), encoding="utf-8")
 
@@ -162,7 +179,14 @@ def _fields(directory: Path) -> dict[str, Any]:
     fields = read_json(directory / CONFIG)
     if not isinstance(fields, dict):
         raise UserError(f"{directory / CONFIG} does not hold a JSON object.", "Get the checkpoint again.")
-    return fields
+    generation = read_json(directory / GENERATION) if (directory / GENERATION).is_file() else {}
+    decoding = _decoding(generation if isinstance(generation, dict) else {})
+    return fields | {name: value for name, value in decoding.items() if fields.get(name) is None}
+
+
+def _decoding(fields: dict[str, Any]) -> dict[str, Any]:
+    """Those of the fields that `transformers` looks for in generation_config.json too."""
+    return {name: fields[name] for name in DECODING if name in fields}
 
 
 def _published(model: Model | Classifier) -> tuple[dict[str, torch.Tensor], ModelConfig, Family | None]:
@@ -186,7 +210,7 @@ def _without_words(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def _plan(family: Family | None, config: ModelConfig, names: Collection[str]) -> list[Line]:
     if family is None:
         return [Line(name, (name,)) for name in sorted(names)]
-    return family.lines(getattr(config, "layers", 0), names, classifier="score.weight" in names)
+    return family.lines(config.depth, names, classifier="score.weight" in names)
 
 
 def _matched(
@@ -226,7 +250,7 @@ def _architecture(family: Family | None, model: Model | Classifier) -> str:
         return family.classes if family else f"Malmoi{_CLASSIFIES}"
     if isinstance(model.head, NoHead):
         return family.bare if family else "MalmoiModel"
-    return family.words if family else "MalmoiForCausalLM"
+    return family.words if family else f"Malmoi{type(model).__name__}"
 
 
 def _classes(fields: dict[str, Any], where: str) -> list[str] | None:

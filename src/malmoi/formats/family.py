@@ -15,7 +15,8 @@ Table = Mapping[str, str]
 """Their name on the left, ours on the right.
 
 {} is the number of the block. Several of ours are joined along their rows into one of theirs; "T" means that theirs is
-stored transposed. A line counts where the model has all of its parameters: pooler, biases and heads are optional.
+stored transposed. A line counts where the model has all of its parameters: pooler, biases and heads are optional, and
+two stacks may differ in depth.
 """
 
 
@@ -31,9 +32,11 @@ class Family:
             missing raises KeyError.
         express: our configuration to their fields, None where this family cannot say it.
         unsupported: features by name, and whether the fields ask for them; they would change the result silently.
-        words, classes, bare: names of their classes with a head of words, a head of classes, and without a head.
+        words, classes, bare: names of their classes with a head of words, a head of classes ("" where malmoi has no
+            such classifiers), and without a head.
         prefix: first part of the names of the body, which files of a bare body leave out.
         classes_table: names that a classifier needs, instead of and beside those of `table`.
+        gated_table: the same of a model whose feed-forward layers are gated.
         tied: tensors of theirs that repeat the embedding where the head is tied to it.
         unused: parts of theirs that malmoi has no use for, such as a head for the next sentence.
     """
@@ -49,15 +52,17 @@ class Family:
     prefix: str
     unsupported: Callable[[Fields], dict[str, object]] = field(default=lambda fields: {})
     classes_table: Table = field(default_factory=lambda: {"score.weight": "score.weight"})
+    gated_table: Table = field(default_factory=dict)
     tied: tuple[str, ...] = ("lm_head.weight",)
     unused: tuple[str, ...] = ()
 
     def lines(self, layers: int, names: Collection[str], *, classifier: bool) -> list[Line]:
         """The table written out for a model whose parameters have these names."""
         table = self.table
+        if any(name.endswith(".feed_forward.gate.weight") for name in names):
+            table = _replaced(table, self.gated_table)
         if classifier:
-            elsewhere = set(self.classes_table.values())
-            table = {**{theirs: ours for theirs, ours in table.items() if ours not in elsewhere}, **self.classes_table}
+            table = _replaced(table, self.classes_table)
         return lines(table, layers, names)
 
 
@@ -86,3 +91,9 @@ def lines(table: Table, layers: int, names: Collection[str]) -> list[Line]:
             if all(name in names for name in ours):
                 result.append(Line(theirs.replace("{}", str(layer)), ours, transposed))
     return result
+
+
+def _replaced(table: Table, other: Table) -> Table:
+    """A table with the lines of another one, instead of those for the same parameters and beside the rest."""
+    elsewhere = set(other.values())
+    return {**{theirs: ours for theirs, ours in table.items() if ours not in elsewhere}, **other}

@@ -53,10 +53,9 @@ def shapes_of(config: ModelConfig, tensors: int, where: str) -> dict[str, torch.
     Raises:
         UserError: the configuration states sizes that no model has.
     """
-    layers = getattr(config, "layers", 0)
-    if layers > tensors:
-        raise UserError(f"{where} states {layers:,} layers but has only {tensors:,} tensors.", "Get it again.")
+    if config.depth > tensors:
+        raise UserError(f"{where} states {config.depth:,} layers but has only {tensors:,} tensors.", "Get it again.")
     try:
         return {name: parameter.shape for name, parameter in meta_model(config).named_parameters()}
-    except RuntimeError:
+    except (RuntimeError, TypeError, OverflowError):  # torch takes numbers beyond 64 bits for a wrong type
         raise UserError(f"{where} states sizes that no model has.", "Get it again.") from None

@@ -10,11 +10,13 @@ from malmoi.core.errors import UserError
 from malmoi.formats.families.bert import BERT, DISTILBERT, ROBERTA
 from malmoi.formats.families.gpt2 import GPT2
 from malmoi.formats.families.llama import LLAMA, MISTRAL, QWEN2, QWEN3
+from malmoi.formats.families.marian import MARIAN
+from malmoi.formats.families.t5 import T5
 from malmoi.formats.family import Family, Fields
 from malmoi.models.model import ModelConfig
 from malmoi.models.registry import FAMILIES as OURS
 
-FAMILIES = (QWEN3, QWEN2, MISTRAL, LLAMA, GPT2, BERT, ROBERTA, DISTILBERT)
+FAMILIES = (QWEN3, QWEN2, MISTRAL, LLAMA, GPT2, BERT, ROBERTA, DISTILBERT, T5, MARIAN)
 
 OWN = "malmoi"
 """`model_type` of what no family can express; the fields are those of our configuration."""
@@ -35,8 +37,8 @@ def family_of(config: ModelConfig, names: Collection[str]) -> Family | None:
 def _holds(family: Family, config: ModelConfig, names: Collection[str]) -> bool:
     """Whether the family has a place for every parameter, and the model all that a classifier of the family has."""
     classifier = "score.weight" in names
-    lines = family.lines(getattr(config, "layers", 0), names, classifier=classifier)
-    missing = classifier and not set(family.classes_table.values()) <= set(names)
+    lines = family.lines(config.depth, names, classifier=classifier)
+    missing = classifier and not (family.classes and set(family.classes_table.values()) <= set(names))
     return not missing and {name for line in lines for name in line.ours} == set(names)
 
 

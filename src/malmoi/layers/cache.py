@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
+
+KeysAndValues = tuple[torch.Tensor, torch.Tensor]
+"""What queries look at, both (rows, key/value heads, length, head_width)."""
 
 
 class CacheShape(Protocol):
@@ -23,6 +26,16 @@ class CacheShape(Protocol):
     def short_convolution(self) -> int: ...
 
 
+class CacheSizes(NamedTuple):
+    """The same of a stack that has no configuration of its own."""
+
+    layers: int
+    width: int
+    key_value_heads: int
+    head_width: int
+    short_convolution: int = 0
+
+
 @dataclass(frozen=True)
 class LayerCache:
     """One layer's share of a `KeyValueCache`.
@@ -38,7 +51,7 @@ class LayerCache:
     inputs: torch.Tensor | None
     start: int
 
-    def extend(self, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def extend(self, key: torch.Tensor, value: torch.Tensor) -> KeysAndValues:
         """Store new keys and values (rows, key/value heads, length, head_width); give all up to now."""
         end = self.start + key.shape[2]
         self.keys[:, :, self.start : end] = key
@@ -61,6 +74,8 @@ class KeyValueCache:
     Attributes:
         length: how many tokens are stored; the position of the next one.
         capacity: how many fit.
+        sources: of every layer of a decoder, the keys and values of the source, computed at the first step; empty
+            before it, and where there is no source.
     """
 
     def __init__(
@@ -82,6 +97,7 @@ class KeyValueCache:
         self.tokens = torch.empty((rows, length), dtype=torch.int64, device=device)
         self.length = 0
         self.capacity = length
+        self.sources: list[KeysAndValues] = []
 
     def layer(self, index: int) -> LayerCache:
         """The share of layer `index`."""

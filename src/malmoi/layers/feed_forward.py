@@ -17,21 +17,25 @@ def _squared_relu(hidden: torch.Tensor) -> torch.Tensor:
 
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "swiglu": F.silu,
+    "geglu_tanh": partial(F.gelu, approximate="tanh"),
+    "silu": F.silu,
     "gelu": F.gelu,
     "gelu_tanh": partial(F.gelu, approximate="tanh"),
     "relu": F.relu,
     "relu2": _squared_relu,
 }
+GATED = ("swiglu", "geglu_tanh")
+"""The activations that bend a second widening, which then gates the first (Shazeer 2020, arXiv:2002.05202)."""
 
 
 class FeedForward(nn.Module):
-    """Widen, bend, narrow; with "swiglu" gated by a second widening (Shazeer 2020, arXiv:2002.05202)."""
+    """Widen, bend, narrow; with an activation of `GATED` a second widening is bent in the first one's place."""
 
     gate: nn.Linear | None
 
     def __init__(self, width: int, inner: int, activation: str, bias: bool) -> None:
         super().__init__()
-        self.gate = nn.Linear(width, inner, bias=bias) if activation == "swiglu" else None
+        self.gate = nn.Linear(width, inner, bias=bias) if activation in GATED else None
         self.up = nn.Linear(width, inner, bias=bias)
         self.down = nn.Linear(inner, width, bias=bias)
         self.bend = ACTIVATIONS[activation]

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from malmoi.layers.feed_forward import GATED
 from malmoi.layers.rotary import RotaryScaling
 from malmoi.models.model import ModelConfig
 
@@ -73,7 +74,7 @@ class GPTConfig(ModelConfig):
         if isinstance(width, int) and isinstance(heads, int) and heads > 0:
             values["key_value_heads"] = values.get("key_value_heads") or heads
             values["head_width"] = values.get("head_width") or width // heads
-            gated = values.get("activation", "swiglu") == "swiglu"
+            gated = values.get("activation", "swiglu") in GATED
             values["feed_forward"] = values.get("feed_forward") or (
                 -(-width * 8 // 3 // 64) * 64 if gated else 4 * width
             )

@@ -9,9 +9,11 @@ from torch import nn
 
 from malmoi.layers.bigram import BigramTable
 from malmoi.layers.norms import LayerNorm, RMSNorm
+from malmoi.layers.relative_positions import RelativePositions
 from malmoi.layers.seeded import fill_normal
 from malmoi.layers.short_convolution import ShortConvolution
 from malmoi.models.encoder import MaskedHead
+from malmoi.models.seq2seq import TranslatorHead
 
 
 def initialize(model: nn.Module, seed: int, prefix: str = "", embedding_deviation: float = 0.02) -> None:
@@ -19,7 +21,7 @@ def initialize(model: nn.Module, seed: int, prefix: str = "", embedding_deviatio
 
     Linear layers: normal, deviation 1 / sqrt(inputs); those that write to the residual stream (`output`, `down`):
     zero, so that every block starts as the identity. Heads and learned positions: normal, deviation 0.02. Norms: one.
-    Short convolutions: the identity. Bigram tables and biases: zero.
+    Short convolutions: the identity. Bigram tables, relative positions and biases: zero.
 
     Args:
         prefix: name of `model` in the whole it belongs to, with a dot at its end.
@@ -53,9 +55,9 @@ def _initialize_one(module: nn.Module, name: str, seed: int, embedding_deviation
             module.bias.zero_()
     elif isinstance(module, ShortConvolution):
         module.reset_parameters()
-    elif isinstance(module, BigramTable):
+    elif isinstance(module, (BigramTable, RelativePositions)):
         module.weight.zero_()
-    elif isinstance(module, MaskedHead):
+    elif isinstance(module, (MaskedHead, TranslatorHead)) and module.bias is not None:
         module.bias.zero_()
     else:
         raise TypeError(f"{name}: no rule for the first weights of {type(module).__name__}")

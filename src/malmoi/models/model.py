@@ -24,6 +24,12 @@ class ModelConfig(Settings):
     context: PositiveInt
     width: PositiveInt
 
+    @property
+    def depth(self) -> int:
+        """Number of blocks of the deepest stack."""
+        layers: int = getattr(self, "layers", 0)
+        return layers
+
     def for_classes(self) -> Self:
         """The same without a head of words of its own, as classifiers are published."""
         return self

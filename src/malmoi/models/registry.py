@@ -12,10 +12,13 @@ from malmoi.models.gpt import GPT
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.initialize import initialize
 from malmoi.models.model import Model, ModelConfig
+from malmoi.models.seq2seq import EncoderDecoder
+from malmoi.models.seq2seq_config import EncoderDecoderConfig
 
 FAMILIES: dict[str, tuple[type[ModelConfig], Any]] = {
     "gpt": (GPTConfig, GPT),
     "encoder": (EncoderConfig, Encoder),
+    "encoder-decoder": (EncoderDecoderConfig, EncoderDecoder),
 }
 """Family name to (configuration class, model class)."""
 
