@@ -1,5 +1,6 @@
 """Fixtures that more than one folder of tests uses."""
 
+import copy
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -77,7 +78,15 @@ def learned_translator(tokenizer, translations) -> Callable:
         ids = [torch.tensor([*tokenizer.encode(text), tokenizer.end]) for text in texts]
         return pad_sequence(ids, batch_first=True, padding_value=padding), torch.tensor([len(row) for row in ids])
 
+    known = {}
+
     def make(**changes):
+        key = str(sorted(changes.items()))
+        if key not in known:
+            known[key] = learn(changes)
+        return copy.deepcopy(known[key])
+
+    def learn(changes):
         shape = {"context": 64, "width": 32, "layers": 2, "heads": 4, "start": tokenizer.end}
         model = empty_model(EncoderDecoderConfig(vocabulary=tokenizer.size, **(shape | changes)))
         initialize(model, seed=1, embedding_deviation=0.1 if model.config.scaled_embedding else 1.0)

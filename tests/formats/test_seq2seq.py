@@ -169,7 +169,8 @@ def test_both_write_the_same_targets(shape, learned_translator, tokenizer, trans
 @pytest.mark.parametrize("shape", ["marian", "t5"])
 def test_both_forbid_the_same_tokens(shape, learned_translator, tokenizer, translations, tmp_path):
     forbidden = tuple(tokenizer.encode("he"))
-    ours = learned_translator(**OURS[shape], never=forbidden)
+    ours = learned_translator(**OURS[shape])
+    ours.config = ours.config.model_copy(update={"never": forbidden})
     save_checkpoint(tmp_path, ours, tokenizer, CARD)
     theirs = transformers.AutoModelForSeq2SeqLM.from_pretrained(tmp_path)
     source = torch.tensor([tokenizer.encode("숲")])

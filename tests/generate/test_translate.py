@@ -9,8 +9,17 @@ from malmoi.models.registry import build_model
 from malmoi.models.seq2seq_config import EncoderDecoderConfig
 
 SHAPES = {
-    "marian": {"activation": "silu", "head_bias": True, "decoder_layers": 1},
-    "t5": {"norm": "rms", "norm_first": True, "positions": "relative", "bias": False, "scaled_embedding": False},
+    "marian": {"activation": "silu", "head_bias": True, "decoder_layers": 1, "scaled_embedding": False},
+    "t5": {
+        "norm": "rms",
+        "norm_first": True,
+        "positions": "relative",
+        "bias": False,
+        "scaled_attention": False,
+        "scaled_embedding": False,
+        "scaled_head": True,
+        "decoder_layers": 1,
+    },
 }
 
 
