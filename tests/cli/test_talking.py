@@ -61,7 +61,7 @@ def test_generate_prints_the_text_and_keeps_the_speed_apart(run, checkpoint):
         (["generate", "CHECKPOINT", "긴 이야기 " * 1000], "4,096"),
         (["serve", "CHECKPOINT", "--host", "0.0.0.0"], "--api-key"),
         (["export", "CHECKPOINT", "--to", "onx"], "no format 'onx'"),
-        (["export", "CHECKPOINT", "--to", "onnx"], "Take --to gguf"),
+        (["export", "CHECKPOINT", "--to", "onnx"], "goes to GGUF"),
         (["export", "CHECKPOINT", "--type", "q9_0"], "Did you mean 'q8_0'"),
         (["export", "CHECKPOINT", "--out", "."], "ends in .gguf"),
         (["export", "nowhere"], "nowhere"),

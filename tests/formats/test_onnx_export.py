@@ -58,7 +58,7 @@ def test_the_same_numbers_and_what_lies_beside_them(make, tokenizer, tmp_path):
 
 
 def test_what_does_not_go(tokenizer, tmp_path, monkeypatch):
-    with pytest.raises(UserError, match="writes text does not go to ONNX"):
+    with pytest.raises(UserError, match="Only encoders and classifiers go to ONNX"):
         export_onnx(build_model(GPTConfig(**SHAPE), seed=0), tokenizer, tmp_path / "out")
     monkeypatch.setattr(onnx_export.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="ONNX needs onnx and onnxscript"):

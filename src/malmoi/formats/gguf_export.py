@@ -106,7 +106,7 @@ def check_export(config: ModelConfig, path: Path, type_name: str) -> None:
     if path.is_dir() or path.suffix != ".gguf":
         raise UserError(f"{path} is no name for a GGUF file.", "Take one that ends in .gguf.")
     if not isinstance(config, GPTConfig):
-        raise UserError("Only models that write text go to GGUF.", "Take --to onnx for an encoder.")
+        raise UserError("Only language models go to GGUF.", "An encoder or a classifier goes to ONNX: --to onnx")
     preventing = preventing_settings(config)
     if preventing:
         raise UserError(

@@ -37,7 +37,7 @@ def export_onnx(model: Model | Classifier, tokenizer: Tokenizer, directory: Path
         UserError: it is a model that writes text, the packages are missing, or the disk is full.
     """
     if not isinstance(model, Classifier | Encoder):
-        raise UserError("A model that writes text does not go to ONNX.", "Take --to gguf for it.")
+        raise UserError("Only encoders and classifiers go to ONNX.", "A language model goes to GGUF: --to gguf")
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"ONNX needs {' and '.join(missing)}.", "Install it: pip install 'malmoi[onnx]'")
