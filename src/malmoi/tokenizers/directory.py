@@ -18,7 +18,7 @@ from malmoi.tokenizers.charsmap import check_charsmap
 from malmoi.tokenizers.library import refusing
 from malmoi.tokenizers.roles import Roles, add_declared, add_roles, read_roles
 from malmoi.tokenizers.sentencepiece_file import read_sentencepiece
-from malmoi.tokenizers.vocabulary_files import read_merges, read_ranks, read_token_lines, read_vocabulary
+from malmoi.tokenizers.vocabulary_files import read_merges, read_ranks, read_text, read_token_lines, read_vocabulary
 from malmoi.tokenizers.wrapping import Family
 
 Built = tuple[tokenizers.Tokenizer, Roles]
@@ -67,6 +67,18 @@ def _read_object(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no settings.", "Make it again, or fetch it again.")
     return content
+
+
+def read_template(directory: Path, settings: dict[str, Any]) -> str | None:
+    """The chat template: a file of its own, a setting, or the default one of several."""
+    path = directory / "chat_template.jinja"
+    if path.is_file():
+        return read_text(path)
+    template = settings.get("chat_template")
+    if isinstance(template, list):
+        named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
+        template = named.get("default")
+    return template if isinstance(template, str) else None
 
 
 def open_directory(directory: Path, settings: dict[str, Any], pre: str = "") -> Built:

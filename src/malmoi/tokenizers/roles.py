@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, fields
 from typing import Any
 
 import tokenizers
-from tokenizers import AddedToken
+from tokenizers import AddedToken, models
 
 from malmoi.core.errors import UserError
 
@@ -93,3 +94,19 @@ def add_declared(backend: tokenizers.Tokenizer, declared: Any, where: str) -> No
         backend.add_tokens([token])
         if backend.token_to_id(token.content) != id:
             raise UserError(f"{where} has no room for {token.content!r} at the id {id}.", "Get the files again.")
+
+
+def unknown_id(backend: tokenizers.Tokenizer) -> int | None:
+    """The id for what the model cannot spell; None for BPE that needs none.
+
+    Raises:
+        UserError: the model needs one and the vocabulary has none.
+    """
+    model, id = backend.model, None
+    if isinstance(model, models.Unigram):
+        id = json.loads(model.__getstate__())["unk_id"]
+    elif model.unk_token is not None:
+        id = model.token_to_id(model.unk_token)  # not an added one, of which the model does not know
+    if id is None and not (isinstance(model, models.BPE) and model.unk_token is None):
+        raise UserError("The tokenizer has no unknown token for what its vocabulary cannot spell.")
+    return id

@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
-from tokenizers import models
 
 from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_file, write_json
 from malmoi.tokenizers.byte_level import END_OF_TEXT
-from malmoi.tokenizers.directory import open_directory, read_settings
+from malmoi.tokenizers.directory import open_directory, read_settings, read_template
 from malmoi.tokenizers.library import refusing
-from malmoi.tokenizers.roles import Roles
+from malmoi.tokenizers.roles import Roles, unknown_id
 from malmoi.tokenizers.spelling import Speller
-from malmoi.tokenizers.vocabulary_files import LARGEST, read_text
+from malmoi.tokenizers.vocabulary_files import LARGEST
 
 TEXT_ENDS = (END_OF_TEXT, "</s>", "<eos>", "[SEP]")
 """Special tokens that end a text, where nothing says which one does."""
@@ -75,7 +74,7 @@ class Tokenizer:
         self.size = 1 + max(backend.get_vocab().values())
         if self.size > LARGEST:
             raise UserError(f"The tokenizer has an id of {self.size - 1:,}; no vocabulary is that large.")
-        self.unknown = _unknown(backend)
+        self.unknown = unknown_id(backend)
         self._forgeable = {id for id in self.special.values() if id != self.unknown}
         self._check_wrapping()
         self.end = self.special[end]
@@ -170,11 +169,8 @@ class Tokenizer:
         """Write `tokenizer.json`, `tokenizer_config.json` and the chat template, as `transformers` reads them."""
         directory.mkdir(parents=True, exist_ok=True)
         write_json(directory / "tokenizer.json", json.loads(self.backend.to_str()))
-        end = self.special_text(self.end)
-        unknown = "" if self.unknown is None else self.backend.id_to_token(self.unknown)
-        roles = replace(self.roles, begin=self.begin).over(Roles(end=end, padding=end, unknown=unknown or ""))
         settings = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
-        write_json(directory / "tokenizer_config.json", settings | roles.settings())
+        write_json(directory / "tokenizer_config.json", settings | self.role_settings())
         if self.chat_template is not None:
             with atomic_file(directory / "chat_template.jinja") as file:
                 file.write(self.chat_template)
@@ -199,6 +195,13 @@ class Tokenizer:
         """Empty for a special token of one sign, which there is no other way to write."""
         parts = [token.id for sign in self.special_text(id) for token in self.backend.model.tokenize(sign)]
         return [part for part in parts if part not in self._forgeable]
+
+    def role_settings(self) -> dict[str, str]:
+        """The roles by the names that settings and chat templates have for them; `end` also pads where nothing does."""
+        end = self.special_text(self.end)
+        unknown = "" if self.unknown is None else self.backend.id_to_token(self.unknown) or ""
+        roles = replace(self.roles, begin=self.begin).over(Roles(end=end, padding=end, unknown=unknown))
+        return roles.settings()
 
     @functools.cached_property
     def _spellings(self) -> list[bytes]:
@@ -244,22 +247,6 @@ class Tokenizer:
             raise UserError(f"The tokenizer puts the id {wrong[0]:,} around a text, which it does not have.")
 
 
-def _unknown(backend: tokenizers.Tokenizer) -> int | None:
-    """The id for what the model cannot spell; None for BPE that needs none.
-
-    Raises:
-        UserError: the model needs one and the vocabulary has none.
-    """
-    model, id = backend.model, None
-    if isinstance(model, models.Unigram):
-        id = json.loads(model.__getstate__())["unk_id"]
-    elif model.unk_token is not None:
-        id = model.token_to_id(model.unk_token)  # not an added one, of which the model does not know
-    if id is None and not (isinstance(model, models.BPE) and model.unk_token is None):
-        raise UserError("The tokenizer has no unknown token for what its vocabulary cannot spell.")
-    return id
-
-
 def _no_text(text: str) -> UserError:
     place = next((place for place, character in enumerate(text) if "\ud800" <= character <= "\udfff"), 0)
     return UserError(f"Character {place + 1:,} of the text is half of a surrogate pair.", "Remove it.")
@@ -278,19 +265,7 @@ def load_tokenizer(directory: Path, pre: str = "") -> Tokenizer:
     settings = read_settings(directory)
     backend, roles = open_directory(directory, settings, pre)
     try:
-        return Tokenizer(backend, roles, _template(directory, settings))
+        return Tokenizer(backend, roles, read_template(directory, settings))
     except UserError as error:
         path = directory / "tokenizer.json"
         raise UserError(f"{path if path.is_file() else directory}: {error.what}", error.way_out) from None
-
-
-def _template(directory: Path, settings: dict[str, Any]) -> str | None:
-    """The chat template: a file of its own, a setting, or the default one of several."""
-    path = directory / "chat_template.jinja"
-    if path.is_file():
-        return read_text(path)
-    template = settings.get("chat_template")
-    if isinstance(template, list):
-        named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
-        template = named.get("default")
-    return template if isinstance(template, str) else None
