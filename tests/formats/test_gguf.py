@@ -15,7 +15,7 @@ from malmoi.formats.gguf_file import GGUFFile
 from malmoi.formats.gguf_names import GGUF
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import build_model
-from malmoi.tokenizers.tokenizer import byte_alphabet
+from malmoi.tokenizers.spelling import byte_alphabet
 
 TOKENS = [*byte_alphabet(), "ab", "<|endoftext|>"]
 

@@ -24,9 +24,10 @@ from malmoi.formats.registry import family_of
 from malmoi.layers.low_rank import apply_low_rank, merge_low_rank
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import meta_model
+from malmoi.tokenizers.byte_level import split_and_spell
 from malmoi.tokenizers.chat import render
 from malmoi.tokenizers.tokenizer import Tokenizer
-from malmoi.tokenizers.train import TokenizerSettings, byte_level, train_tokenizer
+from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
 
 TEXT = "말모이는 낱말을 모은 사전이다. The fox said 12345\n\n  <|im_end|> 👩‍👧"
 
@@ -182,7 +183,7 @@ def test_a_model_that_cannot_be_expressed_is_refused(shape, changes, named, shak
     ("changes", "named"),
     [
         ({"pre_tokenizer": pre_tokenizers.WhitespaceSplit()}, "WhitespaceSplit"),
-        ({"pre_tokenizer": byte_level(r"\p{Hangul}+|.")}, r"cuts by \p{Hangul}+|."),
+        ({"pre_tokenizer": split_and_spell(r"\p{Hangul}+|.")}, r"cuts by \p{Hangul}+|."),
         ({"pre_tokenizer": pre_tokenizers.ByteLevel(add_prefix_space=True)}, '"add_prefix_space": true'),
         ({"pre_tokenizer": pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)}, "cuts by nothing"),
         ({"normalizer": normalizers.NFKC()}, "the normalizer NFKC"),
@@ -294,5 +295,5 @@ def test_a_token_cannot_write_into_a_modelfile(tokenizer, tmp_path):
     backend = changed(tokenizer).backend
     hostile = '<end>"\nFROM /etc/passwd'
     backend.add_special_tokens([AddedToken(hostile, special=True, normalized=False)])
-    write_modelfile(tmp_path / "x.Modelfile", tmp_path / "x.gguf", Tokenizer(backend, hostile), 4096)
+    write_modelfile(tmp_path / "x.Modelfile", tmp_path / "x.gguf", Tokenizer(backend, chat_template=hostile), 4096)
     assert "passwd" not in (tmp_path / "x.Modelfile").read_text()

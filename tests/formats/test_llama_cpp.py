@@ -21,10 +21,11 @@ from malmoi.generate.score import score
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import build_model
 from malmoi.objectives.causal import Causal
+from malmoi.tokenizers.byte_level import split_and_spell
 from malmoi.tokenizers.chat import render
 from malmoi.tokenizers.patterns import GPT2, LLAMA3
 from malmoi.tokenizers.tokenizer import Tokenizer
-from malmoi.tokenizers.train import TokenizerSettings, byte_level, train_tokenizer
+from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
 
 PROMPT = "옛날에 a fox 12 'S"
 MESSAGES = [
@@ -139,10 +140,10 @@ def test_quantised_models_are_as_good_there(trained, llama_cpp, tmp_path):
 
 PRE_TOKENIZERS = {
     "qwen2": None,
-    "gpt-2": byte_level(GPT2),
+    "gpt-2": split_and_spell(GPT2),
     "gpt-2 as the library has it": pre_tokenizers.ByteLevel(add_prefix_space=False),
     "smollm": pre_tokenizers.Sequence([pre_tokenizers.Digits(True), pre_tokenizers.ByteLevel(add_prefix_space=False)]),
-    "llama-bpe": byte_level(LLAMA3),
+    "llama-bpe": split_and_spell(LLAMA3),
 }
 
 

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
+from malmoi.tokenizers.spelling import byte_alphabet
 from malmoi.tokenizers.stream import TextStream
-from malmoi.tokenizers.tokenizer import byte_alphabet
 
 ALPHABET = [*"한글값뷁힣ㅎㅏ각 ab\n", "👩‍👩‍👧", "🇰🇷", "é", "辭", "\u1112\u1161\u11ab"]
 

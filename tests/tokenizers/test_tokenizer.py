@@ -10,6 +10,7 @@ from transformers import AutoTokenizer
 
 from malmoi.core.errors import UserError
 from malmoi.tokenizers.chat import DEFAULT_TEMPLATE
+from malmoi.tokenizers.roles import Roles
 from malmoi.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
 
@@ -136,16 +137,46 @@ def test_gaps_between_ids_spell_nothing(byte_level, tmp_path):
     assert (tokenizer.size, tokenizer.token_bytes(4000), tokenizer.token_bytes(5000)) == (5001, b"", b"zz")
 
 
+def wrapped_in(token, id):
+    """A post-processor with a token before every text."""
+    around = [{"SpecialToken": {"id": token, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
+    pair = [*around, {"Sequence": {"id": "B", "type_id": 0}}]
+    special = {} if id is None else {token: {"id": token, "ids": [id], "tokens": [token]}}
+    return {"type": "TemplateProcessing", "single": around, "pair": pair, "special_tokens": special}
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
         (lambda content: content["model"]["vocab"].update(zz=2**32 - 1), "no vocabulary is that large"),
         (lambda content: content["model"]["merges"].append(["zq", "x"]), "not a tokenizer"),
         (lambda content: content["pre_tokenizer"]["pretokenizers"][0].update(pattern={"Regex": "("}), "not a tok"),
-        (lambda content: content["added_tokens"].clear(), "no special token"),
-        (lambda content: content.update(decoder={"type": "WordPiece", "prefix": "##", "cleanup": True}), "decoder"),
+        (
+            lambda content: content.update(added_tokens=[], model={"type": "BPE", "vocab": {}, "merges": []}),
+            "no special",
+        ),
+        (lambda content: content.update(decoder={"type": "BPEDecoder", "suffix": "</w>"}), "decoder BPEDecoder is not"),
+        (lambda content: content.update(decoder=None), "decoder None is not supported"),
+        (lambda content: content.update(normalizer={"type": "Precompiled"}), "not a tokenizer"),
+        (lambda content: content.update(post_processor=wrapped_in("<|endoftext|>", None)), "cannot read a text"),
+        (
+            lambda content: content.update(post_processor=wrapped_in("<|endoftext|>", 9999)),
+            "the id 9,999 around a text",
+        ),
+        (lambda content: content["model"].update(unk_token="<unk>"), "no unknown token"),
     ],
-    ids=["huge id", "merge of nothing", "broken expression", "no end", "unknown spelling"],
+    ids=[
+        "huge id",
+        "merge of nothing",
+        "broken expression",
+        "no end",
+        "unknown spelling",
+        "no spelling",
+        "no table",
+        "around without a token",
+        "around with an unknown id",
+        "no unknown",
+    ],
 )
 def test_a_damaged_file_is_named(byte_level, tmp_path, change, sentence):
     with pytest.raises(UserError, match=rf"tokenizer\.json.*{sentence}"):
@@ -176,6 +207,6 @@ def test_added_words_are_spelled_as_they_stand():
     backend.decoder = decoders.ByteLevel()
     backend.add_tokens([AddedToken("<é가>", special=False)])
     backend.add_special_tokens(["<end>"])
-    tokenizer = Tokenizer(backend, "<end>")
+    tokenizer = Tokenizer(backend, Roles(end="<end>"))
     assert tokenizer.decode([0, 2, 3]) == "a<é가>"
     assert tokenizer.token_bytes(1) == b"\xe9"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
@@ -18,10 +18,9 @@ from malmoi.formats.mismatch import check_shapes
 from malmoi.models.gpt import GPT
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import empty_model
-from malmoi.tokenizers.public import tokenizer_from_gguf
+from malmoi.tokenizers.gguf import tokenizer_from_gguf
 from malmoi.tokenizers.tokenizer import Tokenizer
 
-_Item = TypeVar("_Item")
 INTERLEAVED = "llama"
 """The architecture whose rotary pairs are neighbours (2i, 2i + 1) in the file, not (i, i + head_width / 2)."""
 
@@ -110,25 +109,10 @@ def _rotary_values(file: GGUFFile) -> dict[str, Any]:
 
 
 def _tokenizer(file: GGUFFile, vocabulary: int) -> Tokenizer:
-    kind, end = file.metadata.get("tokenizer.ggml.model"), file.metadata.get("tokenizer.ggml.eos_token_id")
-    if kind != "gpt2":
-        raise UserError(f"{file.path} has a tokenizer of kind {kind!r}; malmoi reads byte-level BPE ('gpt2').")
-    tokens, merges = _list(file, "tokens", str), _list(file, "merges", str)
-    if not isinstance(end, int) or len(tokens) > vocabulary:
+    tokenizer = tokenizer_from_gguf(file.metadata, str(file.path))
+    if tokenizer.size > vocabulary:
         raise UserError(f"{file.path} has a tokenizer that does not fit its model.", "Get the file again.")
-    pre = str(file.metadata.get("tokenizer.ggml.pre", "gpt-2"))
-    template = file.metadata.get("tokenizer.chat_template")
-    types = _list(file, "token_type", int)
-    template = template if isinstance(template, str) else None
-    begin = file.metadata.get("tokenizer.ggml.bos_token_id")
-    return tokenizer_from_gguf(tokens, merges, types, pre, end, template, begin if isinstance(begin, int) else None)
-
-
-def _list(file: GGUFFile, key: str, kind: type[_Item]) -> list[_Item]:
-    values = file.metadata.get(f"tokenizer.ggml.{key}")
-    if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
-        raise UserError(f"{file.path} has no list 'tokenizer.ggml.{key}'.", "Get the file again.")
-    return values
+    return tokenizer
 
 
 def _optional(file: GGUFFile, key: str, otherwise: Any) -> Any:

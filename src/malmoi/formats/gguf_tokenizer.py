@@ -9,7 +9,7 @@ from gguf.gguf_writer import GGUFWriter
 
 from malmoi.core.errors import UserError
 from malmoi.tokenizers.patterns import GPT2, PATTERNS, WHOLE_WORDS
-from malmoi.tokenizers.public import CONTROL, NORMAL, UNUSED, USER_DEFINED
+from malmoi.tokenizers.sentencepiece_file import CONTROL, NORMAL, UNUSED, USER_DEFINED
 from malmoi.tokenizers.tokenizer import TURN_ENDS, Tokenizer
 
 _DIGITS = r"\p{N}"

@@ -11,9 +11,13 @@ import functools
 import json
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NoReturn
 
 import jinja2
+from jinja2 import nodes
+from jinja2.ext import Extension
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from malmoi.core.errors import UserError
@@ -34,11 +38,12 @@ _PLACEHOLDER = re.compile("\ue000(\\d{1,9})\ue001")
 _ROLE = re.compile(r"\w+")
 
 
-def render(tokenizer: Tokenizer, messages: list[Message], *, answer: bool) -> str:
+def render(tokenizer: Tokenizer, messages: list[Message], *, answer: bool, now: datetime | None = None) -> str:
     """The text of a dialogue, byte for byte what `transformers` makes of the same template.
 
     Args:
         answer: end with the opening of the assistant's next turn.
+        now: the time that a template may write down; that of the clock without it.
 
     Raises:
         UserError: the tokenizer has no template, the template fails or refuses the messages, or a message is not
@@ -47,21 +52,33 @@ def render(tokenizer: Tokenizer, messages: list[Message], *, answer: bool) -> st
     if tokenizer.chat_template is None:
         raise UserError("This model has no chat template: it continues text.", "Use malmoi generate instead.")
     _check_messages(messages)
-    special = {"bos_token": tokenizer.begin, "eos_token": tokenizer.special_text(tokenizer.end)}
+    time = now or datetime.now()
+    variables = {"bos_token": ""} | tokenizer.role_settings() | {"tools": None, "documents": None}
     try:
-        return _compiled(tokenizer.chat_template).render(messages=messages, add_generation_prompt=answer, **special)
+        return _compiled(tokenizer.chat_template).render(
+            variables, messages=messages, add_generation_prompt=answer, strftime_now=lambda form: time.strftime(form)
+        )
     except Exception as error:  # a template is a program: it can fail in every way that a program can
         raise UserError(f"The chat template fails on this dialogue: {error}.") from None
 
 
 @functools.lru_cache(maxsize=8)
 def _compiled(template: str) -> jinja2.Template:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
+    extensions: list[str | type[Extension]] = ["jinja2.ext.loopcontrols", _Generation]
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=extensions)
     environment.globals["raise_exception"] = _refuse
     environment.filters["tojson"] = _to_json
     return environment.from_string(template)
+
+
+class _Generation(Extension):
+    """`{% generation %}` marks what the assistant says; here the placeholders tell that, so it only stands there."""
+
+    tags = {"generation"}
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True)).set_lineno(line)
 
 
 def encode_prompt(tokenizer: Tokenizer, messages: list[Message]) -> list[int]:
@@ -97,20 +114,20 @@ class _Part:
 
 def _parts(tokenizer: Tokenizer, messages: list[Message], *, answer: bool) -> list[_Part]:
     _check_messages(messages)
+    now = datetime.now()  # one for both texts, which would differ if a second passed between them
     hidden = [{"role": message["role"], "content": f"\ue000{number}\ue001"} for number, message in enumerate(messages)]
-    rendered = render(tokenizer, hidden, answer=answer)
-    messages = _as_the_template_says(tokenizer, messages, rendered, answer)
-    cutter = re.compile("(" + "|".join(map(re.escape, sorted(tokenizer.special, key=len, reverse=True))) + ")")
+    rendered = render(tokenizer, hidden, answer=answer, now=now)
+    messages = _as_they_stand(messages, rendered, render(tokenizer, messages, answer=answer, now=now))
     parts = []
-    for piece in cutter.split(rendered):
-        if piece in tokenizer.special:
-            parts.append(_Part([tokenizer.special[piece]], [False], special=True))
-        elif piece:
-            parts.append(_text_part(tokenizer, piece, messages))
+    for place, piece in enumerate(tokenizer.cut(rendered)):
+        if isinstance(piece, int):
+            parts.append(_Part([piece], [False], special=True))
+        else:
+            parts.append(_text_part(tokenizer, piece, messages, begins=place == 0))
     return parts
 
 
-def _text_part(tokenizer: Tokenizer, piece: str, messages: list[Message]) -> _Part:
+def _text_part(tokenizer: Tokenizer, piece: str, messages: list[Message], *, begins: bool) -> _Part:
     """Fill the placeholders of a piece between two special tokens, and encode it as one text."""
     text, answers, answered = "", [], False
     for number, between in enumerate(_PLACEHOLDER.split(piece)):
@@ -122,7 +139,7 @@ def _text_part(tokenizer: Tokenizer, piece: str, messages: list[Message]) -> _Pa
         if answered:
             answers.append((len(text), len(text) + len(message["content"])))
         text += message["content"]
-    ids, places = tokenizer.encode_with_places(text)
+    ids, places = tokenizer.encode_with_places(text, begins=begins)
     learned, reached = [], 0
     for start, end in places:
         start = min(start, reached)  # some vocabularies leave the spaces of a token out of its place
@@ -131,22 +148,43 @@ def _text_part(tokenizer: Tokenizer, piece: str, messages: list[Message]) -> _Pa
     return _Part(ids, learned, answered)
 
 
-def _as_the_template_says(tokenizer: Tokenizer, messages: list[Message], rendered: str, answer: bool) -> list[Message]:
-    """The messages with their contents as they stand in the rendered text: some templates strip them.
+def _as_they_stand(messages: list[Message], rendered: str, wanted: str) -> list[Message]:
+    """The messages with their contents as they stand in the text: some templates strip them, on one side or both.
+
+    Args:
+        rendered: the text with placeholders for the contents.
+        wanted: the text.
 
     Raises:
         UserError: they stand there changed in another way, so the ids would not be those of the text.
     """
-    wanted = render(tokenizer, messages, answer=answer)
+    pieces = _PLACEHOLDER.split(rendered)
     stripped = [{**message, "content": message["content"].strip()} for message in messages]
-    for candidates in (messages, stripped):
-        pieces = _PLACEHOLDER.split(rendered)
-        for place in range(1, len(pieces), 2):
-            number = int(pieces[place])
-            pieces[place] = candidates[number]["content"] if number < len(candidates) else ""
-        if "".join(pieces) == wanted:
+    for candidates in (messages, stripped):  # nearly always one of these; the search below takes its time
+        filled = [_content(candidates, piece) if place % 2 else piece for place, piece in enumerate(pieces)]
+        if "".join(filled) == wanted:
             return candidates
-    raise UserError("The chat template changes the contents of messages.", "Use a template that leaves them alone.")
+    pattern, seen = "", set()
+    for place, piece in enumerate(pieces):
+        if place % 2 == 0:
+            pattern += re.escape(piece)
+        elif piece in seen:
+            pattern += f"(?P=m{piece})"
+        else:
+            content = _content(messages, piece)
+            ways = dict.fromkeys((content, content.strip(), content.lstrip(), content.rstrip()))
+            pattern += f"(?P<m{piece}>{'|'.join(map(re.escape, ways))})"
+            seen.add(piece)
+    found = re.fullmatch(pattern, wanted)
+    if found is None:
+        raise UserError("The chat template changes the contents of messages.", "Use a template that leaves them alone.")
+    stood = {int(piece): found[f"m{piece}"] for piece in seen}
+    return [{**message, "content": stood.get(place, message["content"])} for place, message in enumerate(messages)]
+
+
+def _content(messages: list[Message], number: str) -> str:
+    """The content behind a placeholder; "" where a template has written one that stands for no message."""
+    return messages[int(number)]["content"] if int(number) < len(messages) else ""
 
 
 def _check_messages(messages: list[Message]) -> None:
@@ -160,9 +198,15 @@ def _check_messages(messages: list[Message]) -> None:
             )
 
 
-def _to_json(value: Any, indent: int | None = None) -> str:
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
     """Jinja's own filter escapes HTML; templates of chat models mean plain JSON."""
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 def _refuse(message: str) -> NoReturn:

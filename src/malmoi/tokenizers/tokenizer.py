@@ -1,74 +1,87 @@
-"""One tokenizer for every kind: byte-level BPE, characters and words are models of the same library."""
+"""One tokenizer for every kind: byte-level BPE, SentencePiece, WordPiece, words and characters, of one library."""
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import tokenizers
-from tokenizers import decoders
 
 from malmoi.core.errors import UserError
-from malmoi.core.files import atomic_file, read_json, write_json
+from malmoi.core.files import atomic_file, write_json
+from malmoi.tokenizers.byte_level import END_OF_TEXT
+from malmoi.tokenizers.directory import open_directory, read_settings, read_template
+from malmoi.tokenizers.library import refusing
+from malmoi.tokenizers.roles import Roles, unknown_id
+from malmoi.tokenizers.spelling import Speller
+from malmoi.tokenizers.vocabulary_files import LARGEST
 
-END_OF_TEXT = "<|endoftext|>"
-UNKNOWN = "<unk>"
+TEXT_ENDS = (END_OF_TEXT, "</s>", "<eos>", "[SEP]")
+"""Special tokens that end a text, where nothing says which one does."""
 TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", END_OF_TEXT)
 """Special tokens at which an answer is over, where a vocabulary has them."""
-LARGEST = 2**21
-"""More ids than any vocabulary has; a file that claims more is damaged."""
-
-
-def byte_alphabet() -> dict[str, int]:
-    """Character -> byte of GPT-2's byte-level spelling: printable bytes as themselves, the others from U+0100 up."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(256 + place): byte for place, byte in enumerate(others)}
+_SPACES = r"[^\S\x1c-\x1f]*"
 
 
 class Tokenizer:
     """Text to token ids and back.
 
+    Byte-level BPE gives every text back. SentencePiece with byte fallback gives back what its normalisation leaves of a
+    text, but for a space that the text begins with. What characters, words, Unigram and WordPiece do not know becomes
+    an unknown token, and WordPiece also forgets case and how many spaces there were.
+
     Attributes:
         size: one more than the largest id, special tokens included.
-        end: id of the token that ends a text; it also separates documents.
+        roles: which special tokens play a part, by their texts.
+        end: id of the token that ends a text, of BERT's kind the separator; it also separates documents.
         begin: text of the special token that a chat template may put first, or "" where there is none.
+        padding: id that fills the shorter rows of a batch, or None.
+        mask: id that stands for a token to be guessed, or None.
         stops: ids at which generation stops: `end` and what ends a turn of a dialogue.
         special: special tokens by their text.
         unknown: id of the unknown token, or None where every text can be spelled.
         chat_template: Jinja source that turns messages into text, or None for a tokenizer that has no dialogues.
+
+    Args:
+        backend: the library's tokenizer, which is taken over.
+        roles: roles whose tokens are special ones of the backend.
+        chat_template: see above.
+
+    Raises:
+        UserError: the backend's vocabulary, special tokens or decoder do not make a tokenizer.
     """
 
     def __init__(
-        self,
-        backend: tokenizers.Tokenizer,
-        end: str = END_OF_TEXT,
-        chat_template: str | None = None,
-        *,
-        begin: str = "",
+        self, backend: tokenizers.Tokenizer, roles: Roles | None = None, chat_template: str | None = None
     ) -> None:
         self.backend = backend
         backend.encode_special_tokens = True  # special tokens written by a user are plain text
         backend.no_padding()  # others store with a vocabulary how they once filled and cut their batches
         backend.no_truncation()
-        self.special = {
-            token.content: id for id, token in sorted(backend.get_added_tokens_decoder().items()) if token.special
-        }
+        self._speller = Speller(backend.decoder)
+        self._added = backend.get_added_tokens_decoder()
+        self.special = {token.content: id for id, token in sorted(self._added.items()) if token.special}
+        self.roles = roles or Roles()
+        usual = next((token for token in TEXT_ENDS if token in self.special), "")
+        end = self.roles.end or self.roles.separator or usual
         if end not in self.special:
             raise UserError(f"The tokenizer has no special token {end!r} to end a text with.")
         self.size = 1 + max(backend.get_vocab().values())
         if self.size > LARGEST:
             raise UserError(f"The tokenizer has an id of {self.size - 1:,}; no vocabulary is that large.")
+        self.unknown = unknown_id(backend)
+        self._forgeable = {id for id in self.special.values() if id != self.unknown}
+        self._check_wrapping()
         self.end = self.special[end]
-        self.begin = begin
+        self.begin = self.roles.begin
+        self.padding, self.mask = self.special.get(self.roles.padding), self.special.get(self.roles.mask)
         self.stops = {self.end} | {self.special[token] for token in TURN_ENDS if token in self.special}
-        self.unknown: int | None = backend.token_to_id(UNKNOWN)
         self.chat_template = chat_template
-        self._spellings = self._spell_all()
-        self._specials = re.compile("|".join(map(re.escape, sorted(self.special, key=len, reverse=True))))
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text. Special tokens written in it are plain text, so that nobody can forge them.
@@ -78,37 +91,67 @@ class Tokenizer:
         """
         return self.encode_with_places(text)[0]
 
-    def encode_with_places(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """Ids of a text, and from which character to before which each one reaches."""
+    def encode_with_places(self, text: str, *, begins: bool = True) -> tuple[list[int], list[tuple[int, int]]]:
+        """Ids of a text, and from which character to before which each one reaches.
+
+        Args:
+            begins: no special token stands before it. Some vocabularies put a space only there.
+        """
         try:
-            encoding = self.backend.encode(text, add_special_tokens=False)
+            encoding = (self.backend if begins else self._within).encode(text, add_special_tokens=False)
         except TypeError:
             raise _no_text(text) from None
-        return encoding.ids, encoding.offsets
+        return self._plain(encoding), self._plain(encoding, encoding.offsets)
 
     def encode_batch(self, texts: Iterable[str]) -> list[list[int]]:
         """`encode` of many texts, on all cores."""
         rows = list(texts)
         try:
-            return [encoding.ids for encoding in self.backend.encode_batch_fast(rows, add_special_tokens=False)]
+            encodings = self.backend.encode_batch_fast(rows, add_special_tokens=False)
         except TypeError:
             raise _no_text("".join(rows)) from None
+        return [self._plain(encoding) for encoding in encodings]
+
+    def encode_wrapped(self, text: str, pair: str | None = None) -> tuple[list[int], list[int]]:
+        """Ids of a text, or of a pair, in the special tokens that the family puts around it, and segments of the ids.
+
+        BERT writes `[CLS] a [SEP] b [SEP]` and counts the second text and its end as segment 1.
+        """
+        (wrapped,) = self.encode_wrapped_batch([text if pair is None else (text, pair)])
+        return wrapped
+
+    def encode_wrapped_batch(self, texts: Iterable[str | tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
+        """`encode_wrapped` of many texts or pairs, on all cores."""
+        rows = list(texts)
+        try:
+            encodings = self.backend.encode_batch(rows)
+        except TypeError:
+            raise _no_text("".join(part for row in rows for part in ([row] if isinstance(row, str) else row))) from None
+        return [(self._plain(each), self._plain(each, each.type_ids)) for each in encodings]
 
     def encode_template(self, text: str) -> list[int]:
         """Ids of a text in which special tokens mean themselves; for text that no user wrote."""
         ids: list[int] = []
+        for number, piece in enumerate(self.cut(text)):
+            ids += [piece] if isinstance(piece, int) else self.encode_with_places(piece, begins=number == 0)[0]
+        return ids
+
+    def cut(self, text: str) -> list[int | str]:
+        """The ids of the special tokens in a text and the texts between them, without the spaces that a token takes."""
+        parts: list[int | str] = []
         place = 0
-        for match in self._specials.finditer(text):
-            ids += [*self.encode(text[place : match.start()]), self.special[match.group()]]
+        for match in self._cutter.finditer(text):
+            parts += [text[place : match.start()], self.special[match[match.lastindex or 0]]]
             place = match.end()
-        return ids + self.encode(text[place:])
+        return [part for part in [*parts, text[place:]] if part != ""]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids; special tokens are left out; bytes that are not whole UTF-8 become U+FFFD."""
-        return b"".join(self.token_bytes(token) for token in ids).decode("utf-8", errors="replace")
+        text = b"".join(self.token_bytes(token) for token in ids).decode("utf-8", errors="replace")
+        return text.removeprefix(self._speller.leading)
 
     def token_bytes(self, token: int) -> bytes:
-        """The bytes a token stands for; joined they are the text.
+        """The bytes a token stands for; joined they are the text, behind a space with some vocabularies.
 
         Empty for special tokens, the unknown one, and ids from `size` on, which pad the table of some models.
         """
@@ -126,37 +169,82 @@ class Tokenizer:
         """Write `tokenizer.json`, `tokenizer_config.json` and the chat template, as `transformers` reads them."""
         directory.mkdir(parents=True, exist_ok=True)
         write_json(directory / "tokenizer.json", json.loads(self.backend.to_str()))
-        end = self.special_text(self.end)
-        settings: dict[str, Any] = {"bos_token": self.begin} if self.begin else {}
-        settings |= {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "eos_token": end,
-            "pad_token": end,
-            "clean_up_tokenization_spaces": False,
-        }
-        if self.unknown is not None:
-            settings["unk_token"] = UNKNOWN
-        write_json(directory / "tokenizer_config.json", settings)
+        settings = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+        write_json(directory / "tokenizer_config.json", settings | self.role_settings())
         if self.chat_template is not None:
             with atomic_file(directory / "chat_template.jinja") as file:
                 file.write(self.chat_template)
 
-    def _spell_all(self) -> list[bytes]:
-        """The bytes of every id: in the byte alphabet for byte-level BPE, as they stand for whole pieces."""
-        if not isinstance(self.backend.decoder, decoders.ByteLevel | decoders.Fuse):
-            kind = type(self.backend.decoder).__name__
-            raise UserError(f"A tokenizer with the decoder {kind} is not supported.", "Use one with byte-level BPE.")
-        alphabet = byte_alphabet() if isinstance(self.backend.decoder, decoders.ByteLevel) else {}
+    def _plain(self, encoding: tokenizers.Encoding, values: list[Any] | None = None) -> list[Any]:
+        """The ids of an encoding, or values of its tokens, without special tokens that were written in the text.
+
+        The library's model may know special tokens as words like any other, which Unigram then finds in a text. Such a
+        one is spelled sign by sign.
+        """
+        ids, put_around = encoding.ids, encoding.special_tokens_mask
+        values = ids if values is None else values
+        if sum(map(self._forgeable.__contains__, ids)) == sum(put_around):
+            return values
+        plain: list[Any] = []
+        for id, put, value in zip(ids, put_around, values, strict=True):
+            parts = [id] if put or id not in self._forgeable else self._spelled_out(id)
+            plain += parts if values is ids else [value] * len(parts)
+        return plain
+
+    def _spelled_out(self, id: int) -> list[int]:
+        """Empty for a special token of one sign, which there is no other way to write."""
+        parts = [token.id for sign in self.special_text(id) for token in self.backend.model.tokenize(sign)]
+        return [part for part in parts if part not in self._forgeable]
+
+    def role_settings(self) -> dict[str, str]:
+        """The roles by the names that settings and chat templates have for them; `end` also pads where nothing does."""
+        end = self.special_text(self.end)
+        unknown = "" if self.unknown is None else self.backend.id_to_token(self.unknown) or ""
+        roles = replace(self.roles, begin=self.begin).over(Roles(end=end, padding=end, unknown=unknown))
+        return roles.settings()
+
+    @functools.cached_property
+    def _spellings(self) -> list[bytes]:
+        """The bytes of every id."""
         silent = {*self.special.values(), self.unknown}
-        as_they_stand = set(self.backend.get_added_tokens_decoder())
         spellings = [b""] * self.size
         for token, id in self.backend.get_vocab().items():
             if id not in silent:
-                letters = {} if id in as_they_stand else alphabet
-                spellings[id] = b"".join(
-                    bytes((letters[character],)) if character in letters else character.encode() for character in token
-                )
+                spellings[id] = self._speller.spell(token, added=id in self._added)
         return spellings
+
+    @functools.cached_property
+    def _cutter(self) -> re.Pattern[str]:
+        """Finds special tokens, the longest first, each in a group, with the spaces around it that it takes."""
+        around: dict[tuple[bool, bool], list[str]] = {}
+        special = [token for token in self._added.values() if token.special]
+        for token in sorted(special, key=lambda token: -len(token.content)):
+            around.setdefault((token.lstrip, token.rstrip), []).append(re.escape(token.content))
+        return re.compile(
+            "|".join(
+                f"{_SPACES if left else ''}({'|'.join(texts)}){_SPACES if right else ''}"
+                for (left, right), texts in around.items()
+            )
+        )
+
+    @functools.cached_property
+    def _within(self) -> tokenizers.Tokenizer:
+        """The backend for a text behind a special token, where no space is put if it is put only before a text."""
+        pre_tokenizer = self.backend.pre_tokenizer
+        state = pre_tokenizer.__getstate__() if pre_tokenizer is not None else b""
+        if b'"prepend_scheme":"first"' not in state:
+            return self.backend
+        content = json.loads(self.backend.to_str())
+        content["pre_tokenizer"] = json.loads(state.replace(b'"prepend_scheme":"first"', b'"prepend_scheme":"never"'))
+        within = tokenizers.Tokenizer.from_str(json.dumps(content))
+        within.encode_special_tokens = True
+        return within
+
+    def _check_wrapping(self) -> None:
+        with refusing("The tokenizer cannot read a text"):
+            wrapped = self.backend.encode("", "").ids
+        if wrong := [id for id in wrapped if id >= self.size]:
+            raise UserError(f"The tokenizer puts the id {wrong[0]:,} around a text, which it does not have.")
 
 
 def _no_text(text: str) -> UserError:
@@ -164,47 +252,20 @@ def _no_text(text: str) -> UserError:
     return UserError(f"Character {place + 1:,} of the text is half of a surrogate pair.", "Remove it.")
 
 
-def load_tokenizer(directory: Path) -> Tokenizer:
-    """The tokenizer saved in a directory, by malmoi or by `transformers`.
+def load_tokenizer(directory: Path, pre: str = "") -> Tokenizer:
+    """The tokenizer in a directory: one saved by malmoi or `transformers`, or the vocabulary that a model came with.
+
+    Args:
+        pre: for ranks, whose file does not say it, how text is cut before them; a name of `PATTERNS`, GPT-2's or, of a
+            `tokenizer.model`, Llama 3's without it.
 
     Raises:
         UserError: the files are missing or broken, or no end-of-text token is named.
     """
-    path = directory / "tokenizer.json"
-    if not path.is_file():
-        raise UserError(f"There is no tokenizer.json in {directory}.", "Name a tokenizer's or a checkpoint's folder.")
-    configuration = directory / "tokenizer_config.json"
-    settings = read_json(configuration) if configuration.is_file() else {}
-    if not isinstance(settings, dict):
-        raise UserError(f"{configuration} holds no settings.", "Make it again, or fetch it again.")
+    settings = read_settings(directory)
+    backend, roles = open_directory(directory, settings, pre)
     try:
-        backend = tokenizers.Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises plain Exception for every defect of the file
-        raise UserError(f"{path} is not a tokenizer: {error}.", "Make it again, or fetch it again.") from None
-    try:
-        end, begin = _named(settings, "eos_token") or END_OF_TEXT, _named(settings, "bos_token")
-        return Tokenizer(backend, end, _template(directory, settings), begin=begin)
+        return Tokenizer(backend, roles, read_template(directory, settings))
     except UserError as error:
-        raise UserError(f"{path}: {error.what}", error.way_out) from None
-
-
-def _named(settings: dict[str, Any], role: str) -> str:
-    """The token that plays a role, which some files write as a string and others as an object."""
-    token = settings.get(role)
-    token = token.get("content") if isinstance(token, dict) else token
-    return token if isinstance(token, str) else ""
-
-
-def _template(directory: Path, settings: dict[str, Any]) -> str | None:
-    """The chat template: a file of its own, a setting, or the default one of several."""
-    path = directory / "chat_template.jinja"
-    if path.is_file():
-        try:
-            return path.read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            raise UserError(f"{path} is not UTF-8 text.", "Fetch it again.") from None
-    template = settings.get("chat_template")
-    if isinstance(template, list):
-        named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
-        template = named.get("default")
-    return template if isinstance(template, str) else None
+        path = directory / "tokenizer.json"
+        raise UserError(f"{path if path.is_file() else directory}: {error.what}", error.way_out) from None

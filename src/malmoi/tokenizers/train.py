@@ -13,9 +13,11 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 from malmoi.core.config import Settings
 from malmoi.core.console import console
 from malmoi.core.errors import UserError
+from malmoi.tokenizers.byte_level import END_OF_TEXT, split_and_spell
 from malmoi.tokenizers.patterns import PATTERNS
-from malmoi.tokenizers.tokenizer import END_OF_TEXT, UNKNOWN, Tokenizer
+from malmoi.tokenizers.tokenizer import Tokenizer
 
+UNKNOWN = "<unk>"
 BYTE_SPECIALS = (END_OF_TEXT, "<|im_start|>", "<|im_end|>")
 WORD = r" ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
@@ -52,7 +54,7 @@ def _train_byte_level(texts: Iterable[str], vocabulary: int) -> Tokenizer:
         raise UserError(f"A byte-level vocabulary of {vocabulary} is too small.", f"It needs {smallest} ids or more.")
     backend = tokenizers.Tokenizer(models.BPE())
     backend.normalizer = normalizers.NFC()
-    backend.pre_tokenizer = byte_level(PATTERNS["qwen2"])
+    backend.pre_tokenizer = split_and_spell(PATTERNS["qwen2"])
     backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
@@ -68,12 +70,6 @@ def _train_byte_level(texts: Iterable[str], vocabulary: int) -> Tokenizer:
             f"Set vocabulary={backend.get_vocab_size()} or less, or add text.",
         )
     return Tokenizer(backend)
-
-
-def byte_level(pattern: str) -> pre_tokenizers.PreTokenizer:
-    """Split by a regular expression, then spell the pieces in bytes."""
-    split = pre_tokenizers.Split(Regex(pattern), "isolated")
-    return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
 
 
 def _train_whole_pieces(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
