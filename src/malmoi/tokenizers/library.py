@@ -13,8 +13,6 @@ def refusing(what: str, way_out: str = "Get the file again.") -> Iterator[None]:
     """Turn whatever the library raises in the block into a `UserError` that says `what`, and why."""
     try:
         yield
-    except UserError:
-        raise
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # Rust's is no Exception
             raise

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from collections.abc import Container
+from dataclasses import dataclass
 from typing import Any
 
 import tokenizers
@@ -47,7 +48,12 @@ class Roles:
 
     def over(self, defaults: Roles) -> Roles:
         """These roles, and the defaults where they name none."""
-        return Roles(**{role.name: getattr(self, role.name) or getattr(defaults, role.name) for role in fields(self)})
+        return Roles(**{role: getattr(self, role) or getattr(defaults, role) for role in NAMES})
+
+    def among(self, tokens: Container[str]) -> Roles:
+        """Those of the roles whose tokens are among some."""
+        kept = {role: getattr(self, role) for role in NAMES if getattr(self, role) in tokens}
+        return Roles(**kept)
 
     def settings(self) -> dict[str, str]:
         """As `tokenizer_config.json` holds them."""
@@ -66,10 +72,13 @@ def token_text(token: Any) -> str:
 
 
 def add_roles(backend: tokenizers.Tokenizer, roles: Roles, settings: dict[str, Any]) -> None:
-    """Make the tokens that play a part special, and those that settings name beside them, as far as there are any."""
+    """Make the tokens that play a part special, and those that settings name beside them, as far as there are any.
+
+    Flags that the settings give a token take the place of its own.
+    """
     more = settings.get("additional_special_tokens")
-    named = [settings.get(NAMES[role.name]) for role in fields(roles)] + (more if isinstance(more, list) else [])
-    texts = [getattr(roles, role.name) for role in fields(roles)] + [token_text(token) for token in named]
+    named = [settings.get(name) for name in NAMES.values()] + (more if isinstance(more, list) else [])
+    texts = [getattr(roles, role) for role in NAMES] + [token_text(token) for token in named]
     flags = {token_text(token): token for token in named if isinstance(token, dict)}
     special = {token.content for token in backend.get_added_tokens_decoder().values() if token.special}
     for text in dict.fromkeys(texts):

@@ -14,7 +14,7 @@ from malmoi.tokenizers.library import refusing
 from malmoi.tokenizers.roles import Roles
 from malmoi.tokenizers.sentencepiece_file import BPE, CONTROL, UNIGRAM, USER_DEFINED, Piece, SentencePieceModel
 from malmoi.tokenizers.vocabulary_files import Merges
-from malmoi.tokenizers.wrapping import Family, wrap_roberta, wrap_t5
+from malmoi.tokenizers.wrapping import ROBERTA, T5, Family
 
 SPACE = "\u2581"
 """Stands for a space, and before the first word."""
@@ -69,13 +69,11 @@ def xlm_roberta(model: SentencePieceModel, settings: dict[str, Any]) -> tokenize
 
 Read = Callable[[SentencePieceModel, dict[str, Any]], tokenizers.Tokenizer]
 _PLAIN = (plain_sentencepiece, Family())
-_T5 = (t5, Family(Roles(end="</s>", unknown="<unk>", padding="<pad>"), wrap_t5))
-_XLM_ROBERTA = (xlm_roberta, Family(Roles("<s>", "</s>", "<unk>", "</s>", "<pad>", "<s>", "<mask>"), wrap_roberta))
 FAMILIES: dict[str, tuple[Read, Family]] = {
     **dict.fromkeys(["", "PreTrainedTokenizer", "TokenizersBackend", "GemmaTokenizer"], _PLAIN),
     "LlamaTokenizer": (llama, Family()),
-    **dict.fromkeys(["T5Tokenizer", "MT5Tokenizer"], _T5),
-    "XLMRobertaTokenizer": _XLM_ROBERTA,
+    **dict.fromkeys(["T5Tokenizer", "MT5Tokenizer"], (t5, T5)),
+    "XLMRobertaTokenizer": (xlm_roberta, ROBERTA),
 }
 """`tokenizer_class` of the settings -> how its model reads text, and what it says beside the vocabulary."""
 

@@ -10,7 +10,8 @@ from malmoi.tokenizers.tokenizer import Tokenizer
 class TextStream:
     """Decodes one token at a time. Bytes of an unfinished character are held back until it is whole.
 
-    The pieces, joined, are what `Tokenizer.decode` gives for all tokens at once.
+    The pieces, joined, are what `Tokenizer.decode` gives for all tokens at once, but for the space before a text that
+    some vocabularies know and `decode` leaves out: a stream goes on from a text, where that space is one of its own.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:

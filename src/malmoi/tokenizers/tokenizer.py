@@ -31,9 +31,9 @@ _SPACES = r"[^\S\x1c-\x1f]*"
 class Tokenizer:
     """Text to token ids and back.
 
-    Byte-level BPE gives every text back. SentencePiece with byte fallback gives back what its normalisation leaves of a
-    text, but for a space that the text begins with. What characters, words, Unigram and WordPiece do not know becomes
-    an unknown token, and WordPiece also forgets case and how many spaces there were.
+    Byte-level BPE gives back every text, if its vocabulary has all bytes. SentencePiece with byte fallback gives back
+    what its normalisation leaves of a text, but for a space that the text begins with. What words, characters, Unigram
+    and WordPiece do not know becomes an unknown token, and WordPiece also forgets where there were how many spaces.
 
     Attributes:
         size: one more than the largest id, special tokens included.
@@ -49,11 +49,11 @@ class Tokenizer:
 
     Args:
         backend: the library's tokenizer, which is taken over.
-        roles: roles whose tokens are special ones of the backend.
+        roles: which special tokens play a part; those that the backend does not have are left out.
         chat_template: see above.
 
     Raises:
-        UserError: the backend's vocabulary, special tokens or decoder do not make a tokenizer.
+        UserError: the vocabulary, special tokens or decoder of the backend do not make a tokenizer.
     """
 
     def __init__(
@@ -66,11 +66,12 @@ class Tokenizer:
         self._speller = Speller(backend.decoder)
         self._added = backend.get_added_tokens_decoder()
         self.special = {token.content: id for id, token in sorted(self._added.items()) if token.special}
-        self.roles = roles or Roles()
+        roles = roles or Roles()
         usual = next((token for token in TEXT_ENDS if token in self.special), "")
-        end = self.roles.end or self.roles.separator or usual
+        end = roles.end or roles.separator or usual
         if end not in self.special:
             raise UserError(f"The tokenizer has no special token {end!r} to end a text with.")
+        self.roles = roles.among(self.special)
         self.size = 1 + max(backend.get_vocab().values())
         if self.size > LARGEST:
             raise UserError(f"The tokenizer has an id of {self.size - 1:,}; no vocabulary is that large.")
@@ -169,7 +170,12 @@ class Tokenizer:
         """Write `tokenizer.json`, `tokenizer_config.json` and the chat template, as `transformers` reads them."""
         directory.mkdir(parents=True, exist_ok=True)
         write_json(directory / "tokenizer.json", json.loads(self.backend.to_str()))
-        settings = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+        settings: dict[str, Any] = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "clean_up_tokenization_spaces": False,
+        }
+        if self.roles.classification and any(self.encode_wrapped("", "")[1]):  # a model of BERT's kind reads segments
+            settings["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
         write_json(directory / "tokenizer_config.json", settings | self.role_settings())
         if self.chat_template is not None:
             with atomic_file(directory / "chat_template.jinja") as file:

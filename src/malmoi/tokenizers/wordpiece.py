@@ -8,12 +8,10 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from malmoi.core.errors import UserError
-from malmoi.tokenizers.roles import Roles
-from malmoi.tokenizers.wrapping import Family, wrap_bert
+from malmoi.tokenizers.wrapping import BERT
 
 FAMILIES = dict.fromkeys(
-    ["", "BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "PreTrainedTokenizer", "TokenizersBackend"],
-    Family(Roles("", "", "[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"), wrap_bert),
+    ["", "BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "PreTrainedTokenizer", "TokenizersBackend"], BERT
 )
 """`tokenizer_class` of the settings -> what it says beside the vocabulary."""
 CONTINUES = "##"

@@ -64,3 +64,21 @@ class Family:
 
     roles: Roles = field(default_factory=Roles)
     wrap: Wrap = wrap_as_asked
+
+
+BERT = Family(
+    Roles(unknown="[UNK]", separator="[SEP]", padding="[PAD]", classification="[CLS]", mask="[MASK]"), wrap_bert
+)
+ROBERTA = Family(
+    Roles(
+        begin="<s>",
+        end="</s>",
+        unknown="<unk>",
+        separator="</s>",
+        padding="<pad>",
+        classification="<s>",
+        mask="<mask>",
+    ),
+    wrap_roberta,
+)
+T5 = Family(Roles(end="</s>", unknown="<unk>", padding="<pad>"), wrap_t5)
