@@ -36,6 +36,8 @@ class Tokenizer:
         size: one more than the largest id, special tokens included.
         end: id of the token that ends a text; it also separates documents.
         begin: text of the special token that a chat template may put first, or "" where there is none.
+        opening: ids that stood before every text the vocabulary's model was trained on, by its own file's rules; none
+            for most, the begin-of-text of Llama 3. `encode` leaves them out.
         stops: ids at which generation stops: `end` and what ends a turn of a dialogue.
         special: special tokens by their text.
         unknown: id of the unknown token, or None where every text can be spelled.
@@ -64,6 +66,7 @@ class Tokenizer:
             raise UserError(f"The tokenizer has an id of {self.size - 1:,}; no vocabulary is that large.")
         self.end = self.special[end]
         self.begin = begin
+        self.opening = _opening(backend)
         self.stops = {self.end} | {self.special[token] for token in TURN_ENDS if token in self.special}
         self.unknown: int | None = backend.token_to_id(UNKNOWN)
         self.chat_template = chat_template
@@ -157,6 +160,14 @@ class Tokenizer:
                     bytes((letters[character],)) if character in letters else character.encode() for character in token
                 )
         return spellings
+
+
+def _opening(backend: tokenizers.Tokenizer) -> list[int]:
+    """Special ids in front of a text, as the file's post-processor puts them."""
+    example = backend.encode("a", add_special_tokens=True)
+    own = example.special_tokens_mask.index(0) if 0 in example.special_tokens_mask else 0
+    ids: list[int] = example.ids[:own]
+    return ids
 
 
 def _no_text(text: str) -> UserError:
