@@ -112,14 +112,18 @@ def test_few_shot_tasks_have_a_table_charts_with_intervals_and_answers(make_stag
     share = {"value": 0.5, "low": 0.4, "high": 0.6}
     task = {"kind": "answer", "figure": "exact", "items": 4, "labels": {}, "control": 0.1, "prompt": hostile}
     task["scores"] = {shots: {"exact": share, "chrf": share, "cut": 1, "seconds": 2} for shots in ("0", "16")}
-    choice = task | {"kind": "choice", "figure": "accuracy", "scores": {"0": {"accuracy": share, "cut": 0}}}
+    choice = task | {
+        "kind": "choice",
+        "figure": "accuracy",
+        "scores": {shots: {"accuracy": share, "cut": 0} for shots in ("0", "16")},
+    }
     directory = make_stage("few-shot", {"model": "말모이", "tasks": {"번역": task, "감성": choice}})
     for shots in (0, 16):
         item = {"task": "번역", "shots": shots, "input": "여우", "wanted": "fox", "answer": f"answer {shots}{hostile}"}
         append_json_line(directory / "items.jsonl", item)
     page = page_of([directory], language)
     text = Page(page).text
-    for expected in (title, "50.0 % (40–60)", "번역 (%)", "여우 → fox", "answer 16", hostile):
+    for expected in (title, "50.0 % (40–60)", "번역 (%)", "여우", "answer 16", hostile):
         assert expected in text
     assert page.count('<path class="curve whiskers') == 2
     assert hostile not in page

@@ -198,6 +198,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "few-shot.prompt": ("A prompt of “{task}” with one example", "예시가 하나인 “{task}” 프롬프트"),
     "few-shot.answers": ("Some answers", "대답 몇 가지"),
     "task": ("task", "과제"),
+    "asked": ("asked", "물음"),
+    "wanted.answer": ("right answer", "정답"),
     "counts": ("what counts", "재는 것"),
     "items": ("items", "항목"),
     "exact": ("exact match", "정확 일치"),

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from malmoi.pipeline.report.blocks import (
-    Answer,
-    Answers,
     Block,
     Chart,
     Folded,
@@ -42,7 +40,7 @@ def few_shot_section(stages: Sequence[StageRecord], say: Words) -> Section | Non
             blocks.append(Text(say("few-shot.cut", count=f"{cut:,}")))
         blocks += [Folded(say("few-shot.prompt", task=name), task["prompt"]) for name, task in tasks.items()]
         blocks += _answers(stage, tasks, say)
-        tiles.append(_tile(*next(iter(tasks.items())), say))
+        tiles.append(_tile(tasks, say))
     blocks.append(Text(say("few-shot.counted")))
     return Section("few-shot", say("few-shot"), say("few-shot.lede"), blocks, tiles)
 
@@ -77,7 +75,7 @@ def _chart(name: str, task: dict[str, Any], say: Words) -> list[Chart]:
         f"{name} (%)",
         say("few-shot.x"),
         [Series(say(task["figure"]), points, intervals=intervals)],
-        [Level(say("control"), 100 * task["control"])],
+        [Level(say("control"), round(100 * task["control"], 1))],
         list(task["scores"]),
     )
     return [Chart(chart)] if chart else []
@@ -85,26 +83,33 @@ def _chart(name: str, task: dict[str, Any], say: Words) -> list[Chart]:
 
 def _answers(stage: StageRecord, tasks: dict[str, dict[str, Any]], say: Words) -> list[Block]:
     """The first items of each task with free answers, with the fewest and with the most examples."""
-    blocks: list[Block] = []
+    items = stage.lines("items.jsonl")
+    rows, few, many = [], *_ends(tasks)
     for name, task in tasks.items():
-        items = [one for one in stage.lines("items.jsonl") if one["task"] == name]
-        few, many = (_of(items, int(shots)) for shots in (min(task["scores"], key=int), max(task["scores"], key=int)))
-        if task["kind"] == "answer" and few:
-            pairs = list(zip(few, many, strict=True))[:SHOWN]
-            rows = [Answer(f"{one['input']} → {one['wanted']}", one["answer"], other["answer"]) for one, other in pairs]
-            titles = [say("few-shot.shots", shots=shown[0]["shots"]) for shown in (few, many)]
-            blocks += [Heading(f"{say('few-shot.answers')}: {name}"), Answers(rows, *titles)]
-    return blocks
+        own = [one for one in items if one["task"] == name and task["kind"] == "answer"]
+        pairs = zip(_of(own, few), _of(own, many), strict=True)
+        rows += [[name, one["input"], one["wanted"], one["answer"], other["answer"]] for one, other in pairs]
+    if not rows:
+        return []
+    columns = [say(key) for key in ("task", "asked", "wanted.answer")]
+    columns += [say("few-shot.shots", shots=shots) for shots in (few, many)]
+    return [Heading(say("few-shot.answers")), Table(columns, rows)]
 
 
-def _of(items: Sequence[dict[str, Any]], shots: int) -> list[dict[str, Any]]:
-    return [one for one in items if one["shots"] == shots]
+def _ends(tasks: dict[str, dict[str, Any]]) -> tuple[str, str]:
+    """The fewest and the most examples."""
+    shots = list(next(iter(tasks.values()))["scores"])
+    return shots[0], shots[-1]
 
 
-def _tile(name: str, task: dict[str, Any], say: Words) -> Tile:
+def _of(items: Sequence[dict[str, Any]], shots: str) -> list[dict[str, Any]]:
+    return [one for one in items if str(one["shots"]) == shots][:SHOWN]
+
+
+def _tile(tasks: dict[str, dict[str, Any]], say: Words) -> Tile:
     """The first task with the most examples, beside the fewest."""
-    shots = list(task["scores"])
-    few, many = shots[0], shots[-1]
+    name, task = next(iter(tasks.items()))
+    few, many = _ends(tasks)
     value, before = (percent(task["scores"][shots][task["figure"]]["value"]) for shots in (many, few))
-    note = say("few-shot.note", value=before, shots=few)
+    note = say("few-shot.note", value=before, shots=few) if few != many else ""
     return Tile(value, say("few-shot.tile", task=name, shots=many), note)
