@@ -52,11 +52,26 @@ def test_generate_prints_the_text_and_keeps_the_speed_apart(run, checkpoint):
     assert run("generate", str(checkpoint.parent), "-", *options, text="옛날에")[1] == out
 
 
+def test_generate_answers_like_the_examples_and_ends_with_the_line(run, checkpoint, tmp_path):
+    examples = tmp_path / "examples.csv"
+    examples.write_text("input,output\n여우,fox\n곰,bear\n")
+    options = ["--examples", str(examples), "--seed", "1", "--maximum-tokens", "30"]
+    code, out, _ = run("generate", str(checkpoint), "숲", *options)
+    assert code == 0
+    assert out.count("\n") == 1
+    prompt = "Input: 여우\nOutput: fox\n\nInput: 숲\nOutput:"
+    _, whole, _ = run("generate", str(checkpoint), "숲", *options, "--shots", "1", "--stop", "없는 말")
+    _, expected, _ = run("generate", str(checkpoint), prompt, "--seed", "1", "--maximum-tokens", "30")
+    assert expected.removeprefix(prompt).lstrip() == whole
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["generate", "CHECKPOINT", "x", "--top-p", "7"], "top_p"),
         (["generate", "nowhere", "x"], "nowhere"),
+        (["generate", "CHECKPOINT", "x", "--shots", "2"], "Add --examples"),
+        (["generate", "CHECKPOINT", "x", "--examples", "nowhere.tsv"], "no file nowhere.tsv"),
         (["predict", "CHECKPOINT", "x"], "no classifier"),
         (["generate", "CHECKPOINT", "긴 이야기 " * 1000], "4,096"),
         (["serve", "CHECKPOINT", "--host", "0.0.0.0"], "--api-key"),

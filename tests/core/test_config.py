@@ -13,11 +13,17 @@ class Inner(Settings):
 class Outer(Settings):
     steps: int
     inner: Inner = Inner()
+    named: dict[str, Inner] = {}
 
 
 def test_an_unknown_key_names_the_nearest():
     with pytest.raises(UserError, match=r"'inner.rato' in here. Did you mean 'rate'"):
         parse_settings(Outer, {"steps": 1, "inner": {"rato": 2}}, "here")
+
+
+def test_an_unknown_key_below_a_name_of_ones_own_names_the_nearest():
+    with pytest.raises(UserError, match=r"'named.말.rato' in here. Did you mean 'rate'"):
+        parse_settings(Outer, {"steps": 1, "named": {"말": {"rato": 2}}}, "here")
 
 
 def test_a_missing_key_is_named():

@@ -18,6 +18,7 @@ EXAMPLES = {
     "evaluate": "malmoi evaluate checkpoint=my-model corpus=my-corpus --out my-evaluation",
     "classify": "malmoi classify file=reviews.tsv text=review label=stars --out my-classifier",
     "instruct": "malmoi instruct file=dialogues.jsonl --out my-assistant",
+    "few-shot": "malmoi few-shot checkpoint=my-model file=pairs.tsv tasks.spelling.kind=answer --out my-answers",
     "report": "malmoi report stages=[my-corpus,my-model,my-evaluation] --out my-report",
 }
 

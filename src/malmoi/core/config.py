@@ -48,12 +48,15 @@ def parse_settings(kind: type[SettingsType], values: dict[str, Any], where: str)
 
 def _fields_at(kind: type[BaseModel], path: list[str]) -> list[str]:
     """Field names of the settings class reached from `kind` along `path`."""
-    for part in path:
+    parts = iter(path)
+    for part in parts:
         field = kind.model_fields.get(part)
         inner = _settings_class(field.annotation) if field else None
-        if inner is None:
+        if field is None or inner is None:
             return []
         kind = inner
+        if typing.get_origin(field.annotation) in (dict, list):
+            next(parts, None)  # the user's own name, or a number
     return list(kind.model_fields)
 
 

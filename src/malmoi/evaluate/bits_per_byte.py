@@ -143,11 +143,20 @@ def _score(model: Model, rows: list[_Window]) -> list[float]:
     for number, row in enumerate(rows):
         counted[number, len(row.inputs) - row.scored : len(row.inputs)] = True
     targets = torch.tensor([target for row in rows for target in row.targets[-row.scored :]], device=device)
-    hidden = model(tokens)[counted]
+    per_row = torch.split(target_nats(model, model(tokens)[counted], targets), [row.scored for row in rows])
+    return [float(part.sum()) for part in per_row]
+
+
+def target_nats(model: Model, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """(tokens,) float64 negative log-probabilities, the logits of a part at a time.
+
+    Args:
+        hidden: (tokens, width) the states that predict.
+        targets: (tokens,) int64 what they are to predict.
+    """
     size = max(1, LOGITS // model.config.vocabulary)
     losses = [
         torch.nn.functional.cross_entropy(model.head(part).float(), wanted, reduction="none")
         for part, wanted in zip(torch.split(hidden, size), torch.split(targets, size), strict=True)
     ]
-    per_row = torch.split(torch.cat(losses).double(), [row.scored for row in rows])
-    return [float(part.sum()) for part in per_row]
+    return torch.cat(losses).double()

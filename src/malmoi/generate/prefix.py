@@ -26,29 +26,25 @@ class PrefixCache:
     def logits(self, tokens: list[int]) -> torch.Tensor:
         """(vocabulary,) logits of what follows `tokens`, which must fit the context and hold at least one."""
         known = min(common_prefix(self._tokens, tokens), len(tokens) - 1)
-        if self._cache is None or len(tokens) > self._cache.capacity:
-            self._cache = self._larger(len(tokens), known)
         # A step that was interrupted has stored nothing that counts, so the tokens noted here are always whole.
-        self._cache.crop(known)
+        if self._cache is not None:
+            self._cache.crop(known)
         self._tokens = tokens[:known]
+        if self._cache is None or len(tokens) > self._cache.capacity:
+            self._cache = self._larger(len(tokens))
         device = next(self.model.parameters()).device
         new = torch.tensor([tokens[known:]], dtype=torch.int64, device=device)
         logits: torch.Tensor = self.model.head(self.model(new, self._cache)[:, -1])
         self._tokens = list(tokens)
         return logits[0]
 
-    def _larger(self, length: int, known: int) -> KeyValueCache:
-        """A cache with room for twice `length` tokens that holds the first `known` of the present one."""
+    def _larger(self, length: int) -> KeyValueCache:
+        """A cache with room for twice `length` tokens that holds those of the present one."""
         config, weight = self.model.config, next(self.model.parameters())
         capacity = min(config.context, max(256, 2 * length))
-        larger = KeyValueCache(cast(CacheShape, config), 1, capacity, weight.dtype, weight.device)
-        if self._cache is not None:
-            for old, new in ((self._cache.keys, larger.keys), (self._cache.values, larger.values),
-                             (self._cache.inputs, larger.inputs)):  # fmt: skip
-                if old is not None and new is not None:
-                    new[..., :known, :] = old[..., :known, :]
-            larger.advance(self._cache.tokens[:, :known])
-        return larger
+        if self._cache is None:
+            return KeyValueCache(cast(CacheShape, config), 1, capacity, weight.dtype, weight.device)
+        return self._cache.repeat(1, capacity)
 
 
 def common_prefix(first: list[int], second: list[int]) -> int:

@@ -86,6 +86,7 @@ class KeyValueCache:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
+        self._config = config
         shape = (config.layers, rows, config.key_value_heads, length, config.head_width)
         self.keys = torch.empty(shape, dtype=dtype, device=device)
         self.values = torch.empty(shape, dtype=dtype, device=device)
@@ -119,3 +120,12 @@ class KeyValueCache:
         if not 0 <= length <= self.length:
             raise ValueError(f"cannot crop {self.length} cached tokens to {length}")
         self.length = length
+
+    def repeat(self, rows: int, length: int) -> KeyValueCache:
+        """A cache with room for `length` tokens in each of `rows` rows, all of which hold what this one's row holds."""
+        wider = KeyValueCache(self._config, rows, length, self.keys.dtype, self.keys.device)
+        for ours, theirs in ((self.keys, wider.keys), (self.values, wider.values), (self.inputs, wider.inputs)):
+            if ours is not None and theirs is not None:
+                theirs[..., : self.length, :] = ours[..., : self.length, :]
+        wider.advance(self.tokens[:, : self.length].expand(rows, -1))
+        return wider

@@ -18,6 +18,7 @@ STAGES = {
     "evaluate": Kind("malmoi.pipeline.stages.evaluate", "Bits per byte on held-out text, beside simple models."),
     "classify": Kind("malmoi.pipeline.stages.classify", "Fine-tune a classifier on labelled texts."),
     "instruct": Kind("malmoi.pipeline.stages.instruct", "Fine-tune an assistant on dialogues."),
+    "few-shot": Kind("malmoi.pipeline.stages.few_shot", "Tasks from examples in the prompt, without training."),
     "report": Kind("malmoi.pipeline.stages.report", "Write one self-contained page about a run."),
 }
 """Kind of stage -> its module, imported only when the stage is used."""

@@ -220,6 +220,18 @@ class Tokenizer:
         return spellings
 
     @functools.cached_property
+    def opening(self) -> list[int]:
+        """Special ids that stood before every text the vocabulary's model was trained on, by its own file's rules.
+
+        None for most, the begin-of-text of Llama 3. `encode` leaves them out.
+        """
+        with refusing("The tokenizer cannot read a text"):
+            example = self.backend.encode("a")
+        own = example.special_tokens_mask.index(0) if 0 in example.special_tokens_mask else 0
+        ids: list[int] = example.ids[:own]
+        return ids
+
+    @functools.cached_property
     def _cutter(self) -> re.Pattern[str]:
         """Finds special tokens, the longest first, each in a group, with the spaces around it that it takes."""
         around: dict[tuple[bool, bool], list[str]] = {}

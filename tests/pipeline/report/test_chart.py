@@ -1,6 +1,7 @@
 import itertools
 import math
 import random
+import re
 
 import pytest
 
@@ -75,6 +76,16 @@ def test_a_chart_encloses_its_curves_and_levels():
     assert chart.curves[0].values == [(0.0, "0", "1"), (100.0, "10", "3")]
     assert 0 <= chart.rules[0].place < 100
     assert chart.y_ticks[-1].place == 0
+
+
+def test_intervals_are_whiskers_within_the_plot_and_cases_stand_at_equal_distances():
+    series = Series("정확도", [(0, 50), (1, 60), (2, 70)], intervals=[(40, 62), (51, 68), (60, 79)])
+    chart = line_chart("감성", "예시", [series], x_names=["0", "1", "16"])
+    assert [(tick.place, tick.text) for tick in chart.x_ticks] == [(0.0, "0"), (50.0, "1"), (100.0, "16")]
+    assert chart.curves[0].values[2] == (100.0, "16", "70 (60 – 79)")
+    ends = [float(end) for end in re.findall(r"[\d.]+", chart.curves[0].whiskers)]
+    assert chart.curves[0].whiskers.count("V") == 3
+    assert all(0 <= end <= 100 for end in ends)
 
 
 def test_nothing_to_draw_is_no_chart():

@@ -107,8 +107,40 @@ def test_two_stages_of_a_kind_have_their_names_as_headings(stages, make_stage):
     assert "accuracy of sentiment" in text
 
 
+@pytest.mark.parametrize(("language", "title"), [("en", "With examples alone"), ("ko", "예시만으로")])
+def test_few_shot_tasks_have_a_table_charts_with_intervals_and_answers(make_stage, hostile, language, title):
+    share = {"value": 0.5, "low": 0.4, "high": 0.6}
+    task = {"kind": "answer", "figure": "exact", "items": 4, "labels": {}, "control": 0.1, "prompt": hostile}
+    task["scores"] = {shots: {"exact": share, "chrf": share, "cut": 1, "seconds": 2} for shots in ("0", "16")}
+    choice = task | {
+        "kind": "choice",
+        "figure": "accuracy",
+        "scores": {shots: {"accuracy": share, "cut": 0} for shots in ("0", "16")},
+    }
+    directory = make_stage("few-shot", {"model": "말모이", "tasks": {"번역": task, "감성": choice}})
+    for shots in (0, 16):
+        item = {"task": "번역", "shots": shots, "input": "여우", "wanted": "fox", "answer": f"answer {shots}{hostile}"}
+        append_json_line(directory / "items.jsonl", item)
+    page = page_of([directory], language)
+    text = Page(page).text
+    for expected in (title, "50.0 % (40–60)", "번역 (%)", "여우", "answer 16", hostile):
+        assert expected in text
+    assert page.count('<path class="curve whiskers') == 2
+    assert hostile not in page
+
+
 def test_files_that_a_stage_did_not_write_are_not_missed(make_stage):
-    kinds = ("fetch", "corpus", "tokenizer", "pretrain", "evaluate", "classify", "instruct", "something-new")
+    kinds = (
+        "fetch",
+        "corpus",
+        "tokenizer",
+        "pretrain",
+        "evaluate",
+        "classify",
+        "instruct",
+        "few-shot",
+        "something-new",
+    )
     Page(page_of([make_stage(kind, {}) for kind in kinds]))
 
 

@@ -19,11 +19,16 @@ LABEL_GAP = 6.5
 
 @dataclass(frozen=True)
 class Series:
-    """A named curve of (x, y) points; `style` is "line", "faint" or "dots"."""
+    """A named curve of (x, y) points; `style` is "line", "faint" or "dots".
+
+    Attributes:
+        intervals: (low, high) around each of the points, where they are few and finite; none for long curves.
+    """
 
     name: str
     points: Sequence[tuple[float, float]]
     style: str = "line"
+    intervals: Sequence[tuple[float, float]] = ()
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,16 @@ class Curve:
     Attributes:
         path: SVG path in percent of the plot.
         values: (x percent, x text, y text) of each point, for the pointer.
+        marks: path of the points themselves, where they have intervals.
+        whiskers: path of the intervals.
     """
 
     name: str
     style: str
     path: str
     values: list[tuple[float, str, str]]
+    marks: str = ""
+    whiskers: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,45 +88,73 @@ class LineChart:
     y_ticks: list[Tick]
 
 
-def line_chart(title: str, x_title: str, series: Sequence[Series], levels: Sequence[Level] = ()) -> LineChart | None:
-    """Lay out curves and horizontal lines over common axes; None when there is nothing to draw."""
-    series = [Series(one.name, thin_out(one.points), one.style) for one in series]
+def line_chart(
+    title: str, x_title: str, series: Sequence[Series], levels: Sequence[Level] = (), x_names: Sequence[str] = ()
+) -> LineChart | None:
+    """Lay out curves and horizontal lines over common axes; None when there is nothing to draw.
+
+    Args:
+        x_names: what x = 0, 1, 2 and so on stand for, where x only counts cases.
+    """
+    series = [one if one.intervals else Series(one.name, thin_out(one.points), one.style) for one in series]
     series = [one for one in series if one.points]
     levels = [level for level in levels if math.isfinite(level.value)]
     if not series:
         return None
     xs = [x for one in series for x, _ in one.points]
     ys = [y for one in series for _, y in one.points] + [level.value for level in levels]
-    x_marks, y_marks = nice_ticks(min(xs), max(xs)), nice_ticks(min(ys), max(ys))
-    left, right = min(xs), max(max(xs), min(xs) + 1e-9)
-    bottom, top = y_marks[0], y_marks[-1]
-
-    def across(x: float) -> float:
-        return round(100 * (x - left) / (right - left), 2)
-
-    def down(y: float) -> float:
-        return round(100 * (top - y) / (top - bottom), 2)
-
-    curves = []
-    for one in series:
-        places = [(across(x), down(y)) for x, y in one.points]
-        if one.style == "dots":
-            path = " ".join(f"M{x} {y}h0" for x, y in places)
-        else:
-            path = "M" + "L".join(f"{x} {y}" for x, y in places)
-        values = [(place[0], tidy(x), tidy(y)) for place, (x, y) in zip(places, one.points, strict=True)]
-        curves.append(Curve(one.name, one.style, path, values))
+    ys += [end for one in series for interval in one.intervals for end in interval]
+    axes = _Axes(min(xs), max(max(xs), min(xs) + 1e-9), nice_ticks(min(ys), max(ys)), x_names)
     ordered = sorted(levels, key=lambda level: -level.value)
-    labels = push_apart([down(level.value) for level in ordered], LABEL_GAP)
+    labels = push_apart([axes.down(level.value) for level in ordered], LABEL_GAP)
     rules = [
-        Rule(level.name, tidy(level.value), down(level.value), label)
+        Rule(level.name, tidy(level.value), axes.down(level.value), label)
         for level, label in zip(ordered, labels, strict=True)
     ]
-    x_ticks = [
-        Tick(across(x), text) for x, text in zip(x_marks, tick_texts(x_marks), strict=True) if left <= x <= right
-    ]
-    y_ticks = [Tick(down(y), text) for y, text in zip(y_marks, tick_texts(y_marks), strict=True)]
-    return LineChart(title, x_title, curves, rules, x_ticks, y_ticks)
+    y_texts = zip(axes.y_marks, tick_texts(axes.y_marks), strict=True)
+    y_ticks = [Tick(axes.down(y), text) for y, text in y_texts]
+    return LineChart(title, x_title, [axes.curve(one) for one in series], rules, axes.x_ticks(), y_ticks)
+
+
+@dataclass(frozen=True)
+class _Axes:
+    """Where a value stands in the plot."""
+
+    left: float
+    right: float
+    y_marks: list[float]
+    x_names: Sequence[str]
+
+    def across(self, x: float) -> float:
+        return round(100 * (x - self.left) / (self.right - self.left), 2)
+
+    def down(self, y: float) -> float:
+        bottom, top = self.y_marks[0], self.y_marks[-1]
+        return round(100 * (top - y) / (top - bottom), 2)
+
+    def x_ticks(self) -> list[Tick]:
+        if self.x_names:
+            return [Tick(self.across(x), name) for x, name in enumerate(self.x_names)]
+        marks = nice_ticks(self.left, self.right)
+        texts = zip(marks, tick_texts(marks), strict=True)
+        return [Tick(self.across(x), text) for x, text in texts if self.left <= x <= self.right]
+
+    def curve(self, series: Series) -> Curve:
+        places = [(self.across(x), self.down(y)) for x, y in series.points]
+        marks = " ".join(f"M{x} {y}h0" for x, y in places)
+        path = marks if series.style == "dots" else "M" + "L".join(f"{x} {y}" for x, y in places)
+        x_texts = [self.x_names[int(x)] if self.x_names else tidy(x) for x, _ in series.points]
+        y_texts = [tidy(y) for _, y in series.points]
+        values = [(place, x, y) for (place, _), x, y in zip(places, x_texts, y_texts, strict=True)]
+        if not series.intervals:
+            return Curve(series.name, series.style, path, values)
+        ends = zip(places, series.intervals, strict=True)
+        whiskers = " ".join(f"M{x} {self.down(high)}V{self.down(low)}" for (x, _), (low, high) in ends)
+        values = [
+            (place, x, f"{y} ({tidy(low)} – {tidy(high)})")
+            for (place, x, y), (low, high) in zip(values, series.intervals, strict=True)
+        ]
+        return Curve(series.name, series.style, path, values, marks, whiskers)
 
 
 def thin_out(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

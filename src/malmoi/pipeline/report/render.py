@@ -17,6 +17,7 @@ from malmoi.pipeline.report.blocks import Section
 from malmoi.pipeline.report.chart import Curve
 from malmoi.pipeline.report.run import StageRecord
 from malmoi.pipeline.report.sections.evaluation import evaluation_section, samples_section
+from malmoi.pipeline.report.sections.few_shot import few_shot_section
 from malmoi.pipeline.report.sections.overview import (
     machine,
     next_section,
@@ -34,6 +35,7 @@ SECTIONS: list[Callable[[Sequence[StageRecord], Words], Section | None]] = [
     samples_section,
     classification_section,
     assistant_section,
+    few_shot_section,
     next_section,
     text_section,
     tokenizer_section,

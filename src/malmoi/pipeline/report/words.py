@@ -171,6 +171,40 @@ WORDS: dict[str, tuple[str, str]] = {
     "fact.train": ("trained weights", "조정한 가중치"),
     "fact.loss_before": ("loss before", "이전 손실"),
     "fact.loss_after": ("loss after", "이후 손실"),
+    # few-shot
+    "few-shot": ("With examples alone", "예시만으로"),
+    "few-shot.lede": (
+        "The same model, untouched, with none or some solved examples in its prompt.",
+        "모델은 그대로 두고 프롬프트에 푼 예시를 넣지 않거나 몇 개 넣었습니다.",
+    ),
+    "few-shot.counted": (
+        "Intervals hold 95 % and know only of the items asked: other examples give other figures. Larger prompts begin "
+        "with the examples of the smaller ones, and no asked item is among them. The control needs no model: always "
+        "the most frequent label, or the input given back. Exact match leaves case and blanks out; chrF is the F-score "
+        "of runs of one to six characters.",
+        "구간은 95 %이고 어떤 항목을 물었는지만 헤아립니다. 예시가 바뀌면 수치도 바뀝니다. 긴 프롬프트는 짧은 것의 "
+        "예시로 시작하며, 묻는 항목은 예시에 들지 않습니다. 기준은 모델이 필요 없는 값으로, 늘 가장 흔한 답을 고르거나 "
+        "입력을 그대로 돌려줍니다. 정확 일치는 대소문자와 빈칸을 따지지 않고, chrF는 한 글자에서 여섯 글자까지 이어진 "
+        "글자의 F-점수입니다.",
+    ),
+    "few-shot.x": ("examples in the prompt", "프롬프트의 예시 수"),
+    "few-shot.tile": ("{task}, {shots}-shot", "{task}, 예시 {shots}개"),
+    "few-shot.note": ("{value} {shots}-shot", "예시 {shots}개로는 {value}"),
+    "few-shot.shots": ("{shots}-shot", "예시 {shots}개"),
+    "few-shot.cut": (
+        "{count} prompts were longer than the context and lost their beginning.",
+        "프롬프트 {count}개는 문맥보다 길어 앞부분을 잘랐습니다.",
+    ),
+    "few-shot.prompt": ("A prompt of “{task}” with one example", "예시가 하나인 “{task}” 프롬프트"),
+    "few-shot.answers": ("Some answers", "대답 몇 가지"),
+    "task": ("task", "과제"),
+    "asked": ("asked", "물음"),
+    "wanted.answer": ("right answer", "정답"),
+    "counts": ("what counts", "재는 것"),
+    "items": ("items", "항목"),
+    "exact": ("exact match", "정확 일치"),
+    "chrf": ("chrF", "chrF"),
+    "control": ("control", "기준"),
     # next
     "next": ("What to do next", "다음에 할 일"),
     "chat": ("Talk to the assistant in the terminal.", "터미널에서 비서와 이야기합니다."),
