@@ -61,7 +61,7 @@ def byte_level(
 
 def vocabulary_of_ranks(ranks: dict[bytes, int]) -> tuple[dict[str, int], Merges]:
     """The vocabulary and merges that give the ids of tiktoken: any two neighbours that make a token may merge."""
-    spelling = {byte: sign for sign, byte in byte_alphabet().items()}
+    spelling = {byte: character for character, byte in byte_alphabet().items()}
     spelled = {token: "".join(spelling[byte] for byte in token) for token in ranks}
     merges = []
     for token, rank in ranks.items():

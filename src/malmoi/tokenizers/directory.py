@@ -19,7 +19,7 @@ from malmoi.tokenizers.library import refusing
 from malmoi.tokenizers.roles import Roles, add_declared, add_roles, read_roles
 from malmoi.tokenizers.sentencepiece_file import read_sentencepiece
 from malmoi.tokenizers.vocabulary_files import read_merges, read_ranks, read_text, read_token_lines, read_vocabulary
-from malmoi.tokenizers.wrapping import Family
+from malmoi.tokenizers.wrapping import UNNAMED, Family
 
 Built = tuple[tokenizers.Tokenizer, Roles]
 """A tokenizer of the library, and which of its tokens play a part."""
@@ -154,7 +154,7 @@ def _from_lines(path: Path, settings: dict[str, Any]) -> Built:
 
 def _from_merges(path: Path, merges: Path, settings: dict[str, Any]) -> Built:
     vocabulary, name = read_vocabulary(path), settings["tokenizer_class"]
-    if name in ("", "PreTrainedTokenizer", "TokenizersBackend"):
+    if name in UNNAMED:
         name = "RobertaTokenizer" if {"<s>", "</s>"} <= vocabulary.keys() else "GPT2Tokenizer"
     family = _known(byte_level.FAMILIES, name, path)
     pre = "qwen2" if family is byte_level.QWEN2 else "gpt-2"

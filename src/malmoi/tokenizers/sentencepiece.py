@@ -14,13 +14,14 @@ from malmoi.tokenizers.library import refusing
 from malmoi.tokenizers.roles import Roles
 from malmoi.tokenizers.sentencepiece_file import BPE, CONTROL, UNIGRAM, USER_DEFINED, Piece, SentencePieceModel
 from malmoi.tokenizers.vocabulary_files import Merges
-from malmoi.tokenizers.wrapping import ROBERTA, T5, Family
+from malmoi.tokenizers.wrapping import ROBERTA, T5, UNNAMED, Family
 
 SPACE = "\u2581"
 """Stands for a space, and before the first word."""
 EXTRA_IDS = 100
 """How many `<extra_id_N>` stand behind T5's vocabulary where nothing else is said."""
 MOST_EXTRA_IDS = 10_000
+"""More than any model has; settings that ask for more are damaged."""
 
 
 def plain_sentencepiece(model: SentencePieceModel, settings: dict[str, Any]) -> tokenizers.Tokenizer:
@@ -68,9 +69,8 @@ def xlm_roberta(model: SentencePieceModel, settings: dict[str, Any]) -> tokenize
 
 
 Read = Callable[[SentencePieceModel, dict[str, Any]], tokenizers.Tokenizer]
-_PLAIN = (plain_sentencepiece, Family())
 FAMILIES: dict[str, tuple[Read, Family]] = {
-    **dict.fromkeys(["", "PreTrainedTokenizer", "TokenizersBackend", "GemmaTokenizer"], _PLAIN),
+    **dict.fromkeys([*UNNAMED, "GemmaTokenizer"], (plain_sentencepiece, Family())),
     "LlamaTokenizer": (llama, Family()),
     **dict.fromkeys(["T5Tokenizer", "MT5Tokenizer"], (t5, T5)),
     "XLMRobertaTokenizer": (xlm_roberta, ROBERTA),

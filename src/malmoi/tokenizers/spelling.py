@@ -55,7 +55,9 @@ class Speller:
         """
         if self._letters is not None:
             letters = {} if added else self._letters
-            return b"".join(bytes((letters[sign],)) if sign in letters else sign.encode() for sign in token)
+            return b"".join(
+                bytes((letters[character],)) if character in letters else character.encode() for character in token
+            )
         if self._falls_back and (byte := _BYTE.fullmatch(token)):
             return bytes.fromhex(byte[1])
         behind_another: str = self._decoder.decode(["a", token])

@@ -21,7 +21,7 @@ from malmoi.tokenizers.roles import Roles, unknown_id
 from malmoi.tokenizers.spelling import Speller
 from malmoi.tokenizers.vocabulary_files import LARGEST
 
-TEXT_ENDS = (END_OF_TEXT, "</s>", "<eos>", "[SEP]")
+TEXT_ENDS = (END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>", "[SEP]")
 """Special tokens that end a text, where nothing says which one does."""
 TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", END_OF_TEXT)
 """Special tokens at which an answer is over, where a vocabulary has them."""
@@ -166,6 +166,13 @@ class Tokenizer:
         """
         return next(text for text, id in self.special.items() if id == token)
 
+    def role_settings(self) -> dict[str, str]:
+        """The roles by the names that settings and chat templates have for them; `end` also pads where nothing does."""
+        end = self.special_text(self.end)
+        unknown = "" if self.unknown is None else self.backend.id_to_token(self.unknown) or ""
+        roles = replace(self.roles, begin=self.begin).over(Roles(end=end, padding=end, unknown=unknown))
+        return roles.settings()
+
     def save(self, directory: Path) -> None:
         """Write `tokenizer.json`, `tokenizer_config.json` and the chat template, as `transformers` reads them."""
         directory.mkdir(parents=True, exist_ok=True)
@@ -185,7 +192,7 @@ class Tokenizer:
         """The ids of an encoding, or values of its tokens, without special tokens that were written in the text.
 
         The library's model may know special tokens as words like any other, which Unigram then finds in a text. Such a
-        one is spelled sign by sign.
+        one is spelled character by character.
         """
         ids, put_around = encoding.ids, encoding.special_tokens_mask
         values = ids if values is None else values
@@ -198,16 +205,10 @@ class Tokenizer:
         return plain
 
     def _spelled_out(self, id: int) -> list[int]:
-        """Empty for a special token of one sign, which there is no other way to write."""
-        parts = [token.id for sign in self.special_text(id) for token in self.backend.model.tokenize(sign)]
+        """Empty for a special token of one character, which there is no other way to write."""
+        tokenize = self.backend.model.tokenize
+        parts = [token.id for character in self.special_text(id) for token in tokenize(character)]
         return [part for part in parts if part not in self._forgeable]
-
-    def role_settings(self) -> dict[str, str]:
-        """The roles by the names that settings and chat templates have for them; `end` also pads where nothing does."""
-        end = self.special_text(self.end)
-        unknown = "" if self.unknown is None else self.backend.id_to_token(self.unknown) or ""
-        roles = replace(self.roles, begin=self.begin).over(Roles(end=end, padding=end, unknown=unknown))
-        return roles.settings()
 
     @functools.cached_property
     def _spellings(self) -> list[bytes]:

@@ -8,11 +8,9 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from malmoi.core.errors import UserError
-from malmoi.tokenizers.wrapping import BERT
+from malmoi.tokenizers.wrapping import BERT, UNNAMED
 
-FAMILIES = dict.fromkeys(
-    ["", "BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "PreTrainedTokenizer", "TokenizersBackend"], BERT
-)
+FAMILIES = dict.fromkeys([*UNNAMED, "BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer"], BERT)
 """`tokenizer_class` of the settings -> what it says beside the vocabulary."""
 CONTINUES = "##"
 

@@ -66,6 +66,8 @@ class Family:
     wrap: Wrap = wrap_as_asked
 
 
+UNNAMED = ("", "PreTrainedTokenizer", "TokenizersBackend")
+"""What `tokenizer_class` holds where it says nothing of the family."""
 BERT = Family(
     Roles(unknown="[UNK]", separator="[SEP]", padding="[PAD]", classification="[CLS]", mask="[MASK]"), wrap_bert
 )
