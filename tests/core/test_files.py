@@ -77,3 +77,10 @@ def test_a_broken_line_in_the_middle_is_named(tmp_path):
     path.write_text('{"step": 1}\n{"st\n{"step": 3}\n')
     with pytest.raises(UserError, match="line 2"):
         list(read_json_lines(path))
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "1" * 10_000], ids=["nested", "long number"])
+def test_json_beyond_all_reason_is_named(content, tmp_path):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(UserError, match="beyond all reason"):
+        read_json(tmp_path / "a.json")

@@ -86,6 +86,8 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}, line {error.lineno}: not valid JSON ({error.msg}).") from None
     except UnicodeDecodeError:
         raise UserError(f"{path} is not UTF-8 text, so it cannot be JSON.") from None
+    except (RecursionError, ValueError):  # numbers of thousands of digits are the latter
+        raise UserError(f"{path} is nested, or has numbers, beyond all reason.", "Get the file again.") from None
 
 
 def append_json_line(path: Path, record: dict[str, Any]) -> None:
