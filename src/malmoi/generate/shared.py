@@ -14,8 +14,8 @@ from malmoi.models.gpt import GPT
 ROW_TOKENS = 1024
 """Tokens in one forward pass."""
 
-CACHED_TOKENS = 12_288
-"""Tokens whose keys and values are held at once: half a GiB for a model with 30 layers of 3 key/value heads."""
+CACHE_BYTES = 1 << 29
+"""Keys and values of the rows that are computed together."""
 
 
 class SharedPrefix:
@@ -41,7 +41,9 @@ class SharedPrefix:
 
     def most_rows(self, length: int, total: int) -> int:
         """How many rows to compute together when each reads up to `length` new tokens and holds `total` in the end."""
-        return max(1, min(ROW_TOKENS // max(1, length), CACHED_TOKENS // max(1, total)))
+        config, size = self.model.config, self._cache.keys.element_size()
+        row_bytes = 2 * config.layers * config.key_value_heads * config.head_width * size * total
+        return max(1, min(ROW_TOKENS // length, CACHE_BYTES // row_bytes))
 
 
 def _beginning(sequences: Sequence[list[int]]) -> list[int]:

@@ -202,8 +202,9 @@ WORDS: dict[str, tuple[str, str]] = {
     "wanted.answer": ("right answer", "정답"),
     "counts": ("what counts", "재는 것"),
     "items": ("items", "항목"),
-    "exact": ("exact match", "정확 일치"),
-    "chrf": ("chrF", "chrF"),
+    "counts.accuracy": ("accuracy", "정확도"),
+    "counts.exact": ("exact match", "정확 일치"),
+    "counts.chrf": ("chrF", "chrF"),
     "control": ("control", "기준"),
     # next
     "next": ("What to do next", "다음에 할 일"),

@@ -22,6 +22,7 @@ from malmoi.evaluate.character_overlap import chrf, score_answers
 from malmoi.evaluate.few_shot import Answered, Task, ask, plain
 from malmoi.evaluate.interval import bootstrap, proportion
 from malmoi.formats.checkpoint import load_checkpoint
+from malmoi.generate.shared import CACHE_BYTES
 from malmoi.models.registry import count_parameters
 from malmoi.pipeline.costs import ASSUMED_TOKENS, EFFICIENCY, PROCESS, UNKNOWN, base_shape
 from malmoi.pipeline.few_shot_tasks import TaskSettings, read_task
@@ -173,7 +174,7 @@ def estimate(settings: FewShotSettings) -> Estimate:
     parameters = count_parameters(config)
     seconds = 2 * parameters * tokens / (EFFICIENCY * product_speed(torch.device("cpu"), "float32"))
     words = f"{items:,} items, each {len(settings.shots)} times, if the texts are short"
-    return Estimate(seconds, PROCESS + 4 * parameters, (words,))
+    return Estimate(seconds, PROCESS + 4 * parameters + CACHE_BYTES, (words,))
 
 
 def _item_tokens(task: TaskSettings) -> int:

@@ -52,7 +52,7 @@ def _table(tasks: dict[str, dict[str, Any]], say: Words) -> Table:
     rows = [
         [
             name,
-            say(task["figure"]),
+            say(f"counts.{task['figure']}"),
             f"{task['items']:,}",
             percent(task["control"]),
             *(_with_interval(scores[task["figure"]]) for scores in task["scores"].values()),
@@ -74,7 +74,7 @@ def _chart(name: str, task: dict[str, Any], say: Words) -> list[Chart]:
     chart = line_chart(
         f"{name} (%)",
         say("few-shot.x"),
-        [Series(say(task["figure"]), points, intervals=intervals)],
+        [Series(say(f"counts.{task['figure']}"), points, intervals=intervals)],
         [Level(say("control"), round(100 * task["control"], 1))],
         list(task["scores"]),
     )
