@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import math
-import random
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import httpx
 import xllamacpp
+from random_strings import random_strings
 
 from malmoi.core.device import machine_facts
 from malmoi.core.files import write_json
@@ -28,7 +28,6 @@ from malmoi.generate.score import score
 PROMPT = "The capital of France is"
 TOKENS = 32
 STRINGS = 1_000
-LETTERS = [(0x20, 0x7F), (0xA0, 0x250), (0x1100, 0x1200), (0x3040, 0x3100), (0xAC00, 0xD7A4), (0x1F300, 0x1F700)]
 WINDOW = 512
 
 
@@ -73,7 +72,7 @@ def in_llama_cpp(path: Path, source: Checkpoint, wanted: list[int]) -> dict[str,
     server = xllamacpp.Server(settings)
     client = httpx.Client(base_url=server.listening_address, timeout=120)
     same = 0
-    for text in strings():
+    for text in random_strings(STRINGS):
         answer = client.post("/tokenize", json={"content": text, "parse_special": False}).raise_for_status().json()
         same += answer["tokens"] == source.tokenizer.encode(text)
     body = {"prompt": source.tokenizer.encode(PROMPT), "n_predict": TOKENS, "temperature": 0, "return_tokens": True}
@@ -95,15 +94,6 @@ def perplexity(checkpoint: Checkpoint, text: str) -> float:
         -row.logprob for part in parts for row in score(checkpoint.language_model, part) if row.logprob is not None
     ]
     return math.exp(sum(costs) / len(costs))
-
-
-def strings() -> list[str]:
-    """Random characters of many scripts, Korean and emoji among them."""
-    dice = random.Random(0)
-    return [
-        "".join(chr(dice.randrange(*dice.choice(LETTERS))) for _ in range(dice.randrange(1, 40)))
-        for _ in range(STRINGS)
-    ]
 
 
 if __name__ == "__main__":

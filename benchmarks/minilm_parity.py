@@ -5,10 +5,10 @@ Run: python benchmarks/minilm_parity.py
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 import torch
+from random_strings import random_strings
 from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer
 
@@ -29,8 +29,6 @@ SENTENCES = (
     "Café naïve 😀 e\u0301",
 )
 STRINGS = 10_000
-LETTERS = [(0x20, 0x7F), (0xA0, 0x250), (0x370, 0x530), (0x1100, 0x1200), (0x3040, 0x3100), (0x4E00, 0x9FFF)]
-LETTERS += [(0xAC00, 0xD7A4), (0x2000, 0x2070), (0x1F300, 0x1F700), (0x20, 0x3A), (0x09, 0x0E)]
 
 
 @torch.no_grad()
@@ -39,7 +37,7 @@ def main() -> None:
     directory = fetch_source("minilm-l6-v2")[0].parent
     ours, theirs = load_model(directory), AutoModel.from_pretrained(directory).eval()
     tokenizer, their_tokenizer = load_tokenizer(directory), AutoTokenizer.from_pretrained(directory)
-    texts = strings()
+    texts = random_strings(STRINGS)
     wanted = their_tokenizer(texts, padding=False, truncation=False)["input_ids"]
     same = sum(tokenizer.encode_wrapped(text)[0] == ids for text, ids in zip(texts, wanted, strict=True))
     rows = [torch.tensor(tokenizer.encode_wrapped(text)[0]) for text in SENTENCES]
@@ -67,15 +65,6 @@ def main() -> None:
     for name, value in result.items():
         print(f"{name}: {value}")
     write_json(Path(__file__).parent / "results" / "minilm_parity.json", result)
-
-
-def strings() -> list[str]:
-    """Random characters of many scripts, Korean and emoji among them."""
-    dice = random.Random(0)
-    return [
-        "".join(chr(dice.randrange(*dice.choice(LETTERS))) for _ in range(dice.randrange(1, 40)))
-        for _ in range(STRINGS)
-    ]
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from random_strings import random_strings
 from tokenizers import pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -30,8 +31,6 @@ TEXTS = (
     "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n",
 )
 STRINGS = 10_000
-LETTERS = [(0x20, 0x7F), (0xA0, 0x250), (0x370, 0x530), (0x600, 0x700), (0x3040, 0x3100), (0x4E00, 0x9FFF)]
-LETTERS += [(0xAC00, 0xD7A4), (0x1100, 0x1200), (0x2000, 0x2070), (0x1F300, 0x1F700), (0x20, 0x3A), (0x09, 0x0E)]
 
 
 def main() -> None:
@@ -84,11 +83,7 @@ def strings(korean: Path) -> list[str]:
     """Half random Unicode, half lines of a Korean text; the same at every run."""
     dice = random.Random(0)
     lines = dice.sample(korean.read_text(encoding="utf-8").splitlines(), STRINGS // 2)
-    noise = [
-        "".join(chr(dice.randrange(*dice.choice(LETTERS))) for _ in range(dice.randrange(1, 60)))
-        for _ in range(STRINGS - len(lines))
-    ]
-    return noise + lines
+    return random_strings(STRINGS - len(lines)) + lines
 
 
 def compare_ids(ours: Tokenizer, theirs: Any, texts: list[str]) -> dict[str, Any]:
