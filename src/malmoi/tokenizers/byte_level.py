@@ -6,7 +6,7 @@ import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 
 from malmoi.core.errors import UserError, nearest
-from malmoi.tokenizers.library import refusing
+from malmoi.tokenizers.backend_errors import refusing
 from malmoi.tokenizers.patterns import COMPOSED, PATTERNS, WHOLE_WORDS
 from malmoi.tokenizers.roles import Roles
 from malmoi.tokenizers.spelling import byte_alphabet

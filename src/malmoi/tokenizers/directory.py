@@ -14,8 +14,8 @@ import tokenizers
 from malmoi.core.errors import UserError
 from malmoi.core.files import read_json
 from malmoi.tokenizers import byte_level, sentencepiece, wordpiece
+from malmoi.tokenizers.backend_errors import refusing
 from malmoi.tokenizers.charsmap import check_charsmap
-from malmoi.tokenizers.library import refusing
 from malmoi.tokenizers.roles import Roles, add_declared, add_roles, read_roles
 from malmoi.tokenizers.sentencepiece_file import read_sentencepiece
 from malmoi.tokenizers.vocabulary_files import read_merges, read_ranks, read_text, read_token_lines, read_vocabulary

@@ -10,7 +10,7 @@ import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
 
 from malmoi.core.errors import UserError
-from malmoi.tokenizers.library import refusing
+from malmoi.tokenizers.backend_errors import refusing
 from malmoi.tokenizers.roles import Roles
 from malmoi.tokenizers.sentencepiece_file import BPE, CONTROL, UNIGRAM, USER_DEFINED, Piece, SentencePieceModel
 from malmoi.tokenizers.vocabulary_files import Merges

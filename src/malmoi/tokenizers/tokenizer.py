@@ -14,9 +14,9 @@ import tokenizers
 
 from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_file, write_json
+from malmoi.tokenizers.backend_errors import refusing
 from malmoi.tokenizers.byte_level import END_OF_TEXT
 from malmoi.tokenizers.directory import open_directory, read_settings, read_template
-from malmoi.tokenizers.library import refusing
 from malmoi.tokenizers.roles import Roles, unknown_id
 from malmoi.tokenizers.spelling import Speller
 from malmoi.tokenizers.vocabulary_files import LARGEST
