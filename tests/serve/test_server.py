@@ -8,13 +8,16 @@ import time
 import httpx
 import openai
 import pytest
+import tokenizers
 import torch
+from tokenizers.processors import TemplateProcessing
 
 from malmoi.core.errors import UserError
 from malmoi.serve.engine import Engine
 from malmoi.serve.guard import is_loopback
 from malmoi.serve.requests import BODY_LIMIT
 from malmoi.serve.run import ServeOptions, bind
+from malmoi.tokenizers.tokenizer import Tokenizer
 
 CHAT = {"messages": [{"role": "user", "content": "안녕"}], "max_tokens": 3}
 
@@ -28,6 +31,15 @@ def test_any_bytes_get_an_answer_of_the_right_shape(address, body):
     response = httpx.post(f"{address}/v1/chat/completions", content=body)
     assert response.status_code == 400
     assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+
+
+def test_what_stands_before_every_text_of_a_vocabulary_stands_before_a_prompt(model, tokenizer, serving):
+    backend = tokenizers.Tokenizer.from_str(tokenizer.backend.to_str())
+    begin = ("<|im_start|>", backend.token_to_id("<|im_start|>"))
+    backend.post_processor = TemplateProcessing(single="<|im_start|> $A", special_tokens=[begin])
+    with serving(Engine(model, Tokenizer(backend), "tiny")) as address:
+        answer = httpx.post(f"{address}/v1/completions", json={"prompt": "여우가", "max_tokens": 1}).json()
+    assert answer["usage"]["prompt_tokens"] == 1 + len(tokenizer.encode("여우가"))
 
 
 def test_a_request_too_large_is_not_read_to_its_end(address):

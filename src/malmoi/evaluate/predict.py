@@ -20,15 +20,20 @@ ROWS = 32
 def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], classifier: Classifier) -> list[torch.Tensor]:
     """(length,) int64 ids of every text in the form that the classifier wants; an empty text is an end-of-text.
 
+    Special tokens that the vocabulary's family puts around a text, such as BERT's, stand around it and the suffix.
+
     Raises:
         UserError: the suffix leaves no room for a text.
     """
     form, context = classifier.form, classifier.body.config.context
-    suffix = tokenizer.encode(form.suffix) if form.suffix else []
-    room = min(form.longest or context, context) - len(suffix)
+    before, behind = tokenizer.around
+    behind = [*(tokenizer.encode(form.suffix) if form.suffix else []), *behind]
+    longest = min(form.longest or context, context)
+    room = longest - len(before) - len(behind)
     if room < 1:
-        raise UserError(f"{room + len(suffix)} tokens leave no room beside the suffix.", "Raise longest.")
-    return [torch.tensor([*(row[:room] or [tokenizer.end]), *suffix]) for row in tokenizer.encode_batch(texts)]
+        raise UserError(f"{longest} tokens leave no room beside the suffix.", "Raise longest.")
+    rows = tokenizer.encode_batch(texts)
+    return [torch.tensor([*before, *(row[:room] or [tokenizer.end]), *behind]) for row in rows]
 
 
 @torch.inference_mode()

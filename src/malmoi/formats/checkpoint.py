@@ -237,7 +237,7 @@ def _about(family: Family | None, model: Model | Classifier, tokenizer: Tokenize
         "eos_token_id": tokenizer.end,
     }
     if isinstance(model, Classifier):
-        fields["pad_token_id"] = tokenizer.end
+        fields["pad_token_id"] = tokenizer.end if tokenizer.padding is None else tokenizer.padding
         fields["id2label"] = {str(index): name for index, name in enumerate(model.classes)}
         fields["label2id"] = {name: index for index, name in enumerate(model.classes)}
         fields[_FORM] = asdict(model.form)
@@ -258,7 +258,7 @@ def _classes(fields: dict[str, Any], where: str) -> list[str] | None:
     architectures = fields.get("architectures") or []
     if not any(str(name).endswith(_CLASSIFIES) for name in architectures):
         return None
-    names = fields.get("id2label")
+    names = fields.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # what transformers takes it for, and leaves out
     if not isinstance(names, dict) or sorted(names) != sorted(map(str, range(len(names)))):
         raise UserError(f"{where} does not number the classes in id2label from 0.", "Get the checkpoint again.")
     return [str(names[str(index)]) for index in range(len(names))]

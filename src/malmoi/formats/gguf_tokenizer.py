@@ -36,7 +36,7 @@ def add_tokenizer(writer: GGUFWriter, tokenizer: Tokenizer, vocabulary: int) -> 
     if tokenizer.size > vocabulary:
         raise UserError(f"The tokenizer has {tokenizer.size:,} ids, but the model only {vocabulary:,}.")
     begin = tokenizer.special.get(tokenizer.begin, tokenizer.end)
-    framed = backend.encode("a").ids  # with what the tokenizer puts around every text, if anything
+    before, behind = tokenizer.around
     tokens, types = _table(tokenizer, vocabulary)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(pre)
@@ -48,8 +48,8 @@ def add_tokenizer(writer: GGUFWriter, tokenizer: Tokenizer, vocabulary: int) -> 
     turn_end = next((tokenizer.special[token] for token in TURN_ENDS if token in tokenizer.special), None)
     if turn_end is not None:
         writer.add_eot_token_id(turn_end)
-    writer.add_add_bos_token(framed[:1] == [begin])
-    writer.add_add_eos_token(framed[-1:] == [tokenizer.end])
+    writer.add_add_bos_token(before[:1] == [begin])
+    writer.add_add_eos_token(behind[-1:] == [tokenizer.end])
     if tokenizer.chat_template is not None:
         writer.add_chat_template(tokenizer.chat_template)
 

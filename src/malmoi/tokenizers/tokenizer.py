@@ -221,16 +221,22 @@ class Tokenizer:
         return spellings
 
     @functools.cached_property
-    def opening(self) -> list[int]:
-        """Special ids that stood before every text the vocabulary's model was trained on, by its own file's rules.
+    def around(self) -> tuple[list[int], list[int]]:
+        """Special ids before and behind every text that the vocabulary's model was trained on, by its file's rules.
 
-        None for most, the begin-of-text of Llama 3. `encode` leaves them out.
+        None for most; the begin-of-text of Llama 3, `[CLS]` and `[SEP]` of BERT. `encode` leaves them out.
         """
         with refusing("The tokenizer cannot read a text"):
             example = self.backend.encode("a")
-        own = example.special_tokens_mask.index(0) if 0 in example.special_tokens_mask else 0
-        ids: list[int] = example.ids[:own]
-        return ids
+        put = example.special_tokens_mask
+        if 0 not in put:
+            return example.ids, []
+        return example.ids[: put.index(0)], example.ids[len(put) - put[::-1].index(0) :]
+
+    @property
+    def opening(self) -> list[int]:
+        """What of `around` stands before a text that is to be continued."""
+        return self.around[0]
 
     @functools.cached_property
     def _cutter(self) -> re.Pattern[str]:
