@@ -13,7 +13,7 @@ from malmoi.layers.attention import Attention
 from malmoi.layers.feed_forward import ACTIVATIONS, FeedForward
 from malmoi.layers.norms import LayerNorm
 from malmoi.models.encoder_config import EncoderConfig
-from malmoi.models.model import Model
+from malmoi.models.model import Model, check_room
 
 
 class Encoder(Model):
@@ -64,10 +64,7 @@ class Encoder(Model):
     def embed(self, tokens: torch.Tensor, segments: torch.Tensor | None = None) -> torch.Tensor:
         """(rows, length) ids to (rows, length, width), what the first block gets. Raises as `forward`."""
         length, first = tokens.shape[1], self.config.first_position
-        if length > self.config.context:
-            raise UserError(
-                f"{length} tokens do not fit into the context of {self.config.context}.", "Shorten the text."
-            )
+        check_room(length, self.config.context)
         hidden = self.embedding(tokens) + self.positions.weight[first : first + length]
         if self.segments is not None:
             hidden = hidden + (self.segments.weight[0] if segments is None else self.segments(segments))

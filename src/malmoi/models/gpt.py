@@ -6,7 +6,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from malmoi.core.errors import UserError
 from malmoi.layers.attention import Attention
 from malmoi.layers.bigram import BigramTable
 from malmoi.layers.cache import KeyValueCache, LayerCache
@@ -15,7 +14,7 @@ from malmoi.layers.norms import LayerNorm, RMSNorm
 from malmoi.layers.rotary import RotaryTable, rotary_table
 from malmoi.layers.short_convolution import ShortConvolution
 from malmoi.models.gpt_config import GPTConfig
-from malmoi.models.model import Model
+from malmoi.models.model import Model, check_room
 
 
 class GPT(Model):
@@ -53,11 +52,7 @@ class GPT(Model):
         """
         start, length = (cache.length if cache else 0), tokens.shape[1]
         room = min(self.config.context, cache.capacity) if cache else self.config.context
-        if start + length > room:
-            raise UserError(
-                f"{start + length} tokens do not fit into the context of {room}.",
-                "Shorten the text, or use a model with a longer context.",
-            )
+        check_room(start + length, room)
         hidden = self.through(self.embed(tokens, cache), cache)
         if cache:
             cache.advance(tokens)

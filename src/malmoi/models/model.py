@@ -9,6 +9,7 @@ from pydantic import PositiveInt
 from torch import nn
 
 from malmoi.core.config import Settings
+from malmoi.core.errors import UserError
 
 
 class ModelConfig(Settings):
@@ -73,3 +74,16 @@ class Model(nn.Module):
     def pooled_from(self, hidden: torch.Tensor, lengths: torch.Tensor, first: int) -> torch.Tensor:
         """The same from the hidden states that block number `first` gets, (rows, length, width)."""
         raise NotImplementedError
+
+
+def check_room(length: int, room: int) -> None:
+    """Refuse a text that is too long.
+
+    Raises:
+        UserError: `length` tokens are more than `room`.
+    """
+    if length > room:
+        raise UserError(
+            f"{length} tokens do not fit into the context of {room}.",
+            "Shorten the text, or use a model with a longer context.",
+        )

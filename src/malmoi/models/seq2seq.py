@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from malmoi.core.errors import UserError
 from malmoi.layers.attention import Attention
 from malmoi.layers.cache import CacheSizes, KeysAndValues, KeyValueCache, LayerCache
 from malmoi.layers.feed_forward import FeedForward
@@ -17,7 +16,7 @@ from malmoi.layers.relative_positions import RelativePositions
 from malmoi.layers.sinusoids import sinusoids
 from malmoi.models.encoder import real_tokens
 from malmoi.models.gpt import TiedHead
-from malmoi.models.model import Model
+from malmoi.models.model import Model, check_room
 from malmoi.models.seq2seq_config import EncoderDecoderConfig
 
 
@@ -67,7 +66,7 @@ class EncoderDecoder(Model):
 
         Takes and raises what `forward` does.
         """
-        _check_room(source.shape[1], self.config.context)
+        check_room(source.shape[1], self.config.context)
         result: torch.Tensor = self.encoder(self._embed(source, 0), mask=_mask(lengths, source.shape[1]))
         return result
 
@@ -88,7 +87,7 @@ class EncoderDecoder(Model):
         """
         start = cache.length if cache else 0
         context = self.config.context
-        _check_room(start + target.shape[1], min(context, cache.capacity) if cache else context)
+        check_room(start + target.shape[1], min(context, cache.capacity) if cache else context)
         sources = (cache.sources if cache else None) or self.decoder.sources(memory)
         mask = _mask(lengths, memory.shape[1])
         hidden: torch.Tensor = self.decoder(self._embed(target, start), sources=sources, source_mask=mask, cache=cache)
@@ -239,11 +238,3 @@ def _norm(config: EncoderDecoderConfig) -> LayerNorm | RMSNorm:
 
 def _mask(lengths: torch.Tensor | None, length: int) -> torch.Tensor | None:
     return None if lengths is None else real_tokens(lengths, length)[:, None, None]
-
-
-def _check_room(length: int, room: int) -> None:
-    if length > room:
-        raise UserError(
-            f"{length} tokens do not fit into the context of {room}.",
-            "Shorten the text, or use a model with a longer context.",
-        )
