@@ -99,6 +99,14 @@ def test_the_same_model_again_is_already_there(run, published):
     assert os.stat("models/fox-1b").st_mtime_ns == before
 
 
+def test_a_translator_in_the_files_it_is_published_in(run, published_translator):
+    code, out, _ = run("import", published_translator)
+    assert code == 0
+    assert "Family:     marian" in out
+    assert {"source.spm", "target.spm", "vocab.json"} < set(os.listdir("models/opus-mt-en-mul"))
+    assert "Already there" in run("import", published_translator)[1]
+
+
 def another_model(published):
     tensors = load_file(published / "model.safetensors")
     save_file({name: value + 1 for name, value in tensors.items()}, published / "model.safetensors")

@@ -97,6 +97,7 @@ def check_same(directory: Path, origin: Origin) -> None:
     from malmoi.formats.checkpoint import CARD, CONFIG
     from malmoi.formats.weights import open_weights
     from malmoi.sources.front_matter import split_front_matter
+    from malmoi.tokenizers.load import load_tokenizer
 
     card = directory / CARD
     fields = split_front_matter(card.read_text(encoding="utf-8", errors="replace"))[0] if card.is_file() else {}
@@ -106,8 +107,9 @@ def check_same(directory: Path, origin: Origin) -> None:
         what = f"came from {source} at {revision}" if source else "was not imported"
         raise UserError(f"{directory} is there already and {what}.", way_out)
     try:
+        load_tokenizer(directory)
         with open_weights(directory):
-            whole = all((directory / name).is_file() for name in (CONFIG, "tokenizer.json"))
+            whole = (directory / CONFIG).is_file()
     except UserError:
         whole = False
     if not whole:

@@ -27,7 +27,8 @@ from malmoi.models.gpt import GPT
 from malmoi.models.model import Model, ModelConfig
 from malmoi.models.registry import empty_model
 from malmoi.models.seq2seq import EncoderDecoder
-from malmoi.tokenizers.tokenizer import Tokenizer, load_tokenizer
+from malmoi.tokenizers.load import load_tokenizer
+from malmoi.tokenizers.tokenizer import Tokenizer
 
 CONFIG = "config.json"
 GENERATION = "generation_config.json"

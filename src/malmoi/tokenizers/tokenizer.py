@@ -16,7 +16,6 @@ from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_file, write_json
 from malmoi.tokenizers.backend_errors import refusing
 from malmoi.tokenizers.byte_level import END_OF_TEXT
-from malmoi.tokenizers.directory import open_directory, read_settings, read_template
 from malmoi.tokenizers.roles import Roles, unknown_id
 from malmoi.tokenizers.spelling import Speller
 from malmoi.tokenizers.vocabulary_files import LARGEST
@@ -101,7 +100,7 @@ class Tokenizer:
         try:
             encoding = (self.backend if begins else self._within).encode(text, add_special_tokens=False)
         except TypeError:
-            raise _no_text(text) from None
+            raise no_text(text) from None
         return self._plain(encoding), self._plain(encoding, encoding.offsets)
 
     def encode_batch(self, texts: Iterable[str]) -> list[list[int]]:
@@ -110,7 +109,7 @@ class Tokenizer:
         try:
             encodings = self.backend.encode_batch_fast(rows, add_special_tokens=False)
         except TypeError:
-            raise _no_text("".join(rows)) from None
+            raise no_text("".join(rows)) from None
         return [self._plain(encoding) for encoding in encodings]
 
     def encode_wrapped(self, text: str, pair: str | None = None) -> tuple[list[int], list[int]]:
@@ -127,7 +126,7 @@ class Tokenizer:
         try:
             encodings = self.backend.encode_batch(rows)
         except TypeError:
-            raise _no_text("".join(part for row in rows for part in ([row] if isinstance(row, str) else row))) from None
+            raise no_text("".join(part for row in rows for part in ([row] if isinstance(row, str) else row))) from None
         return [(self._plain(each), self._plain(each, each.type_ids)) for each in encodings]
 
     def encode_template(self, text: str) -> list[int]:
@@ -272,25 +271,7 @@ class Tokenizer:
             raise UserError(f"The tokenizer puts the id {wrong[0]:,} around a text, which it does not have.")
 
 
-def _no_text(text: str) -> UserError:
+def no_text(text: str) -> UserError:
+    """What to say of a text that holds half of a surrogate pair."""
     place = next((place for place, character in enumerate(text) if "\ud800" <= character <= "\udfff"), 0)
     return UserError(f"Character {place + 1:,} of the text is half of a surrogate pair.", "Remove it.")
-
-
-def load_tokenizer(directory: Path, pre: str = "") -> Tokenizer:
-    """The tokenizer in a directory: one saved by malmoi or `transformers`, or the vocabulary that a model came with.
-
-    Args:
-        pre: for ranks, whose file does not say it, how text is cut before them; a name of `PATTERNS`, GPT-2's or, of a
-            `tokenizer.model`, Llama 3's without it.
-
-    Raises:
-        UserError: the files are missing or broken, or no end-of-text token is named.
-    """
-    settings = read_settings(directory)
-    backend, roles = open_directory(directory, settings, pre)
-    try:
-        return Tokenizer(backend, roles, read_template(directory, settings))
-    except UserError as error:
-        path = directory / "tokenizer.json"
-        raise UserError(f"{path if path.is_file() else directory}: {error.what}", error.way_out) from None
