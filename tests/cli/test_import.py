@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sys
 import zipfile
 from pathlib import Path
 
@@ -10,25 +9,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from malmoi.cli.main import main
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
 from malmoi.models.classifier import Classifier
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Runs the command line in a folder of its own; gives exit code, standard output and standard error."""
+def run(run, monkeypatch, tmp_path):
+    """The same in a folder of its own."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("MALMOI_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["malmoi", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return (ended.value.code or 0, *capsys.readouterr())
-
     return run
 
 

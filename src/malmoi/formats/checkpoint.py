@@ -58,7 +58,7 @@ class Checkpoint:
             UserError: it is a classifier, an encoder or a translator.
         """
         if isinstance(self.model, EncoderDecoder):
-            raise UserError("This checkpoint is a translator and goes on with no text.", "Take a language model's.")
+            raise UserError("This checkpoint is a translator and goes on with no text.", "Use malmoi translate.")
         if not isinstance(self.model, GPT):
             kind = "a classifier" if isinstance(self.model, Classifier) else "an encoder"
             raise UserError(f"This checkpoint is {kind} and writes no text.", "Take one of a language model.")
@@ -72,9 +72,9 @@ class Checkpoint:
             UserError: it is of another kind.
         """
         if not isinstance(self.model, EncoderDecoder):
-            raise UserError(
-                "This checkpoint is no encoder-decoder and translates nothing.", "Take one of T5 or Marian."
-            )
+            verbs = {GPT: "Use malmoi generate. ", Classifier: "Use malmoi predict. "}
+            way_out = f"{verbs.get(type(self.model), '')}Those of T5 and Marian are encoder-decoders."
+            raise UserError("This checkpoint is no encoder-decoder and translates nothing.", way_out)
         return self.model
 
     @property

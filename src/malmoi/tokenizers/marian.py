@@ -28,10 +28,7 @@ class MarianTokenizer(Tokenizer):
     """Text is cut by the source's model; what the vocabulary makes of the pieces are the ids.
 
     The ids are those of `transformers` without `sacremoses`: with that package it also replaces punctuation first. A
-    text may begin with a code as `>>kor<<`, which tells a model of several targets what to write.
-
-    Attributes:
-        languages: what may stand in such a code.
+    text may begin with the code of a language, which is one piece.
 
     Args:
         backend: the vocabulary alone.

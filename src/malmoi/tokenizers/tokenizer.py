@@ -45,6 +45,7 @@ class Tokenizer:
         special: special tokens by their text.
         unknown: id of the unknown token, or None where every text can be spelled.
         chat_template: Jinja source that turns messages into text, or None for a tokenizer that has no dialogues.
+        languages: codes of languages, one of which, as `>>kor<<`, begins a text for a translator into several.
 
     Args:
         backend: the library's tokenizer, which is taken over.
@@ -54,6 +55,8 @@ class Tokenizer:
     Raises:
         UserError: the vocabulary, special tokens or decoder of the backend do not make a tokenizer.
     """
+
+    languages: tuple[str, ...] = ()
 
     def __init__(
         self, backend: tokenizers.Tokenizer, roles: Roles | None = None, chat_template: str | None = None
