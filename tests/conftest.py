@@ -123,6 +123,23 @@ def published_translator(marian_files, translated, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def shake() -> Callable:
+    """Moves every number of a model, norms and biases too, so that none can hide behind a zero or a one."""
+    import torch
+
+    def shake(model, deviation=0.1):
+        generator = torch.Generator().manual_seed(0)
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        marians = [value for name, value in model.named_buffers() if name == "final_logits_bias"]
+        with torch.no_grad():
+            for value in [*trained, *marians]:
+                value.add_(torch.empty_like(value).normal_(0, deviation, generator=generator))
+        return model.eval()
+
+    return shake
+
+
+@pytest.fixture(scope="session")
 def make_model(tokenizer) -> Callable:
     """Makes a random model that answers at once; its weights are far from uniform, so that greedy knows no ties."""
     from malmoi.models.gpt_config import GPTConfig

@@ -38,17 +38,12 @@ SHAPES = {
 
 
 @pytest.fixture
-def shaken(tokenizer) -> Callable[..., GPT]:
+def shaken(tokenizer, shake) -> Callable[..., GPT]:
     """Makes a random model in which no norm or bias can hide behind a one or a zero."""
 
     def make(shape: str = "qwen3", **changes) -> GPT:
         sizes = {"vocabulary": tokenizer.size, "context": 96, "width": 32, "layers": 2, "heads": 4}
-        model = build_model(GPTConfig(**(sizes | SHAPES[shape] | changes)), seed=0)
-        generator = torch.Generator().manual_seed(0)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.add_(torch.empty_like(parameter).normal_(0, 0.3, generator=generator))
-        return model.eval()
+        return shake(build_model(GPTConfig(**(sizes | SHAPES[shape] | changes)), seed=0), deviation=0.3)
 
     return make
 

@@ -75,27 +75,18 @@ OURS = {
 }  # fmt: skip
 
 
-def shake(model):
-    """Move every number, norms and biases too, so that none can hide behind a zero or a one."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.empty_like(parameter).normal_(0, 0.1, generator=generator))
-    return model.eval()
-
-
 @pytest.fixture(scope="module")
 def tokenizer():
     return train_tokenizer(TEXTS * 2, TokenizerSettings(kind="byte", vocabulary=270))
 
 
-def ours(tokenizer, **changes):
+def ours(shake, tokenizer, **changes):
     shape = {"vocabulary": tokenizer.size, "context": 48, "width": 32, "layers": 2, "heads": 4} | changes
     return shake(build_model(GPTConfig(**shape), seed=0))
 
 
 @pytest.mark.parametrize("config", THEIRS.values(), ids=THEIRS.keys())
-def test_their_models_read_by_us(config, tmp_path):
+def test_their_models_read_by_us(config, tmp_path, shake):
     theirs = shake(transformers.AutoModelForCausalLM.from_config(config))
     theirs.save_pretrained(tmp_path)
     tokens = torch.randint(97, (2, 40))
@@ -104,7 +95,7 @@ def test_their_models_read_by_us(config, tmp_path):
 
 
 @pytest.mark.parametrize("config", THEIRS.values(), ids=THEIRS.keys())
-def test_one_token_at_a_time_with_a_cache(config, tmp_path):
+def test_one_token_at_a_time_with_a_cache(config, tmp_path, shake):
     theirs = shake(transformers.AutoModelForCausalLM.from_config(config))
     theirs.save_pretrained(tmp_path)
     ours = load_model(tmp_path)
@@ -118,7 +109,7 @@ def test_one_token_at_a_time_with_a_cache(config, tmp_path):
 
 
 @pytest.mark.parametrize("config", THEIRS.values(), ids=THEIRS.keys())
-def test_padding_on_the_right_changes_nothing(config, tmp_path):
+def test_padding_on_the_right_changes_nothing(config, tmp_path, shake):
     theirs = shake(transformers.AutoModelForCausalLM.from_config(config))
     theirs.save_pretrained(tmp_path)
     tokens, lengths = torch.randint(97, (3, 12)), torch.tensor([12, 1, 7])
@@ -129,8 +120,8 @@ def test_padding_on_the_right_changes_nothing(config, tmp_path):
 
 
 @pytest.mark.parametrize("changes", OURS.values(), ids=OURS.keys())
-def test_our_checkpoints_read_by_them(changes, tokenizer, tmp_path):
-    model = ours(tokenizer, **changes)
+def test_our_checkpoints_read_by_them(changes, tokenizer, tmp_path, shake):
+    model = ours(shake, tokenizer, **changes)
     save_checkpoint(tmp_path / "model", model, tokenizer, "# 시험")
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "model")
     their_tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "model")
@@ -149,8 +140,8 @@ def test_our_checkpoints_read_by_them(changes, tokenizer, tmp_path):
 
 
 @pytest.mark.parametrize("changes", [OURS["qwen3 wide heads"], OURS["qwen2"], OURS["llama"], OURS["gpt2"]], ids=str)
-def test_our_classifiers_read_by_them(changes, tokenizer, tmp_path):
-    model = Classifier(ours(tokenizer, **changes), ["부정", "긍정", "neutral"]).eval()
+def test_our_classifiers_read_by_them(changes, tokenizer, tmp_path, shake):
+    model = Classifier(ours(shake, tokenizer, **changes), ["부정", "긍정", "neutral"]).eval()
     save_checkpoint(tmp_path, model, tokenizer, "")
     theirs = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path)
     their_tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
@@ -167,7 +158,7 @@ def test_our_classifiers_read_by_them(changes, tokenizer, tmp_path):
         torch.testing.assert_close(again(padded, lengths), scores)
 
 
-def test_their_bare_gpt2_has_names_without_a_prefix(tmp_path):
+def test_their_bare_gpt2_has_names_without_a_prefix(tmp_path, shake):
     theirs = shake(transformers.GPT2Model(THEIRS["gpt2"]))
     theirs.save_pretrained(tmp_path)
     tokens = torch.randint(97, (1, 9))
@@ -175,7 +166,7 @@ def test_their_bare_gpt2_has_names_without_a_prefix(tmp_path):
         torch.testing.assert_close(load_model(tmp_path)(tokens), theirs(tokens)[0], rtol=1e-5, atol=1e-5)
 
 
-def test_their_checkpoint_in_several_files(tmp_path):
+def test_their_checkpoint_in_several_files(tmp_path, shake):
     theirs = shake(transformers.AutoModelForCausalLM.from_config(THEIRS["llama"]))
     theirs.save_pretrained(tmp_path, max_shard_size="20KB")
     assert not (tmp_path / "model.safetensors").exists()
