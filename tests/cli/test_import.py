@@ -1,6 +1,7 @@
 """`malmoi import` as a user runs it: from a folder, a file, a package, a card."""
 
 import os
+import shlex
 import shutil
 import zipfile
 from pathlib import Path
@@ -11,6 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
 from malmoi.models.classifier import Classifier
+from malmoi.models.encoder_config import EncoderConfig
+from malmoi.models.registry import build_model
+from malmoi.models.seq2seq_config import EncoderDecoderConfig
 
 
 @pytest.fixture
@@ -72,13 +76,36 @@ def test_a_file_of_the_usual_name_is_called_as_its_folder(run, published):
     assert "models/fox-1b" in run("import", published / "model.safetensors")[1]
 
 
-@pytest.mark.parametrize(("kind", "command"), [("base", "malmoi generate"), ("classifier", "malmoi predict")])
+T5 = {"norm": "rms", "norm_first": True, "positions": "relative", "bias": False}
+T5 |= {"scaled_attention": False, "scaled_embedding": False}
+SHAPE = {"context": 48, "width": 32, "layers": 1, "heads": 4}
+
+
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [
+        ("base", "malmoi generate 'models/my fox' 'Once upon a time'"),
+        ("classifier", "malmoi predict 'models/my fox' 'A text to classify.'"),
+        ("encoder", "malmoi export 'models/my fox' --to onnx"),
+        ("t5", "malmoi translate 'models/my fox' --prefix 'translate English to German: ' 'Good morning.'"),
+        ("marian", "malmoi translate 'models/my fox' 'Good morning.'"),
+    ],
+)
 def test_the_next_command_is_one_for_this_model(run, published, model, tokenizer, kind, command):
-    if kind == "classifier":
-        save_checkpoint(published, Classifier(model, ["나쁨", "좋음"]), tokenizer, "")
-    else:
-        (published / "chat_template.jinja").unlink()
-    assert f"Next:       {command} 'models/my fox' " in run("import", published, "--as", "my fox")[1]
+    sizes = SHAPE | {"vocabulary": tokenizer.size}
+    made = {
+        "base": model,
+        "classifier": Classifier(model, ["나쁨", "좋음"]),
+        "encoder": build_model(EncoderConfig(**sizes), seed=0),
+        "marian": build_model(EncoderDecoderConfig(**sizes, start=0), seed=0),
+        "t5": build_model(EncoderDecoderConfig(**sizes, **T5, start=0), seed=0),
+    }
+    save_checkpoint(published, made[kind], tokenizer, "")
+    (published / "chat_template.jinja").unlink()
+    _, out, error = run("import", published, "--as", "my fox")
+    assert out.endswith(f"Next:       {command}\n"), error
+    if kind != "encoder":  # an export takes its time, and has its own tests
+        assert run(*shlex.split(command)[1:])[0] == 0
 
 
 def test_the_same_model_again_is_already_there(run, published):
@@ -94,6 +121,7 @@ def test_a_translator_in_the_files_it_is_published_in(run, published_translator)
     code, out, _ = run("import", published_translator)
     assert code == 0
     assert "Family:     marian" in out
+    assert out.endswith("Next:       malmoi translate models/opus-mt-en-mul --into deu 'Good morning.'\n")
     assert {"source.spm", "target.spm", "vocab.json"} < set(os.listdir("models/opus-mt-en-mul"))
     assert "Already there" in run("import", published_translator)[1]
 

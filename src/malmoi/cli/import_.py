@@ -15,8 +15,12 @@ NEXT = {
     "ForSequenceClassification": "malmoi predict {} 'A text to classify.'",
     "ForCausalLM": "malmoi generate {} 'Once upon a time'",
     "LMHeadModel": "malmoi generate {} 'Once upon a time'",
+    "T5ForConditionalGeneration": "malmoi translate {} --prefix 'translate English to German: ' 'Good morning.'",
+    "MarianMTModel": "malmoi translate {} 'Good morning.'",
 }
 """What a model is for, by the end of the name of its class in transformers."""
+ENCODER = "malmoi export {} --to onnx"
+"""What is left: a model that reads and does not write."""
 
 
 def import_model(
@@ -57,6 +61,7 @@ def print_model(directory: Path) -> None:
     from malmoi.formats.checkpoint import CARD, CONFIG
     from malmoi.formats.weights import open_weights
     from malmoi.sources.front_matter import licence_in, split_front_matter
+    from malmoi.tokenizers.load import load_tokenizer
 
     config = read_json(directory / CONFIG)
     with open_weights(directory) as weights:
@@ -70,10 +75,10 @@ def print_model(directory: Path) -> None:
         f"Size:       {size / 1e6:,.1f} MB",
         f"Licence:    {licence or 'not stated; look at its source'}",
     ]
-    kind = next((kind for kind in NEXT if config["architectures"][0].endswith(kind)), "")
-    command = NEXT.get(kind, "")
+    command = next((NEXT[kind] for kind in NEXT if config["architectures"][0].endswith(kind)), ENCODER)
     if "generate" in command and (directory / "chat_template.jinja").is_file():
         command = "malmoi chat {}"
-    if command:
-        lines.append(f"Next:       {command.format(shlex.quote(str(directory)))}")
+    if languages := load_tokenizer(directory).languages:
+        command = command.replace("{}", f"{{}} --into {languages[0]}")
+    lines.append(f"Next:       {command.format(shlex.quote(str(directory)))}")
     console.print("\n".join(lines), soft_wrap=True, markup=False)
