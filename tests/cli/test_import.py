@@ -8,13 +8,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from gguf import GGUFReader, GGUFValueType, GGUFWriter
+from gguf.scripts.gguf_new_metadata import MetadataDetails, copy_with_new_metadata
 from safetensors.torch import load_file, save_file
 
+from malmoi.core.hashing import hash_file
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
+from malmoi.formats.gguf_export import export_gguf
 from malmoi.models.classifier import Classifier
 from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.registry import build_model
 from malmoi.models.seq2seq_config import EncoderDecoderConfig
+from malmoi.sources.card import Card, SourceFile, find_card
+from malmoi.sources.origin import find_origin
 
 
 @pytest.fixture
@@ -185,6 +191,29 @@ def test_a_model_in_a_package(run, wheel, member):
     assert "source: pypi:fox==1.2#fox/weights\nrevision: '1.2'" in Path("models/weights/card.md").read_text()
     assert run("import", source, "--as", "again")[0] == 0
     assert wheel == ["fox==1.2"]
+
+
+def test_a_file_has_the_licence_of_the_card_that_knows_it(run, model, tokenizer, tmp_path, monkeypatch):
+    export_gguf(model, tokenizer, tmp_path / "fox.gguf")
+    assert "Licence:    not stated" in run("import", tmp_path / "fox.gguf", "--as", "unknown")[1]
+    file = SourceFile(name="a.gguf", sha256=hash_file(tmp_path / "fox.gguf"))
+    card = Card(about="여우", licence="CC0-1.0", files=(file,))
+    monkeypatch.setattr("malmoi.sources.origin.all_cards", lambda: {"fox": card})
+    assert "Licence:    CC0-1.0" in run("import", tmp_path / "fox.gguf")[1]
+
+
+def test_a_place_has_the_licence_of_the_card_that_names_it():
+    (file,) = find_card("smollm2-135m-instruct").files
+    assert find_origin(file.places[0]).licence == "Apache-2.0"
+
+
+def test_a_file_states_its_licence_itself(run, model, tokenizer, tmp_path):
+    export_gguf(model, tokenizer, tmp_path / "plain.gguf")
+    writer = GGUFWriter(tmp_path / "fox.gguf", "qwen3")
+    licence = MetadataDetails(GGUFValueType.STRING, "mit")
+    copy_with_new_metadata(GGUFReader(tmp_path / "plain.gguf"), writer, {"general.license": licence}, [])
+    assert "Licence:    mit" in run("import", tmp_path / "fox.gguf")[1]
+    assert "license: mit" in Path("models/fox/card.md").read_text()
 
 
 def test_a_card_of_weights_says_its_licence(run, published, monkeypatch):

@@ -9,6 +9,7 @@ import torch
 from malmoi.core.console import error_console
 from malmoi.core.errors import UserError
 from malmoi.formats.checkpoint import CARD, CONFIG, load_checkpoint, save_checkpoint
+from malmoi.formats.gguf_file import GGUFFile
 from malmoi.formats.weights import open_weights
 from malmoi.sources.front_matter import join_front_matter, licence_in, split_front_matter
 from malmoi.sources.model_files import READMES
@@ -61,7 +62,7 @@ def _card_of(origin: Origin, path: Path, name: str) -> str:
     folder = path if path.is_dir() else path.parent
     own = next((folder / readme for readme in READMES if origin.described and (folder / readme).is_file()), None)
     fields, text = split_front_matter(own.read_text(encoding="utf-8", errors="replace")) if own else ({}, "")
-    licence = origin.licence or licence_in(fields)
+    licence = origin.licence or licence_in(fields) or _licence_in_file(path)
     about = {**({"license": licence} if licence else {}), "source": origin.source, "revision": origin.revision}
     lines = [
         f"# {name}",
@@ -70,3 +71,13 @@ def _card_of(origin: Origin, path: Path, name: str) -> str:
         *([f"What it says of itself in {own.name}:\n\n{text.rstrip()}"] if own and text.strip() else []),
     ]
     return join_front_matter(about, "\n\n".join(lines) + "\n")
+
+
+def _licence_in_file(path: Path) -> str:
+    """What a GGUF's metadata says, "" where nothing is said."""
+    if path.is_dir():
+        return ""
+    file = GGUFFile(path)
+    stated = licence_in({"license": file.metadata.get("general.license")})
+    file.close()
+    return stated
