@@ -3,15 +3,20 @@
 import json
 
 import pytest
+import tokenizers
 import torch
 import transformers
 
 from malmoi.core.errors import UserError
 from malmoi.formats.checkpoint import load_checkpoint, load_model, save_checkpoint
+from malmoi.generate.generator import generate
+from malmoi.generate.sampling import SamplingSettings
 from malmoi.layers.cache import KeyValueCache
 from malmoi.models.classifier import Classifier
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import build_model
+from malmoi.tokenizers.roles import Roles
+from malmoi.tokenizers.tokenizer import Tokenizer
 from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
 
 TEXTS = ["말모이는 낱말을 모은 사전이다.", "A model reads one token at a time.", "봄", "The end 끝!"]
@@ -137,6 +142,20 @@ def test_our_checkpoints_read_by_them(changes, tokenizer, tmp_path, shake):
     )
     for name, value in model.state_dict().items():
         assert torch.equal(again.model.state_dict()[name], value)
+
+
+@pytest.mark.parametrize("begin", ["<|im_start|>", ""])
+def test_both_write_the_same_behind_the_token_that_begins_a_text(begin, tokenizer, shake, tmp_path):
+    tokenizer = Tokenizer(tokenizers.Tokenizer.from_str(tokenizer.backend.to_str()), Roles(begin=begin))
+    model = ours(shake, tokenizer)
+    save_checkpoint(tmp_path, model, tokenizer, "")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    wanted = tokenizer.special[begin] if begin else None
+    assert (theirs.config.bos_token_id, theirs.generation_config.bos_token_id) == (wanted, wanted)
+    ids = tokenizer.encode_template(f"{begin}{TEXTS[0]}")
+    pieces = generate(model, tokenizer, ids, SamplingSettings(temperature=0, maximum_tokens=20))
+    written = theirs.generate(torch.tensor([ids]), max_new_tokens=20, do_sample=False)
+    assert written[0, len(ids) :].tolist() == [piece.token for piece in pieces]
 
 
 @pytest.mark.parametrize("changes", [OURS["qwen3 wide heads"], OURS["qwen2"], OURS["llama"], OURS["gpt2"]], ids=str)

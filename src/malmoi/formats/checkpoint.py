@@ -106,7 +106,8 @@ def save_checkpoint(directory: Path, model: Model | Classifier, tokenizer: Token
     with atomic_directory(directory) as temporary:
         write_tensors(tensors, temporary / SINGLE)
         write_json(temporary / CONFIG, fields)
-        write_json(temporary / GENERATION, {"eos_token_id": sorted(tokenizer.stops)} | _decoding(fields))
+        ends = {"bos_token_id": fields["bos_token_id"], "eos_token_id": sorted(tokenizer.stops)}
+        write_json(temporary / GENERATION, ends | _decoding(fields))
         tokenizer.save(temporary)
         (temporary / CARD).write_text(_card(card, family), encoding="utf-8")
 
@@ -234,7 +235,7 @@ def _about(family: Family | None, model: Model | Classifier, tokenizer: Tokenize
     fields: dict[str, Any] = {
         "architectures": [_architecture(family, model)],
         "dtype": dtype,
-        "bos_token_id": None,
+        "bos_token_id": tokenizer.special.get(tokenizer.begin),
         "eos_token_id": tokenizer.end,
     }
     if isinstance(model, Classifier):
