@@ -40,28 +40,43 @@ def tokenizer():
     return made
 
 
+def sentencepiece_of(lines, **settings) -> bytes:
+    """A SentencePiece model of lines of text."""
+    import sentencepiece
+
+    content = io.BytesIO()
+    settings |= {"hard_vocab_limit": False, "minloglevel": 2, "num_threads": 1}
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(lines), model_writer=content, **settings)
+    return content.getvalue()
+
+
+@pytest.fixture(scope="session")
+def llama_tokenizer(tmp_path_factory):
+    """SentencePiece with a space before every text, and the template of Llama 2, without its system message."""
+    from malmoi.tokenizers.load import load_tokenizer
+
+    template = (
+        "{% for message in messages %}{% if message['role'] == 'user' %}"
+        "{{ bos_token + '[INST] ' + message['content'] + ' [/INST]' }}"
+        "{% else %}{{ ' ' + message['content'] + ' ' + eos_token }}{% endif %}{% endfor %}"
+    )
+    directory = tmp_path_factory.mktemp("llama")
+    settings = {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "chat_template": template}
+    model = sentencepiece_of([*TALES * 8], model_type="bpe", byte_fallback=True, vocab_size=400)
+    (directory / "tokenizer.model").write_bytes(model)
+    (directory / "tokenizer_config.json").write_text(json.dumps(settings))
+    return load_tokenizer(directory)
+
+
 @pytest.fixture(scope="session")
 def marian_files(tmp_path_factory) -> Path:
     """The files of a translator's tokenizer, English to Korean or German; the vocabulary lacks pieces of the source."""
-    import sentencepiece
     from sentencepiece.sentencepiece_model_pb2 import ModelProto
-
-    def unigram(lines, size):
-        content = io.BytesIO()
-        settings = {
-            "model_type": "unigram",
-            "vocab_size": size,
-            "hard_vocab_limit": False,
-            "minloglevel": 2,
-            "num_threads": 1,
-        }
-        sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(lines), model_writer=content, **settings)
-        return content.getvalue()
 
     english = [line.strip() for name in ("assignment", "import") for line in topics[name].splitlines() if line.strip()]
     files = {
-        "source.spm": unigram(english, 400),
-        "target.spm": unigram([*TALES * 8, *english[:60]], 300),
+        "source.spm": sentencepiece_of(english, model_type="unigram", vocab_size=400),
+        "target.spm": sentencepiece_of([*TALES * 8, *english[:60]], model_type="unigram", vocab_size=300),
     }
     texts = [
         piece.piece for model in files.values() for piece in ModelProto.FromString(model).pieces if piece.type == 1
@@ -147,7 +162,7 @@ def make_model(tokenizer) -> Callable:
 
     def make(**changes):
         shape = {"layers": 2, "heads": 4, "key_value_heads": 2, "width": 32, "context": 128, "tied": False}
-        model = build_model(GPTConfig(vocabulary=tokenizer.size, **(shape | changes)), seed=1)
+        model = build_model(GPTConfig(**({"vocabulary": tokenizer.size} | shape | changes)), seed=1)
         for parameter in model.parameters():
             parameter.data.mul_(4 if parameter.ndim > 1 else 1)
         return model.eval()

@@ -151,7 +151,12 @@ class Tokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids; special tokens are left out; bytes that are not whole UTF-8 become U+FFFD."""
         text = b"".join(self.token_bytes(token) for token in ids).decode("utf-8", errors="replace")
-        return text.removeprefix(self._speller.leading)
+        return text.removeprefix(self.leading)
+
+    @property
+    def leading(self) -> str:
+        """The space that `decode` leaves out before a text, "" of a vocabulary that puts none there."""
+        return self._speller.leading
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes a token stands for; joined they are the text, behind a space with some vocabularies.
