@@ -40,9 +40,7 @@ def ids_of(reference, texts, **arguments):
 
 
 def differing(ids, expected):
-    """Texts apart; of two ways to cut a text that are as likely, the library takes the other one in a few of 10,000."""
-    pairs = [pair for pair in zip(ids, expected, strict=True) if pair[0] != pair[1]]
-    return [] if len(pairs) < 4 and all(sorted(one) == sorted(other) for one, other in pairs) else pairs
+    return [pair for pair in zip(ids, expected, strict=True) if pair[0] != pair[1]]
 
 
 def test_ids_are_those_of_transformers(ours, reference, all_texts):
