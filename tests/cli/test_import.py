@@ -217,7 +217,7 @@ def test_a_file_states_its_licence_itself(run, model, tokenizer, tmp_path):
 
 
 def test_a_card_of_weights_says_its_licence(run, published, monkeypatch):
-    monkeypatch.setattr("malmoi.sources.origin.fetch_source", lambda _: [published])
+    monkeypatch.setattr("malmoi.sources.origin.fetch_weights", lambda _: published)
     code, out, _ = run("import", "smollm2-135m-instruct")
     assert code == 0
     assert "Licence:    Apache-2.0" in out

@@ -127,7 +127,8 @@ def test_nothing_is_dropped_where_their_class_has_no_place_for_it(tokenizer, tmp
     save_checkpoint(tmp_path, ours, tokenizer, "")
     again = load_checkpoint(tmp_path)
     assert "only malmoi opens it" in again.card
-    close(again.model.pooled(TOKENS, LENGTHS), ours.pooled(TOKENS, LENGTHS))
+    hidden = ours(TOKENS, LENGTHS)
+    close(again.model.pooled(again.model(TOKENS, LENGTHS), LENGTHS), ours.pooled(hidden, LENGTHS))
 
 
 @torch.no_grad()

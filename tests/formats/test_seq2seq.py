@@ -216,6 +216,15 @@ def test_a_shape_that_nobody_else_has_stays_ours(tokenizer, tmp_path, shake):
     close(again.translator.logits(SOURCE, LENGTHS, TARGET), ours.logits(SOURCE, LENGTHS, TARGET))
 
 
+def test_a_classifier_on_an_encoder_decoder_is_refused(tokenizer, tmp_path):
+    shape = {"vocabulary": tokenizer.size, "context": 48, "width": 32, "layers": 1, "heads": 4, "start": 0}
+    nobody_else_has = EncoderDecoderConfig(**shape, norm_first=True)
+    save_checkpoint(tmp_path, build_model(nobody_else_has, seed=0), tokenizer, CARD)
+    change(tmp_path, {"architectures": ["MalmoiForSequenceClassification"]})
+    with pytest.raises(UserError, match="a classifier on an encoder-decoder"):
+        load_model(tmp_path)
+
+
 def test_a_translator_and_a_language_model_are_told_apart(tokenizer, make_model, tmp_path):
     shape = {"vocabulary": tokenizer.size, "context": 48, "width": 32, "layers": 1, "heads": 4, "start": 7}
     save_checkpoint(tmp_path / "translator", build_model(EncoderDecoderConfig(**shape), seed=0), tokenizer, CARD)

@@ -1,14 +1,21 @@
-"""The classifier looks at the last real token and never at the padding."""
+"""The classifier looks at the token that stands for the text and never at the padding."""
 
+import pytest
 import torch
 
-from malmoi.models.classifier import Classifier
+from malmoi.models.classifier import Classifier, TextForm, new_classifier
+from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import build_model
 
 
-def test_padding_changes_nothing():
-    body = build_model(GPTConfig(vocabulary=31, context=24, width=32, layers=2, heads=4, bigram_buckets=9), seed=0)
+SHAPE = {"vocabulary": 31, "context": 24, "width": 32, "layers": 2, "heads": 4}
+BODIES = {"language model": GPTConfig(**SHAPE, bigram_buckets=9), "encoder": EncoderConfig(**SHAPE)}
+
+
+@pytest.mark.parametrize("config", BODIES.values(), ids=BODIES.keys())
+def test_padding_changes_nothing(config):
+    body = build_model(config, seed=0)
     torch.nn.init.normal_(body.blocks[0].attention.output.weight)
     classifier = Classifier(body, ["좋다", "나쁘다"])
     rows = [torch.randint(31, (length,)) for length in (5, 12, 1)]
@@ -24,3 +31,12 @@ def test_the_same_seed_gives_the_same_head():
     one, same, other = (Classifier(body, ["a", "b"], seed).score.weight for seed in (1, 1, 2))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize(("segments", "bend"), [(2, "tanh"), (0, "relu")])
+def test_an_encoder_without_a_pooler_gets_the_one_its_published_classifiers_have(segments, bend):
+    config = EncoderConfig(**SHAPE, pooler="none", segments=segments)
+    one, same = (new_classifier(build_model(config, seed=0), ["좋다", "나쁘다"], 1, TextForm()) for _ in range(2))
+    assert one.body.config.pooler == bend
+    assert torch.equal(one.body.pooler.weight, same.body.pooler.weight)
+    assert one.body.pooler.weight.std() > 0.1

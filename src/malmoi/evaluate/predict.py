@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -18,9 +18,10 @@ ROWS = 32
 
 
 def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], classifier: Classifier) -> list[torch.Tensor]:
-    """(length,) int64 ids of every text in the form that the classifier wants; an empty text is an end-of-text.
+    """(length,) int64 ids of every text in the form that the classifier wants.
 
     Special tokens that the vocabulary's family puts around a text, such as BERT's, stand around it and the suffix.
+    Where there are none, an empty text is an end-of-text.
 
     Raises:
         UserError: the suffix leaves no room for a text.
@@ -32,8 +33,9 @@ def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], classifier: Classif
     room = longest - len(before) - len(behind)
     if room < 1:
         raise UserError(f"{longest} tokens leave no room beside the suffix.", "Raise longest.")
+    empty = [] if before else [tokenizer.end]
     rows = tokenizer.encode_batch(texts)
-    return [torch.tensor([*before, *(row[:room] or [tokenizer.end]), *behind]) for row in rows]
+    return [torch.tensor([*before, *(row[:room] or empty), *behind]) for row in rows]
 
 
 @torch.inference_mode()
@@ -45,13 +47,38 @@ def predict(model: torch.nn.Module, texts: Sequence[torch.Tensor], advance: Adva
         texts: (length,) int64 ids, or (length, width) hidden states.
         advance: told of every batch.
     """
+
+    def probabilities(tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = model(tokens, lengths)
+        return scores.float().softmax(-1)
+
     model.eval()
+    return torch.stack(_of_each(probabilities, texts, advance))
+
+
+@torch.no_grad()  # not inference_mode, since gradients flow through the layers above
+def lower_states(
+    classifier: Classifier, texts: Sequence[torch.Tensor], end: int, advance: Advance | None = None
+) -> list[torch.Tensor]:
+    """(length, width) hidden states of every text, those that block number `end` gets; for `UpperClassifier`."""
+    classifier.eval()
+    padded = _of_each(lambda tokens, lengths: classifier.lower(tokens, lengths, end), texts, advance)
+    return [states[: len(text)].clone() for states, text in zip(padded, texts, strict=True)]
+
+
+def _of_each(
+    compute: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    texts: Sequence[torch.Tensor],
+    advance: Advance | None,
+) -> list[torch.Tensor]:
+    """What `compute`, which gets (rows, length) and (rows,), gives for each text; texts of about one length go in
+    together."""
     order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
     found: dict[int, torch.Tensor] = {}
     for start in range(0, len(order), ROWS):
         chosen = order[start : start + ROWS]
         batch = collate_labelled([EncodedText(texts[index], IGNORED) for index in chosen])
-        found |= zip(chosen, model(batch.tokens, batch.lengths).float().softmax(-1), strict=True)
+        found |= zip(chosen, compute(batch.tokens, batch.lengths), strict=True)
         if advance:
             advance(len(chosen))
-    return torch.stack([found[index] for index in range(len(texts))])
+    return [found[index] for index in range(len(texts))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_directory, read_json, write_json
 from malmoi.core.tensor_file import MadeOnDemand, write_tensors
+from malmoi.formats.classes import CLASSIFIES, classifier_fields, for_classes, read_classes, read_form
 from malmoi.formats.families.decoding import DECODING
 from malmoi.formats.family import Family, Line
 from malmoi.formats.fill import fill, joined, shapes_of
@@ -21,10 +22,10 @@ from malmoi.formats.mismatch import check_shapes
 from malmoi.formats.registry import express, family_of, find_family, understand
 from malmoi.formats.weights import SINGLE, open_weights
 from malmoi.layers.low_rank import merged_state
-from malmoi.models.classifier import Classifier, TextForm
+from malmoi.models.classifier import Classifier
 from malmoi.models.encoder import NoHead
 from malmoi.models.gpt import GPT
-from malmoi.models.model import Model, ModelConfig
+from malmoi.models.model import Backbone, Model, ModelConfig
 from malmoi.models.registry import empty_model
 from malmoi.models.seq2seq import EncoderDecoder
 from malmoi.tokenizers.load import load_tokenizer
@@ -33,8 +34,6 @@ from malmoi.tokenizers.tokenizer import Tokenizer
 CONFIG = "config.json"
 GENERATION = "generation_config.json"
 CARD = "card.md"
-_CLASSIFIES = "ForSequenceClassification"
-_FORM = "text_form"
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,21 @@ class Checkpoint:
         if not isinstance(self.model, GPT):
             kind = "a classifier" if isinstance(self.model, Classifier) else "an encoder"
             raise UserError(f"This checkpoint is {kind} and writes no text.", "Take one of a language model.")
+        return self.model
+
+    @property
+    def backbone(self) -> Backbone:
+        """The model, where a head of classes can be put on it.
+
+        Raises:
+            UserError: it is a classifier already, or a translator.
+        """
+        if not isinstance(self.model, Backbone):
+            kind = "a classifier" if isinstance(self.model, Classifier) else "a translator"
+            raise UserError(
+                f"This checkpoint is {kind}, and no new head of classes goes on it.",
+                "Take one of an encoder or of a language model.",
+            )
         return self.model
 
     @property
@@ -150,20 +164,19 @@ def read_config(path: Path) -> ModelConfig:
 def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> Model | Classifier:
     """The model of a checkpoint directory, without its tokenizer. Raises as `load_checkpoint`."""
     where, fields = str(directory / CONFIG), _fields(directory)
-    classes, family = _classes(fields, where), find_family(fields, where)
+    classes, family = read_classes(fields, where), find_family(fields, where)
     with open_weights(directory) as weights:
         config = understand(fields, weights.shapes, where)
         if classes is not None:
-            config = config.for_classes()
+            config = for_classes(config, where)
         shapes = shapes_of(config, len(weights.shapes), where)
         if classes is not None:
             shapes |= Classifier.score_shapes(config, len(classes))
         plan, theirs = _matched(family, _plan(family, config, shapes), weights.shapes)
         check_shapes(plan, shapes, theirs, str(directory))
-        body = empty_model(config, dtype)
-        model: Model | Classifier = body
-        if classes is not None:
-            model = Classifier(body, classes, form=_form(fields, where)).to(dtype)
+        model: Model | Classifier = empty_model(config, dtype)
+        if classes is not None and isinstance(model, Backbone):
+            model = Classifier(model, classes, form=read_form(fields, where)).to(dtype)
         parameters = {name.removeprefix("body."): value for name, value in model.named_parameters()}
         fill(plan, parameters, weights.read, str(directory))
     return model.eval()
@@ -240,39 +253,17 @@ def _about(family: Family | None, model: Model | Classifier, tokenizer: Tokenize
     }
     if isinstance(model, Classifier):
         fields["pad_token_id"] = tokenizer.end if tokenizer.padding is None else tokenizer.padding
-        fields["id2label"] = {str(index): name for index, name in enumerate(model.classes)}
-        fields["label2id"] = {name: index for index, name in enumerate(model.classes)}
-        fields[_FORM] = asdict(model.form)
+        fields |= classifier_fields(model)
     return fields
 
 
 def _architecture(family: Family | None, model: Model | Classifier) -> str:
     """The name of their class for this model."""
     if isinstance(model, Classifier):
-        return family.classes if family else f"Malmoi{_CLASSIFIES}"
+        return family.classes if family else f"Malmoi{CLASSIFIES}"
     if isinstance(model.head, NoHead):
         return family.bare if family else "MalmoiModel"
     return family.words if family else f"Malmoi{type(model).__name__}"
-
-
-def _classes(fields: dict[str, Any], where: str) -> list[str] | None:
-    """The classes of a classifier; None for a language model."""
-    architectures = fields.get("architectures") or []
-    if not any(str(name).endswith(_CLASSIFIES) for name in architectures):
-        return None
-    names = fields.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # what transformers takes it for, and leaves out
-    if not isinstance(names, dict) or sorted(names) != sorted(map(str, range(len(names)))):
-        raise UserError(f"{where} does not number the classes in id2label from 0.", "Get the checkpoint again.")
-    return [str(names[str(index)]) for index in range(len(names))]
-
-
-def _form(fields: dict[str, Any], where: str) -> TextForm:
-    """How a classifier wants its texts; plain where another program saved it."""
-    form = fields.get(_FORM) or {}
-    longest, suffix = (form.get("longest", 0), form.get("suffix", "")) if isinstance(form, dict) else (None, None)
-    if not (isinstance(longest, int) and longest >= 0 and isinstance(suffix, str)):
-        raise UserError(f"{where} has no {_FORM} that can be read.", "Get the checkpoint again.")
-    return TextForm(longest, suffix)
 
 
 def _card(card: str, family: Family | None) -> str:

@@ -12,7 +12,7 @@ from malmoi.core.errors import UserError, nearest
 from malmoi.layers.seeded import fill_normal
 
 ALL_TARGETS = ("query", "key", "value", "output", "gate", "up", "down")
-"""Every linear layer of a block."""
+"""Every linear layer of a block; one whose activation is not gated has no `gate`."""
 
 
 class LowRankLinear(nn.Module):
@@ -43,13 +43,14 @@ class LowRankLinear(nn.Module):
 
 
 def apply_low_rank(
-    model: nn.Module, rank: int = 8, alpha: float = 16.0, targets: Sequence[str] = ALL_TARGETS, seed: int = 0
+    model: nn.Module, rank: int = 8, alpha: float = 16.0, targets: Sequence[str] | None = None, seed: int = 0
 ) -> None:
     """Freeze `model` and put a trainable low-rank difference beside each target layer, in place.
 
     Args:
         alpha: the difference is scaled by alpha / rank.
-        targets: last part of the names of the linear layers, such as "query".
+        targets: last part of the names of the linear layers, such as "query"; by default those of `ALL_TARGETS` that
+            the model has.
         seed: the first values are a pure function of it and each layer's name.
 
     Raises:
@@ -57,6 +58,8 @@ def apply_low_rank(
     """
     linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
     known = {name.rsplit(".", 1)[-1] for name in linear}
+    if targets is None:
+        targets = [target for target in ALL_TARGETS if target in known]
     for target in targets:
         if target not in known:
             way_out = nearest(target, known) or f"Known: {', '.join(sorted(known))}."

@@ -1,4 +1,4 @@
-"""A language model's body with a head of classes."""
+"""A model's body with a head of classes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from malmoi.models.initialize import initialize
-from malmoi.models.model import Model, ModelConfig
+from malmoi.models.model import Backbone, ModelConfig
 from malmoi.models.registry import model_class
 
 
@@ -26,7 +26,7 @@ class TextForm:
 
 
 class Classifier(nn.Module):
-    """Scores each class from the state that stands for the whole text, see `Model.pooled`.
+    """Scores each class from the state that stands for the whole text, see `Backbone.pooled`.
 
     Attributes:
         body: gives the hidden states; its own head is not used.
@@ -34,7 +34,7 @@ class Classifier(nn.Module):
         form: what its texts look like.
     """
 
-    def __init__(self, body: Model, classes: list[str], seed: int = 0, form: TextForm | None = None) -> None:
+    def __init__(self, body: Backbone, classes: list[str], seed: int = 0, form: TextForm | None = None) -> None:
         super().__init__()
         self.body = body
         self.classes = classes
@@ -60,12 +60,15 @@ class Classifier(nn.Module):
         Returns:
             (rows, classes) in the model's dtype.
         """
-        result: torch.Tensor = self.score(self.body.pooled(tokens, lengths))
-        return result
+        return self.upper(self.body.embed(tokens), lengths, 0)
 
-    def from_hidden(self, hidden: torch.Tensor, lengths: torch.Tensor, first: int) -> torch.Tensor:
-        """The same from the hidden states that block number `first` gets, (rows, length, width)."""
-        result: torch.Tensor = self.score(self.body.pooled_from(hidden, lengths, first))
+    def lower(self, tokens: torch.Tensor, lengths: torch.Tensor, end: int) -> torch.Tensor:
+        """The hidden states that block number `end` gets, (rows, length, width); takes what `forward` takes."""
+        return self.body.through(self.body.embed(tokens), lengths, end=end)
+
+    def upper(self, hidden: torch.Tensor, lengths: torch.Tensor, first: int) -> torch.Tensor:
+        """What `forward` gives, of the hidden states that block number `first` gets."""
+        result: torch.Tensor = self.score(self.body.pooled(self.body.through(hidden, lengths, first=first), lengths))
         return result
 
 
@@ -80,5 +83,13 @@ class UpperClassifier(nn.Module):
         self.classifier, self.first = classifier, first
 
     def forward(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """(rows, length, width) and (rows,) to (rows, classes); see `Classifier.from_hidden`."""
-        return self.classifier.from_hidden(hidden, lengths, self.first)
+        """(rows, length, width) and (rows,) to (rows, classes); see `Classifier.upper`."""
+        return self.classifier.upper(hidden, lengths, self.first)
+
+
+def new_classifier(body: Backbone, classes: list[str], seed: int, form: TextForm) -> Classifier:
+    """A classifier to be trained. What published ones have between body and scores is added where it is missing."""
+    added = body.add_pooler()
+    if added is not None:
+        initialize(added, seed, prefix="pooler")
+    return Classifier(body, classes, seed, form)

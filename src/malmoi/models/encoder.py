@@ -13,10 +13,10 @@ from malmoi.layers.attention import Attention
 from malmoi.layers.feed_forward import ACTIVATIONS, FeedForward
 from malmoi.layers.norms import LayerNorm
 from malmoi.models.encoder_config import EncoderConfig
-from malmoi.models.model import Model, check_room
+from malmoi.models.model import Backbone, check_room
 
 
-class Encoder(Model):
+class Encoder(Backbone):
     """Token, position and segment embeddings, then blocks (Devlin and others 2019, arXiv:1810.04805).
 
     Attributes:
@@ -24,6 +24,7 @@ class Encoder(Model):
     """
 
     config: EncoderConfig
+    causal: ClassVar[bool] = False
     score_bias: ClassVar[bool] = True
     segments: nn.Embedding | None
     pooler: nn.Linear | None
@@ -72,28 +73,34 @@ class Encoder(Model):
         return result
 
     def through(
-        self, hidden: torch.Tensor, lengths: torch.Tensor | None = None, first: int = 0, end: int | None = None
+        self, hidden: torch.Tensor, lengths: torch.Tensor | None = None, *, first: int = 0, end: int | None = None
     ) -> torch.Tensor:
-        """(rows, length, width) through the blocks from `first` to before `end`, all by default."""
+        """See `Backbone.through`."""
         mask = None if lengths is None else real_tokens(lengths, hidden.shape[1])[:, None, None]
         for block in self.blocks[first:end]:
             hidden = block(hidden, mask)
         return hidden
 
-    def pooled(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """See `Model.pooled`: the state of the first token, which stands there for this."""
-        return self._first(self(tokens, lengths))
-
-    def pooled_from(self, hidden: torch.Tensor, lengths: torch.Tensor, first: int) -> torch.Tensor:
-        """See `Model.pooled_from`."""
-        return self._first(self.through(hidden, lengths, first))
-
-    def _first(self, hidden: torch.Tensor) -> torch.Tensor:
+    def pooled(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """See `Backbone.pooled`: the state of the first token, which stands there for this, bent by the pooler."""
         state = hidden[:, 0]
         if self.pooler is None:
             return state
         bend = torch.tanh if self.config.pooler == "tanh" else torch.relu
         return bend(self.pooler(state))
+
+    @property
+    def pooler_parts(self) -> list[nn.Module]:
+        """See `Backbone.pooler_parts`."""
+        return [] if self.pooler is None else [self.pooler]
+
+    def add_pooler(self) -> nn.Module | None:
+        """See `Backbone.add_pooler`: RoBERTa and DistilBERT are published without it."""
+        if self.pooler is not None:
+            return None
+        self.pooler = nn.Linear(self.config.width, self.config.width)
+        self.config = self.config.model_copy(update={"pooler": "tanh" if self.config.segments else "relu"})
+        return self.pooler
 
 
 class EncoderBlock(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -14,13 +16,15 @@ from malmoi.layers.norms import LayerNorm, RMSNorm
 from malmoi.layers.rotary import RotaryTable, rotary_table
 from malmoi.layers.short_convolution import ShortConvolution
 from malmoi.models.gpt_config import GPTConfig
-from malmoi.models.model import Model, check_room
+from malmoi.models.model import Backbone, check_room
 
 
-class GPT(Model):
+class GPT(Backbone):
     """Token embeddings, blocks, a final norm; `head` gives logits (Radford and others 2019)."""
 
     config: GPTConfig
+    causal: ClassVar[bool] = True
+    score_bias: ClassVar[bool] = False
     positions: nn.Embedding | None
     bigram: BigramTable | None
 
@@ -53,7 +57,7 @@ class GPT(Model):
         start, length = (cache.length if cache else 0), tokens.shape[1]
         room = min(self.config.context, cache.capacity) if cache else self.config.context
         check_room(start + length, room)
-        hidden = self.through(self.embed(tokens, cache), cache)
+        hidden = self.through(self.embed(tokens, cache), cache=cache)
         if cache:
             cache.advance(tokens)
         result: torch.Tensor = self.norm(hidden)
@@ -71,22 +75,31 @@ class GPT(Model):
         return dropped
 
     def through(
-        self, hidden: torch.Tensor, cache: KeyValueCache | None = None, first: int = 0, end: int | None = None
+        self,
+        hidden: torch.Tensor,
+        lengths: torch.Tensor | None = None,
+        *,
+        first: int = 0,
+        end: int | None = None,
+        cache: KeyValueCache | None = None,
     ) -> torch.Tensor:
-        """(rows, length, width) through the blocks from `first` to before `end`, all by default."""
+        """See `Backbone.through`; the lengths change nothing, since no token looks ahead at the padding."""
         start, length = (cache.length if cache else 0), hidden.shape[1]
         rotary = self._rotary(start, length, hidden)
         for index, block in enumerate(self.blocks[first:end], start=first):
             hidden = block(hidden, rotary, cache.layer(index) if cache else None)
         return hidden
 
-    def pooled(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """See `Model.pooled`: the last real token is the only one that has seen the whole text."""
-        return _last(self(tokens), lengths)
+    def pooled(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """See `Backbone.pooled`: the normed state of the last real token."""
+        last = torch.arange(hidden.shape[0], device=hidden.device), lengths - 1
+        result: torch.Tensor = self.norm(hidden[last])
+        return result
 
-    def pooled_from(self, hidden: torch.Tensor, lengths: torch.Tensor, first: int) -> torch.Tensor:
-        """See `Model.pooled_from`."""
-        return _last(self.norm(self.through(hidden, first=first)), lengths)
+    @property
+    def pooler_parts(self) -> list[nn.Module]:
+        """See `Backbone.pooler_parts`: the final norm."""
+        return [self.norm]
 
     def _rotary(self, start: int, length: int, hidden: torch.Tensor) -> RotaryTable | None:
         if self.config.positions != "rotary":
@@ -159,8 +172,3 @@ class TiedHead(nn.Module):
 
 def _norm(config: GPTConfig) -> RMSNorm | LayerNorm:
     return (RMSNorm if config.norm == "rms" else LayerNorm)(config.width, config.norm_epsilon)
-
-
-def _last(hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """(rows, length, width) to (rows, width), the state of the last real token."""
-    return hidden[torch.arange(hidden.shape[0], device=hidden.device), lengths - 1]

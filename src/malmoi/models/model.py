@@ -41,14 +41,10 @@ class Model(nn.Module):
 
     Keeping the two apart lets an objective look only at the positions it counts, and a classifier put another head
     on the same body.
-
-    Attributes:
-        score_bias: whether this kind of model's classifiers have biases.
     """
 
     config: ModelConfig
     head: nn.Module
-    score_bias: ClassVar[bool] = False
 
     def forward(self, tokens: torch.Tensor, *arguments: Any, **named: Any) -> torch.Tensor:
         """Hidden states, (rows, length, width) in the model's dtype, of (rows, length) int64 ids.
@@ -62,18 +58,69 @@ class Model(nn.Module):
         result: torch.Tensor = self.head(self(tokens, *arguments, **named))
         return result
 
-    def pooled(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """(rows, width), one state that stands for each whole text.
+
+class Backbone(Model):
+    """A model that is one stack of blocks, so that a classifier can stand on it.
+
+    Attributes:
+        blocks: what the hidden states pass, from below.
+        causal: nothing looks ahead, so that only the last token has seen the whole text.
+        score_bias: whether published classifiers of this kind have biases.
+    """
+
+    blocks: nn.ModuleList
+    causal: ClassVar[bool]
+    score_bias: ClassVar[bool]
+
+    def embed(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(rows, length) int64 ids to (rows, length, width), what the first block gets.
+
+        Raises:
+            UserError: the tokens do not fit into the context.
+        """
+        raise NotImplementedError
+
+    def through(
+        self, hidden: torch.Tensor, lengths: torch.Tensor | None = None, *, first: int = 0, end: int | None = None
+    ) -> torch.Tensor:
+        """(rows, length, width) through the blocks from `first` to before `end`, all by default.
 
         Args:
-            tokens: (rows, length) int64, padded on the right; the padding is never looked at.
+            lengths: (rows,) int64, the number of real tokens, padded on the right; None where nothing is padded.
+        """
+        raise NotImplementedError
+
+    def pooled(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """(rows, width), the one state that stands for each text, of what the last block gives.
+
+        Args:
+            hidden: (rows, length, width); the padding is not looked at.
             lengths: (rows,) int64, the number of real tokens, at least 1.
         """
         raise NotImplementedError
 
-    def pooled_from(self, hidden: torch.Tensor, lengths: torch.Tensor, first: int) -> torch.Tensor:
-        """The same from the hidden states that block number `first` gets, (rows, length, width)."""
+    @property
+    def pooler_parts(self) -> list[nn.Module]:
+        """What `pooled` computes with."""
         raise NotImplementedError
+
+    def add_pooler(self) -> nn.Module | None:
+        """Add the layer that published classifiers of this kind have before the scores, and return it, to be filled.
+
+        None where it is there, or the kind has no such layer.
+        """
+        return None
+
+    def cut(self, layers: int) -> None:
+        """Keep the lowest layers only: the upper ones of a language model serve the next token.
+
+        Raises:
+            UserError: there are not so many.
+        """
+        if layers > len(self.blocks):
+            raise UserError(f"The base has {len(self.blocks)} layers, not {layers}.", "Set layers to 0 for all.")
+        del self.blocks[layers:]
+        self.config = self.config.model_copy(update={"layers": layers})
 
 
 def check_room(length: int, room: int) -> None:

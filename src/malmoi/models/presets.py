@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from malmoi.core.errors import UserError, nearest
+from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.gpt_config import GPTConfig
+from malmoi.models.model import ModelConfig
 
 
 def _gpt2(width: int, layers: int, heads: int, vocabulary: int = 50_257, context: int = 1_024) -> GPTConfig:
@@ -22,7 +24,7 @@ def _gpt2(width: int, layers: int, heads: int, vocabulary: int = 50_257, context
     )
 
 
-PRESETS: dict[str, GPTConfig] = {
+PRESETS: dict[str, ModelConfig] = {
     # Radford and others 2019; the sizes as released, not as first printed.
     "gpt2": _gpt2(768, 12, 12),
     "gpt2-medium": _gpt2(1_024, 24, 16),
@@ -66,10 +68,14 @@ PRESETS: dict[str, GPTConfig] = {
         rotary_base=500_000.0,
         query_key_norm=False,
     ),
+    # Wang and others 2020, arXiv:2002.10957: every second layer of the 12 of MiniLM.
+    "minilm-l6": EncoderConfig(
+        vocabulary=30_522, context=512, width=384, layers=6, heads=12, masked_head=False, dropout=0.1
+    ),
 }
 
 
-def preset(name: str) -> GPTConfig:
+def preset(name: str) -> ModelConfig:
     """The published shape `name`; change fields with `model_copy(update=...)`.
 
     Raises:

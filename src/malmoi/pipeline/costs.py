@@ -10,8 +10,9 @@ import torch
 from malmoi.core.errors import UserError
 from malmoi.formats.checkpoint import read_config
 from malmoi.models.gpt_config import GPTConfig
+from malmoi.models.model import Backbone, ModelConfig
 from malmoi.models.presets import preset
-from malmoi.models.registry import count_parameters
+from malmoi.models.registry import count_parameters, model_class
 from malmoi.pipeline.stage import Estimate
 from malmoi.sources.card import find_card
 from malmoi.train.precision import choose_precision, product_speed
@@ -47,7 +48,7 @@ class Training:
         adapters: whether low-rank differences alone are trained.
     """
 
-    config: GPTConfig
+    config: ModelConfig
     learned: int
     batch: int
     frozen: int = 0
@@ -60,7 +61,7 @@ class Training:
         """Time here: two operations a weight forward, two for the gradient of its input, two for its own."""
         config = self.config
         block = self._block()
-        upper = (config.layers - self.frozen) * block + (config.vocabulary * config.width if self.head else 0)
+        upper = (config.depth - self.frozen) * block + (config.vocabulary * config.width if self.head else 0)
         once = 2 * self.frozen * block * (self.learned + self.scored)
         learning = (4 if self.adapters else 6) * upper * self.learned * self.epochs
         operations = once + learning + 2 * upper * self.scored
@@ -70,7 +71,7 @@ class Training:
     def memory(self) -> int:
         """Peak bytes: weights, their gradients and optimizer states, what the backward pass needs, stored states."""
         config = self.config
-        trained_layers = config.layers - self.frozen
+        trained_layers = config.depth - self.frozen
         weights = 4 * count_parameters(config)
         trained = trained_layers * self._block()
         if self.head:
@@ -90,21 +91,31 @@ class Training:
 UNKNOWN = Estimate(lines=("follows from the stages before",))
 
 
-def base_shape(base: Path | None, weights: str) -> GPTConfig | None:
-    """The shape of the language model that a stage takes; None as long as an earlier stage has to make it.
+def base_shape(base: Path | None, weights: str) -> ModelConfig | None:
+    """The shape of the model that a stage takes; None as long as an earlier stage has to make it, or if no card says.
 
     Raises:
-        UserError: it is no language model.
+        UserError: `base` is no checkpoint, or one of a translator, or there is no card of that name.
     """
-    if base is not None and base.exists():
-        config = read_config(base)
-        if not isinstance(config, GPTConfig):
-            raise UserError(f"{base} is no language model.", "Take one that writes text.")
-        return config
-    if base is not None:
-        return None
-    name = find_card(weights).shape
-    return preset(name) if name else None
+    if base is None:
+        name = find_card(weights).shape
+        return preset(name) if name else None
+    config = read_config(base) if base.exists() else None
+    if config is not None and not issubclass(model_class(config), Backbone):
+        raise UserError(f"{base} is a translator.", "Fine-tuning starts from an encoder or a language model.")
+    return config
+
+
+def language_model_shape(base: Path | None, weights: str) -> GPTConfig | None:
+    """`base_shape` of a language model.
+
+    Raises:
+        UserError: it is none; and as `base_shape`.
+    """
+    config = base_shape(base, weights)
+    if config is not None and not isinstance(config, GPTConfig):
+        raise UserError(f"{base or weights} is no language model.", "Take one that writes text.")
+    return config
 
 
 def token_estimate(text: str, longest: int) -> int:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from malmoi.core.config import Settings, parse_settings
 from malmoi.core.console import console
+from malmoi.core.errors import UserError
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.presets import preset
 from malmoi.models.registry import count_parameters
@@ -226,10 +227,17 @@ def _given_config(settings: PretrainSettings, vocabulary: int | None) -> GPTConf
     name = fields.pop("preset", None)
     if name is None and not {"layers", "width", "heads"} <= set(fields):
         return None
-    base = preset(name).model_dump() if name else {}
+    base = _language_preset(name).model_dump() if name else {}
     if vocabulary is None:
         vocabulary = base.get("vocabulary", ASSUMED_VOCABULARY)
     return _config({**base, "context": settings.context, **fields, "vocabulary": vocabulary})
+
+
+def _language_preset(name: str) -> GPTConfig:
+    config = preset(name)
+    if not isinstance(config, GPTConfig):
+        raise UserError(f"The preset {name!r} is no language model.", "Take the shape of one that writes text.")
+    return config
 
 
 def _config(fields: dict[str, Any]) -> GPTConfig:

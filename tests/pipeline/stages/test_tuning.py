@@ -16,6 +16,7 @@ from malmoi.core.hashing import hash_file
 from malmoi.evaluate.predict import encode_texts, predict
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
 from malmoi.models.classifier import TextForm
+from malmoi.pipeline.labelled_texts import read_splits
 from malmoi.pipeline.stages import classify, instruct
 from malmoi.pipeline.stages.classify import ClassifySettings
 from malmoi.pipeline.stages.instruct import InstructSettings
@@ -60,7 +61,7 @@ def test_a_stored_classifier_reads_texts_as_it_learned_to(base, reviews, tmp_pat
     settings = ClassifySettings(base=base, file=reviews, train="last:1", epochs=1, rows=8, suffix=" The film is")
     classify.run(settings, tmp_path)
     stored = load_checkpoint(tmp_path)
-    tested = [text.text for text in classify._read_splits(settings).test]
+    tested = [text.text for text in read_splits(settings).test]
     classes = predict(stored.model, encode_texts(stored.tokenizer, tested, stored.classifier)).argmax(-1)
     assert stored.classifier.form == TextForm(128, " The film is")
     assert classes.tolist() == read_json(tmp_path / "predictions.json")["predicted"]
@@ -71,7 +72,7 @@ def test_stored_states_give_the_same_classifier_as_running_every_layer(base, rev
     (tmp_path / "stored").mkdir()
     (tmp_path / "whole").mkdir()
     stored = classify.run(settings, tmp_path / "stored")
-    monkeypatch.setattr(classify, "_lower_states", lambda classifier, texts, first: list(texts))
+    monkeypatch.setattr(classify, "_lower_states", lambda classifier, texts, first: texts)
     monkeypatch.setattr(classify, "UpperClassifier", lambda classifier, first: classifier)
     whole = classify.run(settings, tmp_path / "whole")
     assert stored["validation_loss"] == pytest.approx(whole["validation_loss"], abs=1e-5)

@@ -24,11 +24,11 @@ from malmoi.evaluate.interval import bootstrap, proportion
 from malmoi.formats.checkpoint import load_checkpoint
 from malmoi.generate.shared import CACHE_BYTES
 from malmoi.models.registry import count_parameters
-from malmoi.pipeline.costs import ASSUMED_TOKENS, EFFICIENCY, PROCESS, UNKNOWN, base_shape
+from malmoi.pipeline.costs import ASSUMED_TOKENS, EFFICIENCY, PROCESS, UNKNOWN, language_model_shape
 from malmoi.pipeline.few_shot_tasks import TaskSettings, read_task
 from malmoi.pipeline.runner import UNFINISHED
 from malmoi.pipeline.stage import Estimate, Stage, StageInput
-from malmoi.sources.fetch import fetch_source
+from malmoi.sources.fetch import fetch_weights
 from malmoi.train.precision import product_speed
 
 RESULT, ITEMS = "few_shot.json", "items.jsonl"
@@ -68,7 +68,7 @@ def run(settings: FewShotSettings, directory: Path) -> dict[str, Any]:
         UserError: the model writes no text, a task has too few examples, or a label does not fit.
     """
     tasks = {name: _read(name, settings) for name in settings.tasks}
-    path = settings.checkpoint if settings.checkpoint is not None else fetch_source(settings.weights)[0]
+    path = settings.checkpoint if settings.checkpoint is not None else fetch_weights(settings.weights)
     checkpoint = load_checkpoint(path)
     asking = partial(ask, checkpoint.language_model, checkpoint.tokenizer)
     rounds = sorted(set(settings.shots))
@@ -165,7 +165,7 @@ def _print(name: str, shots: int, scores: dict[str, Any], own: TaskSettings) -> 
 
 def estimate(settings: FewShotSettings) -> Estimate:
     """Time and memory, as if texts were of an assumed length; a generated token counts as one that is read."""
-    config = base_shape(settings.checkpoint, settings.weights)
+    config = language_model_shape(settings.checkpoint, settings.weights)
     if config is None:
         return UNKNOWN
     items = sum(task.limit or settings.limit for task in settings.tasks.values())

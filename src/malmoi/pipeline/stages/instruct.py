@@ -22,10 +22,10 @@ from malmoi.generate.sampling import SamplingSettings
 from malmoi.layers.low_rank import apply_low_rank, merge_low_rank
 from malmoi.models.gpt import GPT
 from malmoi.objectives.causal import Causal
-from malmoi.pipeline.costs import ASSUMED_TOKENS, UNKNOWN, Training, base_shape, token_estimate
+from malmoi.pipeline.costs import ASSUMED_TOKENS, UNKNOWN, Training, language_model_shape, token_estimate
 from malmoi.pipeline.stage import Estimate, Stage, StageInput
 from malmoi.pipeline.stages.fetch import MANIFEST, manifest_files
-from malmoi.sources.fetch import fetch_source
+from malmoi.sources.fetch import fetch_source, fetch_weights
 from malmoi.tokenizers.chat import DEFAULT_TEMPLATE, encode_prompt
 from malmoi.tokenizers.tokenizer import Tokenizer
 from malmoi.train.trainer import Trainer, TrainerSettings
@@ -128,7 +128,7 @@ def run(settings: InstructSettings, directory: Path) -> dict[str, Any]:
 
 
 def _base(settings: InstructSettings) -> Checkpoint:
-    return load_checkpoint(settings.base if settings.base is not None else fetch_source(settings.weights)[0])
+    return load_checkpoint(settings.base if settings.base is not None else fetch_weights(settings.weights))
 
 
 def _split(settings: InstructSettings) -> tuple[list[Dialogue], list[Dialogue]]:
@@ -234,7 +234,7 @@ def _card(settings: InstructSettings, facts: dict[str, Any]) -> str:
 
 def estimate(settings: InstructSettings) -> Estimate:
     """Time and memory, from the dialogues when they are here and else from `limit`."""
-    config = base_shape(settings.base, settings.weights)
+    config = language_model_shape(settings.base, settings.weights)
     here = settings.file or (settings.fetch and (settings.fetch / MANIFEST).is_file())
     if config is None or not (here or settings.limit):
         return UNKNOWN

@@ -1,0 +1,166 @@
+"""Encoders under a new head: what is saved opens here and in transformers, and names the same classes."""
+
+import random
+
+import pytest
+import torch
+import transformers
+
+from malmoi.core.errors import UserError
+from malmoi.core.files import read_json
+from malmoi.data.labelled import LabelledText
+from malmoi.evaluate.predict import encode_texts, predict
+from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
+from malmoi.models.encoder_config import EncoderConfig
+from malmoi.models.registry import build_model
+from malmoi.models.seq2seq_config import EncoderDecoderConfig
+from malmoi.pipeline.labelled_texts import read_splits
+from malmoi.pipeline.stages import classify
+from malmoi.pipeline.stages.classify import ClassifySettings
+
+LETTERS = "가나다라마바사"
+WORDS = {"좋음": ("재미있다", "great"), "나쁨": ("지루하다", "boring")}
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "영화", *LETTERS, *(f"##{one}" for one in LETTERS)]
+VOCABULARY += [word for words in WORDS.values() for word in words]
+FAMILIES = {
+    "bert": {},
+    "bert without a pooler": {"pooler": "none"},
+    "roberta": {"segments": 1, "first_position": 2, "norm_epsilon": 1e-5, "pooler": "none"},
+    "distilbert": {"segments": 0, "pooler": "none"},
+}
+SHAPE = {"vocabulary": 300, "context": 32, "width": 32, "layers": 2, "heads": 4}
+QUICK = {"longest": 32, "rows": 8, "epochs": 1, "learning_rate": 0.003}
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory):
+    path, chance = tmp_path_factory.mktemp("reviews") / "reviews.tsv", random.Random(0)
+    lines = [
+        f"영화 {''.join(chance.choices(LETTERS, k=chance.randrange(1, 9)))} {chance.choice(WORDS[label])}\t{label}"
+        for label in WORDS
+        for _ in range(60)
+    ]
+    path.write_text("text\tlabel\n" + "\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def published(tmp_path):
+    """A random BERT, as transformers saves it."""
+    directory = tmp_path / "published"
+    directory.mkdir()
+    (directory / "vocab.txt").write_text("\n".join(VOCABULARY), encoding="utf-8")
+    transformers.BertTokenizer(vocab=str(directory / "vocab.txt"), strip_accents=False).save_pretrained(directory)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+    config = transformers.BertConfig(vocab_size=len(VOCABULARY), max_position_embeddings=32, **sizes)
+    torch.manual_seed(0)
+    transformers.BertModel(config).save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture
+def own(tmp_path, tokenizer):
+    """Saves a random encoder or another model of our own."""
+
+    def save(config):
+        save_checkpoint(tmp_path / "own", build_model(config, seed=0), tokenizer, "")
+        return tmp_path / "own"
+
+    return save
+
+
+@torch.no_grad()
+def close_to_theirs(directory, texts):
+    """Our probabilities beside those of transformers, text by text."""
+    checkpoint = load_checkpoint(directory)
+    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(directory / "model").eval()
+    rows = encode_texts(checkpoint.tokenizer, texts, checkpoint.classifier)
+    wanted = torch.cat([theirs(row[None]).logits.softmax(-1) for row in rows])
+    torch.testing.assert_close(predict(checkpoint.classifier, rows), wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("changes", FAMILIES.values(), ids=FAMILIES.keys())
+def test_what_is_saved_gives_the_same_in_transformers(changes, own, reviews, tmp_path):
+    base = own(EncoderConfig(**SHAPE | changes, masked_head=True))
+    settings = ClassifySettings(base=base, file=reviews, train="last:1", **QUICK)
+    classify.run(settings, tmp_path)
+    close_to_theirs(tmp_path, [text.text for text in read_splits(settings).test])
+
+
+@pytest.mark.parametrize("train", ["head", "last:1", "lora:2", "all"])
+def test_a_published_encoder_learns_and_opens_again(published, reviews, tmp_path, train):
+    settings = ClassifySettings(base=published, file=reviews, train=train, **QUICK)
+    classify.run(settings, tmp_path)
+    checkpoint = load_checkpoint(tmp_path)
+    tested = [text.text for text in read_splits(settings).test]
+    classes = predict(checkpoint.model, encode_texts(checkpoint.tokenizer, tested, checkpoint.classifier)).argmax(-1)
+    assert classes.tolist() == read_json(tmp_path / "predictions.json")["predicted"]
+    close_to_theirs(tmp_path, tested)
+
+
+def test_an_encoder_learns_what_a_word_means(published, reviews, tmp_path):
+    settings = ClassifySettings(base=published, file=reviews, train="all", **QUICK | {"epochs": 8})
+    assert classify.run(settings, tmp_path)["accuracy"] == 1
+
+
+def test_a_pipeline_of_transformers_names_the_same_classes(published, reviews, tmp_path):
+    settings = ClassifySettings(base=published, file=reviews, train="all", **QUICK)
+    classify.run(settings, tmp_path)
+    tested = [text.text for text in read_splits(settings).test]
+    found = transformers.pipeline("text-classification", str(tmp_path / "model"))(tested)
+    results = read_json(tmp_path / "predictions.json")
+    assert [one["label"] for one in found] == [results["classes"][number] for number in results["predicted"]]
+
+
+def test_frozen_layers_that_are_computed_once_drop_nothing_out(own, reviews, tmp_path):
+    base = own(EncoderConfig(**SHAPE, dropout=0.5))
+    classifier = classify._classifier(
+        load_checkpoint(base).backbone, ["나쁨", "좋음"], ClassifySettings(**QUICK, train="last:1")
+    )
+    classifier.train()
+    texts = classify._encode(load_checkpoint(base).tokenizer, [LabelledText("영화 지루하다", "나쁨")] * 2, classifier)
+    one, same = classify._lower_states(classifier, texts, 1)
+    assert torch.equal(one.tokens, same.tokens)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"suffix": " 이 글은"}, "an encoder is read at its first token. Leave suffix out"),
+        ({"longest": 33}, "longest=33, but the base reads 32 tokens. Set it to 32"),
+        ({"layers": 3}, "has 2 layers, not 3"),
+        ({"train": "last:3"}, "last:N with N up to 2"),
+    ],
+)
+def test_what_an_encoder_cannot_is_said(own, reviews, tmp_path, changes, sentence):
+    base = own(EncoderConfig(**SHAPE))
+    with pytest.raises(UserError) as raised:
+        classify.run(ClassifySettings(**{"base": base, "file": reviews, **QUICK, **changes}), tmp_path)
+    assert sentence in str(raised.value)
+
+
+def test_a_translator_is_no_base(own, reviews, tmp_path):
+    base = own(EncoderDecoderConfig(**SHAPE, start=0))
+    for start in (classify.estimate, lambda settings: classify.run(settings, tmp_path)):
+        with pytest.raises(UserError, match="is a translator"):
+            start(ClassifySettings(base=base, file=reviews, train="head", **QUICK))
+
+
+def test_a_classifier_is_no_base(own, reviews, tmp_path):
+    classify.run(ClassifySettings(base=own(EncoderConfig(**SHAPE)), file=reviews, **QUICK | {"train": "head"}), tmp_path)
+    with pytest.raises(UserError, match="is a classifier, and no new head"):
+        classify.run(ClassifySettings(base=tmp_path, file=reviews, **QUICK), tmp_path)
+
+
+def test_a_source_of_texts_is_no_weights(reviews, tmp_path):
+    with pytest.raises(UserError, match="'nsmc' is text and no model"):
+        classify.run(ClassifySettings(weights="nsmc", file=reviews), tmp_path)
+
+
+def test_a_dry_run_knows_the_shape_of_public_encoders(reviews):
+    head, whole = (
+        classify.estimate(ClassifySettings(weights="minilm-l6-v2", file=reviews, train=train))
+        for train in ("last:1", "all")
+    )
+    assert 0 < head.seconds < whole.seconds
+    assert head.memory < whole.memory < 2 << 30
