@@ -7,6 +7,7 @@ import torch
 
 from malmoi.core.errors import UserError
 from malmoi.layers.cache import KeyValueCache
+from malmoi.layers.mixes.dense import Dense, Plain
 from malmoi.models.gpt import GPT
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.initialize import initialize
@@ -128,7 +129,7 @@ def test_every_parameter_learns(model, tokens):
     assert set(unmoved) <= rows_never_read
 
 
-@pytest.mark.parametrize("mix", ["plain", "fused"])
+@pytest.mark.parametrize("mix", [Plain(), Dense()], ids=str)
 def test_both_ways_to_attend_have_the_same_gradients(mix, tokens):
     reference = shaken(key_value_heads=2).double()
     model = copy.deepcopy(reference).float()

@@ -18,6 +18,7 @@ from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_directory, write_json
 from malmoi.formats.checkpoint import CONFIG, config_fields
 from malmoi.layers.attention import Attention
+from malmoi.layers.mixes.dense import Plain
 from malmoi.models.classifier import Classifier
 from malmoi.models.encoder import Encoder
 from malmoi.models.model import Model
@@ -83,7 +84,7 @@ def _traceable(model: nn.Module) -> Iterator[None]:
     layers = [module for module in model.modules() if isinstance(module, Attention)]
     before = [layer.mix for layer in layers]
     for layer in layers:
-        layer.mix = "plain"
+        layer.mix = Plain()
     try:
         yield
     finally:

@@ -12,6 +12,7 @@ from malmoi.core.errors import UserError
 from malmoi.layers.attention import Attention
 from malmoi.layers.feed_forward import ACTIVATIONS, FeedForward
 from malmoi.layers.norms import LayerNorm
+from malmoi.layers.patterns import FULL
 from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.model import Model, check_room
 
@@ -75,9 +76,9 @@ class Encoder(Model):
         self, hidden: torch.Tensor, lengths: torch.Tensor | None = None, first: int = 0, end: int | None = None
     ) -> torch.Tensor:
         """(rows, length, width) through the blocks from `first` to before `end`, all by default."""
-        mask = None if lengths is None else real_tokens(lengths, hidden.shape[1])[:, None, None]
+        real = None if lengths is None else real_tokens(lengths, hidden.shape[1])
         for block in self.blocks[first:end]:
-            hidden = block(hidden, mask)
+            hidden = block(hidden, real)
         return hidden
 
     def pooled(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
@@ -109,16 +110,16 @@ class EncoderBlock(nn.Module):
             bias=True,
             input_bias=True,
             dropout=config.dropout,
-            causal=False,
+            pattern=FULL,
         )
         self.attention_norm = LayerNorm(config.width, config.norm_epsilon)
         self.feed_forward = FeedForward(config.width, config.feed_forward, config.activation, bias=True)
         self.feed_forward_norm = LayerNorm(config.width, config.norm_epsilon)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, hidden: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """(rows, length, width) to the same; `mask` as for `attend`."""
-        hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, mask=mask)))
+    def forward(self, hidden: torch.Tensor, real: torch.Tensor | None = None) -> torch.Tensor:
+        """(rows, length, width) to the same; `real` as from `real_tokens`."""
+        hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, real=real)))
         result: torch.Tensor = self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden)))
         return result
 

@@ -11,7 +11,9 @@ from malmoi.layers.bigram import BigramTable
 from malmoi.layers.cache import KeyValueCache, LayerCache
 from malmoi.layers.feed_forward import FeedForward
 from malmoi.layers.norms import LayerNorm, RMSNorm
+from malmoi.layers.patterns import CAUSAL
 from malmoi.layers.rotary import RotaryTable, rotary_table
+from malmoi.layers.schedule import LayerAttention
 from malmoi.layers.short_convolution import ShortConvolution
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.model import Model, check_room
@@ -33,7 +35,7 @@ class GPT(Model):
             BigramTable(config.vocabulary, config.bigram_buckets, config.width) if config.bigram_buckets else None
         )
         self.dropout = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(Block(config, config.layer_attention(index)) for index in range(config.layers))
         self.norm = _norm(config)
         self.head = TiedHead(self.embedding) if config.tied else nn.Linear(config.width, config.vocabulary, bias=False)
 
@@ -53,7 +55,7 @@ class GPT(Model):
         start, length = (cache.length if cache else 0), tokens.shape[1]
         room = min(self.config.context, cache.capacity) if cache else self.config.context
         check_room(start + length, room)
-        hidden = self.through(self.embed(tokens, cache), cache)
+        hidden = self.through(self.embed(tokens, cache), cache, documents=self._documents(tokens, cache))
         if cache:
             cache.advance(tokens)
         result: torch.Tensor = self.norm(hidden)
@@ -71,13 +73,22 @@ class GPT(Model):
         return dropped
 
     def through(
-        self, hidden: torch.Tensor, cache: KeyValueCache | None = None, first: int = 0, end: int | None = None
+        self,
+        hidden: torch.Tensor,
+        cache: KeyValueCache | None = None,
+        first: int = 0,
+        end: int | None = None,
+        documents: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """(rows, length, width) through the blocks from `first` to before `end`, all by default."""
+        """(rows, length, width) through the blocks from `first` to before `end`, all by default.
+
+        Args:
+            documents: (rows, start + length) int64, where a pattern asks for them.
+        """
         start, length = (cache.length if cache else 0), hidden.shape[1]
         rotary = self._rotary(start, length, hidden)
         for index, block in enumerate(self.blocks[first:end], start=first):
-            hidden = block(hidden, rotary, cache.layer(index) if cache else None)
+            hidden = block(hidden, rotary, cache.layer(index) if cache else None, documents)
         return hidden
 
     def pooled(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
@@ -87,6 +98,13 @@ class GPT(Model):
     def pooled_from(self, hidden: torch.Tensor, lengths: torch.Tensor, first: int) -> torch.Tensor:
         """See `Model.pooled_from`."""
         return _last(self.norm(self.through(hidden, first=first)), lengths)
+
+    def _documents(self, tokens: torch.Tensor, cache: KeyValueCache | None) -> torch.Tensor | None:
+        """(rows, start + length) int64, the number of the document that each token belongs to."""
+        if not any(layer.pattern.needs_documents for layer in self.config.attention):
+            return None
+        whole = torch.cat([cache.tokens[:, : cache.length], tokens], 1) if cache else tokens
+        return whole.eq(self.config.separator or 0).cumsum(1)
 
     def _rotary(self, start: int, length: int, hidden: torch.Tensor) -> RotaryTable | None:
         if self.config.positions != "rotary":
@@ -104,7 +122,7 @@ class Block(nn.Module):
     attention_convolution: ShortConvolution | None
     feed_forward_convolution: ShortConvolution | None
 
-    def __init__(self, config: GPTConfig) -> None:
+    def __init__(self, config: GPTConfig, layer: LayerAttention) -> None:
         super().__init__()
         self.attention_norm = _norm(config)
         self.attention = Attention(
@@ -116,7 +134,8 @@ class Block(nn.Module):
             input_bias=config.input_bias,
             norm_epsilon=config.norm_epsilon if config.query_key_norm else None,
             dropout=config.dropout,
-            window=config.window,
+            pattern=CAUSAL & layer.pattern,
+            mix=layer.mix,
         )
         self.feed_forward_norm = _norm(config)
         self.feed_forward = FeedForward(config.width, config.feed_forward, config.activation, config.bias)
@@ -126,13 +145,17 @@ class Block(nn.Module):
         self.feed_forward_convolution = ShortConvolution(config.width, reach) if reach else None
 
     def forward(
-        self, hidden: torch.Tensor, rotary: RotaryTable | None = None, cache: LayerCache | None = None
+        self,
+        hidden: torch.Tensor,
+        rotary: RotaryTable | None = None,
+        cache: LayerCache | None = None,
+        documents: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """(rows, length, width) to the same."""
         normed = self.attention_norm(hidden)
         if self.attention_convolution is not None:
             normed = self.attention_convolution(normed, cache, place=0)
-        hidden = hidden + self.dropout(self.attention(normed, rotary, cache))
+        hidden = hidden + self.dropout(self.attention(normed, rotary, cache, documents=documents))
         normed = self.feed_forward_norm(hidden)
         if self.feed_forward_convolution is not None:
             normed = self.feed_forward_convolution(normed, cache, place=1)
