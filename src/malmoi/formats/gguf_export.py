@@ -120,6 +120,7 @@ def preventing_settings(config: GPTConfig) -> list[str]:
     wanted: dict[str, tuple[object, ...]] = {
         "short_convolution": (0,),
         "bigram_buckets": (0,),
+        "reversible": (False,),
         "attention": (["full"],),
         "rotary_scaling": () if not can_be_read_back(config) else (config.model_dump()["rotary_scaling"],),
     }

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from malmoi.core.errors import UserError
 from malmoi.layers.attention import Attention
 from malmoi.layers.bigram import BigramTable
 from malmoi.layers.cache import KeyValueCache, LayerCache
 from malmoi.layers.feed_forward import FeedForward
 from malmoi.layers.norms import LayerNorm, RMSNorm
 from malmoi.layers.patterns import CAUSAL
+from malmoi.layers.reversible import Half, through_reversibly
 from malmoi.layers.rotary import RotaryTable, rotary_table
 from malmoi.layers.schedule import LayerAttention
 from malmoi.layers.short_convolution import ShortConvolution
@@ -87,9 +91,37 @@ class GPT(Model):
         """
         start, length = (cache.length if cache else 0), hidden.shape[1]
         rotary = self._rotary(start, length, hidden)
+        if self.config.reversible:
+            return self._through_both_streams(hidden, rotary, cache, first, end, documents)
         for index, block in enumerate(self.blocks[first:end], start=first):
             hidden = block(hidden, rotary, cache.layer(index) if cache else None, documents)
         return hidden
+
+    def _through_both_streams(
+        self,
+        hidden: torch.Tensor,
+        rotary: RotaryTable | None,
+        cache: KeyValueCache | None,
+        first: int,
+        end: int | None,
+        documents: torch.Tensor | None,
+    ) -> torch.Tensor:
+        if first or end not in (None, len(self.blocks)):
+            raise UserError(
+                "The blocks of a reversible model cannot be divided: between two of them there is more than one state.",
+                "Train all layers, or take a model that is not reversible.",
+            )
+        halves: list[Half] = []
+        modules: list[nn.Module] = []
+        for index, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            own = cache.layer(index) if cache else None
+            halves += [
+                partial(block.attend, rotary=rotary, cache=own, documents=documents),
+                partial(block.feed, cache=own),
+            ]
+            modules += block.halves()
+        return through_reversibly(halves, modules, hidden)
 
     def pooled(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """See `Model.pooled`: the last real token is the only one that has seen the whole text."""
@@ -152,15 +184,36 @@ class Block(nn.Module):
         documents: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """(rows, length, width) to the same."""
+        hidden = hidden + self.attend(hidden, rotary, cache, documents)
+        return hidden + self.feed(hidden, cache)
+
+    def attend(
+        self,
+        hidden: torch.Tensor,
+        rotary: RotaryTable | None = None,
+        cache: LayerCache | None = None,
+        documents: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """What attention adds to (rows, length, width)."""
         normed = self.attention_norm(hidden)
         if self.attention_convolution is not None:
             normed = self.attention_convolution(normed, cache, place=0)
-        hidden = hidden + self.dropout(self.attention(normed, rotary, cache, documents=documents))
+        added: torch.Tensor = self.dropout(self.attention(normed, rotary, cache, documents=documents))
+        return added
+
+    def feed(self, hidden: torch.Tensor, cache: LayerCache | None = None) -> torch.Tensor:
+        """What the feed-forward layer adds to (rows, length, width)."""
         normed = self.feed_forward_norm(hidden)
         if self.feed_forward_convolution is not None:
             normed = self.feed_forward_convolution(normed, cache, place=1)
-        result: torch.Tensor = hidden + self.dropout(self.feed_forward(normed))
-        return result
+        added: torch.Tensor = self.dropout(self.feed_forward(normed))
+        return added
+
+    def halves(self) -> list[nn.Module]:
+        """The modules of `attend`, and those of `feed`."""
+        attending = (self.attention_norm, self.attention, self.attention_convolution)
+        feeding = (self.feed_forward_norm, self.feed_forward, self.feed_forward_convolution)
+        return [nn.ModuleList(one for one in half if one is not None) for half in (attending, feeding)]
 
 
 class TiedHead(nn.Module):

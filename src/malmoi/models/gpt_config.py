@@ -35,6 +35,8 @@ class GPTConfig(ModelConfig):
         query_key_norm: RMSNorm on every query and key head (Qwen3).
         tied: the head shares the embedding's weights.
         dropout: on embeddings, attention weights and the outputs of both sublayers.
+        reversible: two streams, from whose last states training computes all others again, so that memory does not
+            grow with the layers (Reformer). Not expressible in `transformers` or GGUF.
         short_convolution: width of a causal depthwise convolution before attention and before the feed-forward
             layer, 0 for none. Not expressible in `transformers` or GGUF.
         bigram_buckets: rows of a hashed table of embeddings of token pairs, 0 for none. Not expressible either.
@@ -58,6 +60,7 @@ class GPTConfig(ModelConfig):
     query_key_norm: bool = True
     tied: bool = True
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    reversible: bool = False
     short_convolution: NonNegativeInt = 0
     bigram_buckets: NonNegativeInt = 0
 

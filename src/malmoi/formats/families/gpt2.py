@@ -61,7 +61,7 @@ def _express(config: GPTConfig) -> dict[str, Any] | None:
     plain_heads = config.key_value_heads == config.heads and config.head_width * config.heads == config.width
     shape = (config.norm, config.positions, config.bias, config.input_bias, config.query_key_norm, config.attention)
     wanted = ("layer", "learned", True, True, False, (EVERYTHING,))
-    if not plain_heads or shape != wanted or config.activation not in _ACTIVATIONS:
+    if config.reversible or not plain_heads or shape != wanted or config.activation not in _ACTIVATIONS:
         return None
     return {
         "vocab_size": config.vocabulary,

@@ -120,7 +120,7 @@ def _express(kind: str, config: GPTConfig) -> dict[str, Any] | None:
     if (config.norm, config.positions, config.activation) != ("rms", "rotary", "swiglu"):
         return None
     windows = _windows(config)
-    if windows is None or _kind(config, windows) != kind:
+    if config.reversible or windows is None or _kind(config, windows) != kind:
         return None
     window = max(windows)
     rope: dict[str, Any] = {"rope_type": "default", "rope_theta": config.rotary_base}
