@@ -22,6 +22,7 @@ class Pattern:
         back, ahead: how many tokens before and after itself a query looks at most, `globals` left aside.
         globals: positions that every query may look at and that may look at every key, in rising order.
         sees_itself: every query may look at its own key, so that no row is without any.
+        moves: only the distance of query and key counts, `globals` left aside, so that it looks the same everywhere.
         needs_documents: `allows` has to be told which document each token belongs to.
     """
 
@@ -29,6 +30,7 @@ class Pattern:
     ahead: Reach = math.inf
     sees_itself: bool = True
     needs_documents: bool = False
+    moves: bool = False
 
     @property
     def globals(self) -> tuple[int, ...]:
@@ -75,6 +77,8 @@ class Pattern:
 class Full(Pattern):
     """Everything."""
 
+    moves = True
+
     def allows(self, query: torch.Tensor, key: torch.Tensor, documents: torch.Tensor | None = None) -> torch.Tensor:
         return query == query + 0 * key
 
@@ -85,6 +89,8 @@ class Full(Pattern):
 @dataclass(frozen=True)
 class Causal(Pattern):
     """Nothing that comes later."""
+
+    moves = True
 
     @property
     def ahead(self) -> Reach:  # type: ignore[override]
@@ -127,6 +133,7 @@ class Window(_Sized):
 
     size: int
     dilation: int = 1
+    moves = True
     least = "A window counts the token itself, so 1 is the least."
 
     @property
@@ -157,6 +164,7 @@ class Stride(_Sized):
     """
 
     size: int
+    moves = True
 
     def allows(self, query: torch.Tensor, key: torch.Tensor, documents: torch.Tensor | None = None) -> torch.Tensor:
         return (query - key) % self.size == 0
@@ -211,6 +219,7 @@ class Global(Pattern):
     """
 
     positions: tuple[int, ...]
+    moves = True
     back = 0
     ahead = 0
     sees_itself = False
@@ -268,6 +277,11 @@ class _Pair(Pattern):
     def globals(self) -> tuple[int, ...]:
         """See `Pattern`."""
         return tuple(sorted({*self.left.globals, *self.right.globals}))
+
+    @property
+    def moves(self) -> bool:  # type: ignore[override]
+        """See `Pattern`."""
+        return self.left.moves and self.right.moves
 
     @property
     def needs_documents(self) -> bool:  # type: ignore[override]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,9 +33,23 @@ class Blocked(Mix):
         """See `Mix.__call__`."""
         rows, count, length, head_width = heads.query.shape
         shared = heads.key.shape[1]
+        chunks = self._chunks(heads)
         positions = heads.key_positions()
+        # Where the pattern looks the same everywhere, so do the masks of chunks of one form that hold no global token.
+        known: dict[tuple[int, ...], torch.Tensor] = {}
+        alike = heads.pattern.moves and heads.real is None and not heads.skipped
+        globals_seen = len(_global_keys(heads))
 
         def barrier(chunk: Chunk) -> torch.Tensor:
+            if not alike or len(chunk.others) < globals_seen:
+                return fresh_barrier(chunk)
+            before = sum(one < chunk.low for one in chunk.others)
+            form = (chunk.end - chunk.start, chunk.high - chunk.low, chunk.start - chunk.low, before)
+            if form not in known:
+                known[form] = fresh_barrier(chunk)
+            return known[form]
+
+        def fresh_barrier(chunk: Chunk) -> torch.Tensor:
             keys = chunk.keys(positions.device)
             queries = torch.arange(heads.start + chunk.start, heads.start + chunk.end, device=positions.device)
             allowed = heads.allowed(queries, positions[keys], keys)
@@ -45,12 +60,13 @@ class Blocked(Mix):
             heads.query.reshape(rows * shared, count // shared, length, head_width),
             heads.key.reshape(rows * shared, -1, head_width),
             heads.value.reshape(rows * shared, -1, head_width),
-            self._chunks(heads),
+            chunks,
             barrier,
             heads.factor,
             heads.dropout,
+            may_be_blind=heads.may_be_blind,
         )
-        return _with_globals(heads, mixed.view_as(heads.query))
+        return _with_globals(heads, mixed.view_as(heads.query), chunks)
 
     def _chunks(self, heads: Heads) -> list[Chunk]:
         size = self.chunk or chunk_size(heads)
@@ -67,9 +83,7 @@ class Blocked(Mix):
 
 def chunk_size(heads: Heads) -> int:
     """Queries at a time: on a CPU what its cache holds, elsewhere few enough steps."""
-    if heads.query.device.type == "cpu":
-        return 128 if heads.seen < 2048 else 64
-    return 1024
+    return 64 if heads.query.device.type == "cpu" else 1024
 
 
 def _number(position: float, heads: Heads) -> int:
@@ -88,14 +102,22 @@ def _global_keys(heads: Heads) -> list[int]:
     return [position for position in positions if position < heads.seen]
 
 
-def _with_globals(heads: Heads, mixed: torch.Tensor) -> torch.Tensor:
-    """The same with the rows of global queries, which look at everything."""
-    start = heads.start
+def _with_globals(heads: Heads, mixed: torch.Tensor, chunks: Sequence[Chunk]) -> torch.Tensor:
+    """The same with the rows of global queries that look at more than their chunks do."""
+    start, positions = heads.start, heads.key_positions()
     wanted = [position - start for position in heads.pattern.globals if start <= position < start + heads.length]
     if not wanted:
         return mixed
     places = torch.tensor(wanted, device=mixed.device)
-    allowed = heads.allowed(start + places, heads.key_positions(), slice(None))
+    allowed = heads.allowed(start + places, positions, slice(None))
+    left = allowed.clone()
+    for row, place in enumerate(wanted):
+        chunk = next(chunk for chunk in chunks if chunk.start <= place < chunk.end)
+        left[..., row, chunk.keys(mixed.device)] = False
+    more = left.flatten(0, -3).any(0).any(-1) if left.dim() > 2 else left.any(-1)
+    if not more.any():
+        return mixed
+    places, allowed = places[more], allowed[..., more, :]
     allowed = allowed if allowed.dim() == 2 else allowed[:, None]
     rows = F.scaled_dot_product_attention(
         heads.query[:, :, places],

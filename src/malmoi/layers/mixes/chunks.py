@@ -27,21 +27,29 @@ class Chunk:
     others: tuple[int, ...] = ()
 
     def keys(self, device: torch.device) -> torch.Tensor:
-        """(high - low + others,) int64, the numbers of all keys in the order of `near`."""
+        """(high - low + others,) int64, the numbers of all keys run first."""
         run = torch.arange(self.low, self.high, device=device)
         return torch.cat([run, torch.tensor(self.others, device=device)]) if self.others else run
 
-    def near(self, numbers: torch.Tensor) -> torch.Tensor:
-        """(groups, seen, width) to (groups, keys, width)."""
-        run = numbers[:, self.low : self.high]
-        return torch.cat([run, numbers[:, list(self.others)]], 1) if self.others else run
+    def products(self, rows: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        """(groups, queries, width) times (groups, seen, width): (groups, queries, keys)."""
+        run = rows @ numbers[:, self.low : self.high].transpose(1, 2)
+        if not self.others:
+            return run
+        return torch.cat([run, rows @ numbers[:, list(self.others)].transpose(1, 2)], 2)
 
-    def add_near(self, numbers: torch.Tensor, part: torch.Tensor) -> None:
-        """Add to (groups, seen, width), in place, what `near` would take from there."""
+    def weighed(self, weights: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        """(groups, queries, keys) times (groups, seen, width): (groups, queries, width)."""
         count = self.high - self.low
-        numbers[:, self.low : self.high] += part[:, :count]
+        sums = weights[:, :, :count] @ numbers[:, self.low : self.high]
+        return sums.baddbmm_(weights[:, :, count:], numbers[:, list(self.others)]) if self.others else sums
+
+    def add_weighed(self, numbers: torch.Tensor, weights: torch.Tensor, rows: torch.Tensor) -> None:
+        """Add to (groups, seen, width), in place, the rows times the weights that each key had in them."""
+        count = self.high - self.low
+        numbers[:, self.low : self.high].baddbmm_(weights[:, :, :count].transpose(1, 2), rows)
         if self.others:
-            numbers[:, list(self.others)] += part[:, count:]
+            numbers[:, list(self.others)] += weights[:, :, count:].transpose(1, 2) @ rows
 
 
 Barrier = Callable[[Chunk], torch.Tensor]
@@ -57,6 +65,7 @@ def attend_in_chunks(
     scale: float,
     dropout: float = 0.0,
     with_sums: bool = False,
+    may_be_blind: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Softmax attention of each chunk's queries to its keys, with a gradient that has none of its own.
 
@@ -65,12 +74,13 @@ def attend_in_chunks(
         key, value: (groups, seen, head_width).
         chunks: all queries, in their order.
         with_sums: give the second result too.
+        may_be_blind: a query may find nothing but -inf.
 
     Returns:
         (groups, shares, length, head_width), zeros where a query may look at nothing; and the logarithm of the sum of
         a query's weights before they are normed, (groups, shares, length) float32, -inf there; else zeros.
     """
-    mixed, sums = _InChunks.apply(query, key, value, chunks, barrier, scale, dropout, with_sums)  # type: ignore[no-untyped-call]
+    mixed, sums = _InChunks.apply(query, key, value, chunks, barrier, scale, dropout, with_sums, may_be_blind)  # type: ignore[no-untyped-call]
     return mixed, sums
 
 
@@ -88,6 +98,7 @@ class _InChunks(torch.autograd.Function):
         scale: float,
         dropout: float,
         with_sums: bool,
+        may_be_blind: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         with torch.autocast(query.device.type, enabled=False):
             query = query * scale
@@ -96,16 +107,18 @@ class _InChunks(torch.autograd.Function):
             kept: list[torch.Tensor] = []
             for chunk in chunks:
                 here = slice(chunk.start, chunk.end)
-                some, keys = query[:, :, here], chunk.near(key)
-                shape = (*some.shape[:3], keys.shape[1])
-                scores = (some.flatten(1, 2) @ keys.transpose(1, 2)).view(shape).float().add_(barrier(chunk))
-                weights = scores.softmax(-1).nan_to_num_(0.0)  # a row of -inf alone gives nan
+                some = query[:, :, here]
+                scores = chunk.products(some.flatten(1, 2), key)
+                scores = scores.view(*some.shape[:3], -1).float().add_(barrier(chunk))
+                weights = scores.softmax(-1)
+                if may_be_blind:
+                    weights.nan_to_num_(0.0)  # what a row of -inf alone gives
                 if with_sums:
                     sums[:, :, here] = scores.amax(-1) - weights.amax(-1).log()
                 weights = weights.to(query.dtype)
                 drop = _keep(weights, dropout) if dropout else None
                 used = weights if drop is None else weights * drop
-                mixed[:, :, here] = (used.flatten(1, 2) @ chunk.near(value)).view_as(some)
+                mixed[:, :, here] = chunk.weighed(used.flatten(1, 2), value).view_as(some)
                 if any(ctx.needs_input_grad):
                     kept += [weights] if drop is None else [weights, drop]
         if any(ctx.needs_input_grad):
@@ -127,14 +140,13 @@ class _InChunks(torch.autograd.Function):
             weights = next(pieces)
             drop = next(pieces) if ctx.dropout else None
             some, slope = query[:, :, here].flatten(1, 2), gradient[:, :, here].flatten(1, 2)
-            used = (weights if drop is None else weights * drop).flatten(1, 2)
-            chunk.add_near(to_value, used.transpose(1, 2) @ slope)
-            to_scores = (slope @ chunk.near(value).transpose(1, 2)).view_as(weights)
+            chunk.add_weighed(to_value, (weights if drop is None else weights * drop).flatten(1, 2), slope)
+            to_scores = chunk.products(slope, value).view_as(weights)
             to_scores = to_scores if drop is None else to_scores * drop
             to_scores = to_scores.sub_(level[:, :, here]).mul_(weights).flatten(1, 2)
-            to_query[:, :, here] = (to_scores @ chunk.near(key)).view_as(to_query[:, :, here])
-            chunk.add_near(to_key, to_scores.transpose(1, 2) @ some)
-        return to_query.mul_(ctx.scale), to_key, to_value, None, None, None, None, None
+            to_query[:, :, here] = chunk.weighed(to_scores, key).view_as(to_query[:, :, here])
+            chunk.add_weighed(to_key, to_scores, some)
+        return to_query.mul_(ctx.scale), to_key, to_value, None, None, None, None, None, None
 
 
 def _keep(weights: torch.Tensor, dropout: float) -> torch.Tensor:

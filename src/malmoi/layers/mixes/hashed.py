@@ -88,24 +88,20 @@ class Hashed(Mix):
         buckets = buckets.flatten(1, 2)
         order = buckets.sort(dim=-1, stable=True).indices
         places = order.argsort(-1)
-        # Of every token in the order of one round: where every other round has put it.
-        elsewhere = [_in_order(torch.stack([buckets, places]), one).unbind() for one in order]
+        # Buckets are moved apart by `reach` places, so that who is nearer than that shares the bucket.
+        spread = (places + self.reach * buckets).int()
+        elsewhere = [_in_order(spread, one) for one in order]  # for the tokens in the order of each round
 
         def barrier(chunk: Chunk) -> torch.Tensor:
-            near = torch.zeros(self.rounds, buckets.shape[1], chunk.end - chunk.start, chunk.high - chunk.low)
-            near = near.to(heads.key.device)
-            own = torch.arange(chunk.start, chunk.end, device=near.device)[:, None] == chunk.keys(near.device)
-            for number, (bucket, place) in enumerate(elsewhere):
-                met = torch.zeros_like(near[0])
-                for other in range(self.rounds):
-                    together = _meet(bucket[other], place[other], chunk, self.reach, causal)
-                    met += together
-                    if other == number:
-                        here = together
-                near[number] = torch.where(here, -met.log(), -torch.inf)
-            return near.masked_fill_(own, LAST_CHOICE).flatten(0, 1)[:, None]
+            parts = []
+            for number, places in enumerate(elsewhere):
+                here = _meet(places[number], chunk, self.reach, causal)
+                met = sum((_meet(one, chunk, self.reach, causal).float() for one in places), start=0.0)
+                parts.append(torch.where(here, -torch.as_tensor(met).clamp(min=1).log(), -torch.inf))
+            own = torch.arange(chunk.start, chunk.end, device=heads.key.device)[:, None] == chunk.keys(heads.key.device)
+            return torch.cat(parts).masked_fill_(own, LAST_CHOICE)[:, None]
 
-        size = chunk_size(heads)
+        size = min(chunk_size(heads), max(32, self.reach))
         chunks = [
             Chunk(
                 start,
@@ -154,13 +150,11 @@ def _by_round(numbers: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
 
 
 def _in_order(numbers: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
-    """(..., groups, length) with the tokens in this order."""
+    """(rounds, groups, length) with the tokens of each group in this order, (groups, length)."""
     return numbers.gather(-1, order.expand(numbers.shape))
 
 
-def _meet(bucket: torch.Tensor, place: torch.Tensor, chunk: Chunk, reach: int, causal: bool) -> torch.Tensor:
+def _meet(places: torch.Tensor, chunk: Chunk, reach: int, causal: bool) -> torch.Tensor:
     """(groups, queries, keys) boolean, True where one round lets the chunk's queries see its keys."""
-    queries, keys = slice(chunk.start, chunk.end), slice(chunk.low, chunk.high)
-    distance = place[:, queries, None] - place[:, None, keys]
-    near = (distance < reach) & (distance >= 0 if causal else distance > -reach)
-    return near & (bucket[:, queries, None] == bucket[:, None, keys])
+    distance = places[:, chunk.start : chunk.end, None] - places[:, None, chunk.low : chunk.high]
+    return (distance < reach) & (distance >= 0 if causal else distance > -reach)
