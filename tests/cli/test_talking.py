@@ -14,7 +14,6 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from malmoi.cli.main import main
 from malmoi.formats.checkpoint import save_checkpoint
 from malmoi.models.classifier import Classifier
 
@@ -28,28 +27,13 @@ def checkpoint(tmp_path_factory, make_model, tokenizer):
     return directory
 
 
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Runs the command line in this process; gives exit code, standard output and standard error."""
-
-    def run(*arguments: str, text: str = "") -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["malmoi", *arguments])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
-        with pytest.raises(SystemExit) as ended:
-            main()
-            sys.exit(0)
-        return (ended.value.code or 0, *capsys.readouterr())
-
-    return run
-
-
 def test_generate_prints_the_text_and_keeps_the_speed_apart(run, checkpoint):
     options = ["--seed", "1", "--maximum-tokens", "5"]
     code, out, error = run("generate", str(checkpoint), "옛날에", *options)
     assert code == 0
     assert out.startswith("옛날에")
     assert "5 tokens" in error
-    assert run("generate", str(checkpoint.parent), "-", *options, text="옛날에")[1] == out
+    assert run("generate", str(checkpoint.parent), "-", *options, stdin=io.StringIO("옛날에"))[1] == out
 
 
 def test_generate_answers_like_the_examples_and_ends_with_the_line(run, checkpoint, tmp_path):
@@ -92,7 +76,7 @@ def test_mistakes_are_one_sentence_and_exit_code_2(run, checkpoint, tmp_path, mo
 
 def test_predict_names_the_class_of_every_line(run, make_model, tokenizer, tmp_path):
     save_checkpoint(tmp_path / "model", Classifier(make_model(), ["나쁨", "좋음"]), tokenizer, "")
-    code, out, _ = run("predict", str(tmp_path), text="재미있다\n\n지루하다\n")
+    code, out, _ = run("predict", str(tmp_path), stdin=io.StringIO("재미있다\n\n지루하다\n"))
     assert code == 0
     assert [line.split("\t")[0] in ("나쁨", "좋음") for line in out.splitlines()] == [True, True]
     assert run("predict", str(tmp_path), "재미있다")[1] == out.splitlines(keepends=True)[0]
@@ -121,7 +105,7 @@ def test_a_classifier_is_not_exported(run, make_model, tokenizer, tmp_path):
 def test_chat_reads_lines_until_the_end_of_the_input(run, checkpoint, monkeypatch):
     monkeypatch.chdir(checkpoint.parents[3])
     text = "안녕하세요\n/help\none \\\ntwo\n/again\n/reset\n/again\n\n"
-    code, out, _ = run("chat", "--maximum-tokens", "4", text=text)
+    code, out, _ = run("chat", "--maximum-tokens", "4", stdin=io.StringIO(text))
     assert code == 0
     assert out.count("first after") == 3
     assert "/exit" in out
@@ -132,7 +116,9 @@ def test_a_base_model_continues_each_text_on_its_own(run, checkpoint, tmp_path):
     base = tmp_path / "model"
     shutil.copytree(checkpoint, base)
     (base / "chat_template.jinja").unlink()
-    code, out, _ = run("chat", str(tmp_path), "--maximum-tokens", "4", "--temperature", "0", text="옛날\n옛날\n")
+    code, out, _ = run(
+        "chat", str(tmp_path), "--maximum-tokens", "4", "--temperature", "0", stdin=io.StringIO("옛날\n옛날\n")
+    )
     assert code == 0
     assert "A base model" in out
     first, second = (part.split("\n\n")[0] for part in out.split("› ")[1:3])

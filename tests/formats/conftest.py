@@ -1,6 +1,8 @@
 """Models of every shape that GGUF can express, and llama.cpp to run them."""
 
-from collections.abc import Callable
+import math
+import random
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -8,9 +10,14 @@ import pytest
 import torch
 import xllamacpp
 
+from malmoi.data.batch import TextBatch
+from malmoi.generate.score import score
 from malmoi.models.gpt import GPT
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import build_model
+from malmoi.objectives.causal import Causal
+from malmoi.tokenizers.tokenizer import Tokenizer
+from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
 
 GPT2 = {"norm": "layer", "positions": "learned", "activation": "gelu_tanh", "bias": True, "query_key_norm": False}
 SHAPES = {
@@ -38,17 +45,12 @@ SHAPES = {
 
 
 @pytest.fixture
-def shaken(tokenizer) -> Callable[..., GPT]:
+def shaken(tokenizer, shake) -> Callable[..., GPT]:
     """Makes a random model in which no norm or bias can hide behind a one or a zero."""
 
     def make(shape: str = "qwen3", **changes) -> GPT:
         sizes = {"vocabulary": tokenizer.size, "context": 96, "width": 32, "layers": 2, "heads": 4}
-        model = build_model(GPTConfig(**(sizes | SHAPES[shape] | changes)), seed=0)
-        generator = torch.Generator().manual_seed(0)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.add_(torch.empty_like(parameter).normal_(0, 0.3, generator=generator))
-        return model.eval()
+        return shake(build_model(GPTConfig(**(sizes | SHAPES[shape] | changes)), seed=0), deviation=0.3)
 
     return make
 
@@ -94,8 +96,64 @@ class LlamaCpp:
         found = {entry["id"]: entry["logprob"] for entry in answer["completion_probabilities"][0]["top_logprobs"]}
         return torch.tensor([found[token] for token in range(vocabulary)])
 
+    def perplexity(self, rows: list[list[int]], vocabulary: int) -> float:
+        """Of every token but the first of every row, one request each."""
+        logprobs = [
+            float(self.logprobs(row[:place], vocabulary)[row[place]]) for row in rows for place in range(1, len(row))
+        ]
+        return math.exp(-sum(logprobs) / len(logprobs))
+
 
 @pytest.fixture
 def llama_cpp() -> type[LlamaCpp]:
     """Opens a GGUF file with llama.cpp."""
     return LlamaCpp
+
+
+@pytest.fixture(scope="session")
+def perplexity() -> Callable[[GPT, list[list[int]]], float]:
+    """The same of a model here."""
+
+    def of(model, rows):
+        logprobs = [token.logprob for row in rows for token in score(model, row)[1:]]
+        return math.exp(-sum(logprobs) / len(logprobs))
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def sentences() -> Callable[[int, int], Iterator[str]]:
+    """Small talk of two languages, so many sentences by a seed."""
+
+    def make(count, seed):
+        dice = random.Random(seed)
+        for _ in range(count):
+            animal, place = dice.choice(["fox", "bear", "hen"]), dice.choice(["wood", "house"])
+            number, name = dice.randrange(100), dice.choice(["곰이", "여우가"])
+            thing, verb = dice.choice(["낱말을", "책을"]), dice.choice(["모았다", "읽었다"])
+            yield f"The {animal} went to the {place} {number} times. 숲에서 {name} {thing} {verb}."
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def train(sentences) -> Callable[..., tuple[GPT, Tokenizer]]:
+    """Makes a model that has read such sentences for a few seconds, with its tokenizer."""
+
+    def train(steps=120, rate=5e-3, **changes):
+        tokenizer = train_tokenizer(sentences(200, 0), TokenizerSettings(vocabulary=320))
+        shape = {"vocabulary": 320, "context": 96, "heads": 4, "key_value_heads": 2, "tied": False}
+        model = build_model(GPTConfig(**(shape | changes)), seed=0)
+        ids = torch.tensor(tokenizer.encode(" ".join(sentences(1500, 1))))
+        optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
+        dice = torch.Generator().manual_seed(0)
+        for _ in range(steps):
+            starts = torch.randint(len(ids) - 65, (8, 1), generator=dice)
+            rows = ids[starts + torch.arange(65)]
+            loss = Causal().loss(model, TextBatch(rows[:, :-1], rows[:, 1:]))
+            (loss.total / loss.count).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        return model.eval(), tokenizer
+
+    return train

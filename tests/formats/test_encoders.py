@@ -42,15 +42,6 @@ PADDED = TOKENS.masked_fill(~REAL, 1)  # what RoBERTa takes for padding
 families = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 
 
-def shake(model):
-    """Move every number, norms and biases too, so that none can hide behind a zero or a one."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.empty_like(parameter).normal_(0, 0.1, generator=generator))
-    return model.eval()
-
-
 def close(ours, theirs):
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
@@ -62,7 +53,7 @@ def tokenizer():
 
 @families
 @torch.no_grad()
-def test_their_masked_words_read_by_us(config, tmp_path):
+def test_their_masked_words_read_by_us(config, tmp_path, shake):
     theirs = shake(transformers.AutoModelForMaskedLM.from_config(config))
     theirs.save_pretrained(tmp_path)
     ours = load_model(tmp_path)
@@ -74,7 +65,7 @@ def test_their_masked_words_read_by_us(config, tmp_path):
 
 @families
 @torch.no_grad()
-def test_their_bare_encoders_read_by_us_and_back(config, tokenizer, tmp_path):
+def test_their_bare_encoders_read_by_us_and_back(config, tokenizer, tmp_path, shake):
     theirs = shake(transformers.AutoModel.from_config(config))
     theirs.save_pretrained(tmp_path / "theirs")
     ours = load_model(tmp_path / "theirs")
@@ -87,7 +78,7 @@ def test_their_bare_encoders_read_by_us_and_back(config, tokenizer, tmp_path):
 
 @families
 @torch.no_grad()
-def test_their_classifiers_read_by_us_and_back(config, tokenizer, tmp_path):
+def test_their_classifiers_read_by_us_and_back(config, tokenizer, tmp_path, shake):
     names = {0: "부정", 1: "긍정", 2: "neutral"}
     theirs = transformers.AutoModelForSequenceClassification.from_config(config)
     theirs.config.id2label, theirs.config.num_labels = names, 3
@@ -102,7 +93,7 @@ def test_their_classifiers_read_by_us_and_back(config, tokenizer, tmp_path):
 
 
 @torch.no_grad()
-def test_segments_tell_two_texts_apart(tmp_path):
+def test_segments_tell_two_texts_apart(tmp_path, shake):
     theirs = shake(transformers.BertModel(CONFIGS["bert"]))
     theirs.save_pretrained(tmp_path)
     segments = (torch.arange(24) > 9).long().expand(3, -1)
@@ -110,7 +101,7 @@ def test_segments_tell_two_texts_apart(tmp_path):
 
 
 @torch.no_grad()
-def test_the_published_form_of_bert_has_a_head_more(tmp_path):
+def test_the_published_form_of_bert_has_a_head_more(tmp_path, shake):
     theirs = shake(transformers.BertForPreTraining(CONFIGS["bert"]))
     theirs.save_pretrained(tmp_path)
     close(load_model(tmp_path).logits(TOKENS), theirs(TOKENS).prediction_logits)
@@ -118,7 +109,7 @@ def test_the_published_form_of_bert_has_a_head_more(tmp_path):
 
 @pytest.mark.parametrize("changes", OURS.values(), ids=OURS.keys())
 @torch.no_grad()
-def test_our_encoders_read_by_them(changes, tokenizer, tmp_path):
+def test_our_encoders_read_by_them(changes, tokenizer, tmp_path, shake):
     shape = {"vocabulary": tokenizer.size, "context": 24, "width": 32, "layers": 2, "heads": 4} | changes
     ours = shake(build_model(EncoderConfig(**shape), seed=0))
     save_checkpoint(tmp_path, ours, tokenizer, "# 시험")
@@ -130,7 +121,7 @@ def test_our_encoders_read_by_them(changes, tokenizer, tmp_path):
 
 
 @torch.no_grad()
-def test_nothing_is_dropped_where_their_class_has_no_place_for_it(tokenizer, tmp_path):
+def test_nothing_is_dropped_where_their_class_has_no_place_for_it(tokenizer, tmp_path, shake):
     shape = {"vocabulary": tokenizer.size, "context": 24, "width": 32, "layers": 2, "heads": 4}
     ours = shake(build_model(EncoderConfig(**shape, segments=0, pooler="relu"), seed=0))
     save_checkpoint(tmp_path, ours, tokenizer, "")
@@ -140,7 +131,7 @@ def test_nothing_is_dropped_where_their_class_has_no_place_for_it(tokenizer, tmp
 
 
 @torch.no_grad()
-def test_an_encoder_that_nobody_else_has_stays_ours(tokenizer, tmp_path):
+def test_an_encoder_that_nobody_else_has_stays_ours(tokenizer, tmp_path, shake):
     shape = {"vocabulary": tokenizer.size, "context": 24, "width": 32, "layers": 2, "heads": 4, "pooler": "none"}
     ours = shake(Classifier(build_model(EncoderConfig(**shape), seed=0), ["a", "b"]))
     save_checkpoint(tmp_path, ours, tokenizer, "")

@@ -1,7 +1,6 @@
 """llama.cpp is the referee: what it makes of an exported file is what we make of the model."""
 
 import json
-import math
 import random
 import unicodedata
 
@@ -12,20 +11,14 @@ import transformers
 from tokenizers import AddedToken, pre_tokenizers
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
-from malmoi.data.batch import TextBatch
 from malmoi.formats.checkpoint import save_checkpoint
 from malmoi.formats.gguf_export import export_gguf
 from malmoi.generate.generator import generate
 from malmoi.generate.sampling import SamplingSettings
-from malmoi.generate.score import score
-from malmoi.models.gpt_config import GPTConfig
-from malmoi.models.registry import build_model
-from malmoi.objectives.causal import Causal
 from malmoi.tokenizers.byte_level import split_and_spell
 from malmoi.tokenizers.chat import render
 from malmoi.tokenizers.patterns import GPT2, LLAMA3
 from malmoi.tokenizers.tokenizer import Tokenizer
-from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
 
 PROMPT = "옛날에 a fox 12 'S"
 MESSAGES = [
@@ -36,53 +29,10 @@ MESSAGES = [
 ]
 
 
-def sentences(count, seed):
-    """Small talk of two languages."""
-    dice = random.Random(seed)
-    for _ in range(count):
-        animal, place, number = dice.choice(["fox", "bear", "hen"]), dice.choice(["wood", "house"]), dice.randrange(100)
-        name, thing, verb = (
-            dice.choice(["곰이", "여우가"]),
-            dice.choice(["낱말을", "책을"]),
-            dice.choice(["모았다", "읽었다"]),
-        )
-        yield f"The {animal} went to the {place} {number} times. 숲에서 {name} {thing} {verb}."
-
-
 @pytest.fixture(scope="module")
-def trained():
+def trained(train):
     """A model that has read for a few seconds, with its tokenizer."""
-    tokenizer = train_tokenizer(sentences(200, 0), TokenizerSettings(vocabulary=320))
-    config = GPTConfig(
-        vocabulary=320, context=96, width=64, layers=2, heads=4, key_value_heads=2, feed_forward=160, tied=False
-    )
-    model = build_model(config, seed=0)
-    ids = torch.tensor(tokenizer.encode(" ".join(sentences(1500, 1))))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
-    dice = torch.Generator().manual_seed(0)
-    for _ in range(120):
-        starts = torch.randint(len(ids) - 65, (8, 1), generator=dice)
-        rows = ids[starts + torch.arange(65)]
-        loss = Causal().loss(model, TextBatch(rows[:, :-1], rows[:, 1:]))
-        (loss.total / loss.count).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    return model.eval(), tokenizer
-
-
-def surprise(logprob_of, rows):
-    """Mean negative log-probability of every token but the first of every row; its exponential is the perplexity."""
-    return -sum(logprob_of(row) for row in rows) / sum(len(row) - 1 for row in rows)
-
-
-def ours(model):
-    return lambda row: sum(token.logprob for token in score(model, row)[1:])
-
-
-def theirs(opened, vocabulary):
-    return lambda row: sum(
-        float(opened.logprobs(row[:place], vocabulary)[token]) for place, token in enumerate(row) if place
-    )
+    return train(width=64, layers=2, feed_forward=160)
 
 
 def texts(count):
@@ -127,15 +77,15 @@ def test_a_trained_model_writes_the_same_text(trained, llama_cpp, tmp_path):
         assert opened.greedy(ids, 32) == [piece.token for piece in generate(model, tokenizer, ids, settings)]
 
 
-def test_quantised_models_are_as_good_there(trained, llama_cpp, tmp_path):
+def test_quantised_models_are_as_good_there(trained, sentences, perplexity, llama_cpp, tmp_path):
     model, tokenizer = trained
     rows = tokenizer.encode_batch(sentences(4, seed=2))
-    wanted = surprise(ours(model), rows)
+    wanted = perplexity(model, rows)
     for type_name, tolerance in {"f32": 1e-5, "f16": 1e-3, "q8_0": 5e-3, "q4_0": 2e-2}.items():
         path = tmp_path / f"{type_name}.gguf"
         export_gguf(model, tokenizer, path, type_name)
-        found = surprise(theirs(llama_cpp(path), tokenizer.size), rows)
-        assert math.exp(found) == pytest.approx(math.exp(wanted), rel=tolerance), type_name
+        found = llama_cpp(path).perplexity(rows, tokenizer.size)
+        assert found == pytest.approx(wanted, rel=tolerance), type_name
 
 
 PRE_TOKENIZERS = {

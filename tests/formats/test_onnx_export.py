@@ -31,16 +31,9 @@ def tokenizer():
     return train_tokenizer(["말모이는 낱말을 모은 사전이다."] * 2, TokenizerSettings(kind="byte", vocabulary=270))
 
 
-def shaken(make):
-    model, generator = make(), torch.Generator().manual_seed(0)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.2, generator=generator)
-    return model.eval()
-
-
 @pytest.mark.parametrize("make", MODELS.values(), ids=MODELS.keys())
-def test_the_same_numbers_and_what_lies_beside_them(make, tokenizer, tmp_path):
-    model = shaken(make)
+def test_the_same_numbers_and_what_lies_beside_them(make, tokenizer, tmp_path, shake):
+    model = shake(make(), 0.2)
     export_onnx(model, tokenizer, tmp_path / "out")
     fields = json.loads((tmp_path / "out" / "config.json").read_text())
     assert list(fields.get("id2label", {}).values()) == getattr(model, "classes", [])

@@ -72,17 +72,7 @@ REAL, WANTED = torch.arange(40) < LENGTHS[:, None], torch.arange(30) < TARGET_LE
 families = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 
 
-def shake(model):
-    """Move every number, norms and biases too, so that none can hide behind a zero or a one."""
-    generator = torch.Generator().manual_seed(0)
-    buffers = [value for name, value in model.named_buffers() if name == "final_logits_bias"]
-    with torch.no_grad():
-        for value in [*(parameter for parameter in model.parameters() if parameter.requires_grad), *buffers]:
-            value.add_(torch.empty_like(value).normal_(0, 0.1, generator=generator))
-    return model.eval()
-
-
-def theirs_of(config):
+def theirs_of(config, shake):
     """Their model; a gated T5 with a head of its own, as published."""
     model = transformers.AutoModelForSeq2SeqLM.from_config(config)
     if config.model_type == "t5" and config.feed_forward_proj == "gated-gelu":
@@ -106,8 +96,8 @@ def close(ours, theirs):
 
 @families
 @torch.no_grad()
-def test_their_models_read_by_us(config, tmp_path):
-    theirs = theirs_of(config)
+def test_their_models_read_by_us(config, tmp_path, shake):
+    theirs = theirs_of(config, shake)
     theirs.save_pretrained(tmp_path)
     ours = load_model(tmp_path)
     wanted = theirs(input_ids=SOURCE, attention_mask=REAL.long(), decoder_input_ids=TARGET)
@@ -118,8 +108,8 @@ def test_their_models_read_by_us(config, tmp_path):
 
 @families
 @torch.no_grad()
-def test_a_piece_at_a_time_with_a_cache(config, tmp_path):
-    theirs = theirs_of(config)
+def test_a_piece_at_a_time_with_a_cache(config, tmp_path, shake):
+    theirs = theirs_of(config, shake)
     theirs.save_pretrained(tmp_path)
     ours = load_model(tmp_path)
     memory, cache = ours.encode(SOURCE, LENGTHS), ours.cache(rows=3, length=30)
@@ -129,8 +119,8 @@ def test_a_piece_at_a_time_with_a_cache(config, tmp_path):
 
 @families
 @torch.no_grad()
-def test_their_models_go_back(config, tokenizer, tmp_path):
-    theirs = theirs_of(config)
+def test_their_models_go_back(config, tokenizer, tmp_path, shake):
+    theirs = theirs_of(config, shake)
     theirs.save_pretrained(tmp_path / "theirs")
     save_checkpoint(tmp_path / "ours", load_model(tmp_path / "theirs"), tokenizer, CARD)
     again = transformers.AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "ours")
@@ -140,7 +130,7 @@ def test_their_models_go_back(config, tokenizer, tmp_path):
 
 @pytest.mark.parametrize("changes", OURS.values(), ids=OURS.keys())
 @torch.no_grad()
-def test_our_models_read_by_them(changes, tokenizer, tmp_path):
+def test_our_models_read_by_them(changes, tokenizer, tmp_path, shake):
     shape = {"vocabulary": tokenizer.size, "context": 48, "width": 32, "layers": 2, "heads": 4, "start": 7}
     ours = shake(build_model(EncoderDecoderConfig(**(shape | changes), never=(7, 9)), seed=0))
     save_checkpoint(tmp_path, ours, tokenizer, CARD)
@@ -181,7 +171,7 @@ def test_both_forbid_the_same_tokens(shape, learned_translator, tokenizer, trans
 
 @pytest.mark.parametrize("config", [CONFIGS["t5"], CONFIGS["marian"]], ids=["t5", "marian"])
 @torch.no_grad()
-def test_their_bare_models_read_by_us(config, tmp_path):
+def test_their_bare_models_read_by_us(config, tmp_path, shake):
     theirs = shake(transformers.AutoModel.from_config(config))
     theirs.save_pretrained(tmp_path)
     wanted = theirs(input_ids=SOURCE, attention_mask=REAL.long(), decoder_input_ids=TARGET)[0]
@@ -190,8 +180,8 @@ def test_their_bare_models_read_by_us(config, tmp_path):
 
 @pytest.mark.parametrize("name", ["t5", "t5 v1.1", "marian"])
 @torch.no_grad()
-def test_files_of_older_versions_repeat_the_embedding_and_keep_what_is_computed(name, tmp_path):
-    theirs = theirs_of(CONFIGS[name])
+def test_files_of_older_versions_repeat_the_embedding_and_keep_what_is_computed(name, tmp_path, shake):
+    theirs = theirs_of(CONFIGS[name], shake)
     theirs.save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").unlink()
     unused = {"decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight": torch.zeros(8, 4)}
@@ -217,7 +207,7 @@ def test_what_may_not_be_written_stands_in_either_file(tmp_path):
 
 
 @torch.no_grad()
-def test_a_shape_that_nobody_else_has_stays_ours(tokenizer, tmp_path):
+def test_a_shape_that_nobody_else_has_stays_ours(tokenizer, tmp_path, shake):
     shape = {"vocabulary": tokenizer.size, "context": 48, "width": 32, "layers": 1, "heads": 4, "start": 7}
     ours = shake(build_model(EncoderDecoderConfig(**shape, norm_first=True), seed=0))
     save_checkpoint(tmp_path, ours, tokenizer, CARD)

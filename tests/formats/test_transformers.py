@@ -3,15 +3,20 @@
 import json
 
 import pytest
+import tokenizers
 import torch
 import transformers
 
 from malmoi.core.errors import UserError
 from malmoi.formats.checkpoint import load_checkpoint, load_model, save_checkpoint
+from malmoi.generate.generator import generate
+from malmoi.generate.sampling import SamplingSettings
 from malmoi.layers.cache import KeyValueCache
 from malmoi.models.classifier import Classifier
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import build_model
+from malmoi.tokenizers.roles import Roles
+from malmoi.tokenizers.tokenizer import Tokenizer
 from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
 
 TEXTS = ["말모이는 낱말을 모은 사전이다.", "A model reads one token at a time.", "봄", "The end 끝!"]
@@ -75,27 +80,18 @@ OURS = {
 }  # fmt: skip
 
 
-def shake(model):
-    """Move every number, norms and biases too, so that none can hide behind a zero or a one."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.empty_like(parameter).normal_(0, 0.1, generator=generator))
-    return model.eval()
-
-
 @pytest.fixture(scope="module")
 def tokenizer():
     return train_tokenizer(TEXTS * 2, TokenizerSettings(kind="byte", vocabulary=270))
 
 
-def ours(tokenizer, **changes):
+def ours(shake, tokenizer, **changes):
     shape = {"vocabulary": tokenizer.size, "context": 48, "width": 32, "layers": 2, "heads": 4} | changes
     return shake(build_model(GPTConfig(**shape), seed=0))
 
 
 @pytest.mark.parametrize("config", THEIRS.values(), ids=THEIRS.keys())
-def test_their_models_read_by_us(config, tmp_path):
+def test_their_models_read_by_us(config, tmp_path, shake):
     theirs = shake(transformers.AutoModelForCausalLM.from_config(config))
     theirs.save_pretrained(tmp_path)
     tokens = torch.randint(97, (2, 40))
@@ -104,7 +100,7 @@ def test_their_models_read_by_us(config, tmp_path):
 
 
 @pytest.mark.parametrize("config", THEIRS.values(), ids=THEIRS.keys())
-def test_one_token_at_a_time_with_a_cache(config, tmp_path):
+def test_one_token_at_a_time_with_a_cache(config, tmp_path, shake):
     theirs = shake(transformers.AutoModelForCausalLM.from_config(config))
     theirs.save_pretrained(tmp_path)
     ours = load_model(tmp_path)
@@ -118,7 +114,7 @@ def test_one_token_at_a_time_with_a_cache(config, tmp_path):
 
 
 @pytest.mark.parametrize("config", THEIRS.values(), ids=THEIRS.keys())
-def test_padding_on_the_right_changes_nothing(config, tmp_path):
+def test_padding_on_the_right_changes_nothing(config, tmp_path, shake):
     theirs = shake(transformers.AutoModelForCausalLM.from_config(config))
     theirs.save_pretrained(tmp_path)
     tokens, lengths = torch.randint(97, (3, 12)), torch.tensor([12, 1, 7])
@@ -129,8 +125,8 @@ def test_padding_on_the_right_changes_nothing(config, tmp_path):
 
 
 @pytest.mark.parametrize("changes", OURS.values(), ids=OURS.keys())
-def test_our_checkpoints_read_by_them(changes, tokenizer, tmp_path):
-    model = ours(tokenizer, **changes)
+def test_our_checkpoints_read_by_them(changes, tokenizer, tmp_path, shake):
+    model = ours(shake, tokenizer, **changes)
     save_checkpoint(tmp_path / "model", model, tokenizer, "# 시험")
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "model")
     their_tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "model")
@@ -148,9 +144,23 @@ def test_our_checkpoints_read_by_them(changes, tokenizer, tmp_path):
         assert torch.equal(again.model.state_dict()[name], value)
 
 
+@pytest.mark.parametrize("begin", ["<|im_start|>", ""])
+def test_both_write_the_same_behind_the_token_that_begins_a_text(begin, tokenizer, shake, tmp_path):
+    tokenizer = Tokenizer(tokenizers.Tokenizer.from_str(tokenizer.backend.to_str()), Roles(begin=begin))
+    model = ours(shake, tokenizer)
+    save_checkpoint(tmp_path, model, tokenizer, "")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    wanted = tokenizer.special[begin] if begin else None
+    assert (theirs.config.bos_token_id, theirs.generation_config.bos_token_id) == (wanted, wanted)
+    ids = tokenizer.encode_template(f"{begin}{TEXTS[0]}")
+    pieces = generate(model, tokenizer, ids, SamplingSettings(temperature=0, maximum_tokens=20))
+    written = theirs.generate(torch.tensor([ids]), max_new_tokens=20, do_sample=False)
+    assert written[0, len(ids) :].tolist() == [piece.token for piece in pieces]
+
+
 @pytest.mark.parametrize("changes", [OURS["qwen3 wide heads"], OURS["qwen2"], OURS["llama"], OURS["gpt2"]], ids=str)
-def test_our_classifiers_read_by_them(changes, tokenizer, tmp_path):
-    model = Classifier(ours(tokenizer, **changes), ["부정", "긍정", "neutral"]).eval()
+def test_our_classifiers_read_by_them(changes, tokenizer, tmp_path, shake):
+    model = Classifier(ours(shake, tokenizer, **changes), ["부정", "긍정", "neutral"]).eval()
     save_checkpoint(tmp_path, model, tokenizer, "")
     theirs = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path)
     their_tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
@@ -167,7 +177,7 @@ def test_our_classifiers_read_by_them(changes, tokenizer, tmp_path):
         torch.testing.assert_close(again(padded, lengths), scores)
 
 
-def test_their_bare_gpt2_has_names_without_a_prefix(tmp_path):
+def test_their_bare_gpt2_has_names_without_a_prefix(tmp_path, shake):
     theirs = shake(transformers.GPT2Model(THEIRS["gpt2"]))
     theirs.save_pretrained(tmp_path)
     tokens = torch.randint(97, (1, 9))
@@ -175,7 +185,7 @@ def test_their_bare_gpt2_has_names_without_a_prefix(tmp_path):
         torch.testing.assert_close(load_model(tmp_path)(tokens), theirs(tokens)[0], rtol=1e-5, atol=1e-5)
 
 
-def test_their_checkpoint_in_several_files(tmp_path):
+def test_their_checkpoint_in_several_files(tmp_path, shake):
     theirs = shake(transformers.AutoModelForCausalLM.from_config(THEIRS["llama"]))
     theirs.save_pretrained(tmp_path, max_shard_size="20KB")
     assert not (tmp_path / "model.safetensors").exists()

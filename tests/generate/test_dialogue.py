@@ -49,3 +49,15 @@ def test_a_message_longer_than_the_context_is_refused_and_not_remembered(model, 
     with pytest.raises(UserError, match="at most 128"):
         hear(dialogue, "긴 이야기 " * 100)
     assert dialogue.messages == []
+
+
+def test_an_answer_is_the_text_of_its_tokens_without_the_space_before_it(make_model, llama_tokenizer):
+    model, spaced = make_model(vocabulary=llama_tokenizer.size), 0
+    for seed in range(12):
+        dialogue = Dialogue(model, llama_tokenizer, SamplingSettings(temperature=1, seed=seed, maximum_tokens=12))
+        pieces = list(dialogue.answer("여우?"))
+        written = [piece.token for piece in pieces]
+        answer = "".join(piece.text for piece in pieces)
+        assert answer == dialogue.messages[-1]["content"] == llama_tokenizer.decode(written)
+        spaced += llama_tokenizer.token_bytes(written[0]).startswith(b" ")
+    assert spaced

@@ -141,3 +141,12 @@ def test_a_model_in_training_is_used_without_dropout_and_left_in_training(make_m
     assert not torch.is_inference_mode_enabled()
     unfinished.close()
     assert model.training
+
+
+@pytest.mark.parametrize("prompt", ["Once upon", "옛날에 ", ""])
+def test_behind_a_prompt_stands_what_follows_it_in_the_whole_text(make_model, llama_tokenizer, prompt):
+    model, ids = make_model(vocabulary=llama_tokenizer.size), llama_tokenizer.encode(prompt)
+    for seed in range(12):
+        settings = SamplingSettings(temperature=1, seed=seed, maximum_tokens=12)
+        answer = collect(generate(model, llama_tokenizer, llama_tokenizer.opening + ids, settings))
+        assert llama_tokenizer.decode(ids) + answer.text == llama_tokenizer.decode(ids + answer.tokens)

@@ -20,23 +20,25 @@ SHAPES = {
     "gpt2": {"norm": "layer", "positions": "learned", "activation": "gelu_tanh", "bias": True, "query_key_norm": False},
     "gelu": {"activation": "gelu", "attention_bias": True},
     "fast": {"activation": "relu2", "tied": False, "short_convolution": 3, "bigram_buckets": 50},
+    "hybrid": {"attention": ["window(5) | global(0)", "full"]},
+    "reversible": {"reversible": True, "short_convolution": 3},
     "exact bigrams": {"bigram_buckets": 31 * 32, "short_convolution": 2, "key_value_heads": 2},
 }
 
 
-def shaken(**changes: object) -> GPT:
-    """A small model without a zero in it, so that nothing can hide behind one."""
-    shape = {"vocabulary": 31, "context": 24, "width": 32, "layers": 2, "heads": 4} | changes
-    model = build_model(GPTConfig(**shape), seed=3)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.empty_like(parameter).normal_(0, 0.2, generator=generator))
-    return model.eval()
+@pytest.fixture
+def shaken(shake):
+    """Makes a small model without a zero in it, so that nothing can hide behind one."""
+
+    def make(**changes: object) -> GPT:
+        shape = {"vocabulary": 31, "context": 24, "width": 32, "layers": 2, "heads": 4} | changes
+        return shake(build_model(GPTConfig(**shape), seed=3), deviation=0.2)
+
+    return make
 
 
 @pytest.fixture(params=SHAPES.values(), ids=SHAPES.keys())
-def model(request):
+def model(request, shaken):
     return shaken(**request.param)
 
 
@@ -73,7 +75,7 @@ def test_a_cropped_cache_forgets(model, tokens):
     torch.testing.assert_close(again, whole[:, 9:], rtol=1e-4, atol=2e-5)
 
 
-def test_too_long_a_text_says_both_numbers(tokens):
+def test_too_long_a_text_says_both_numbers(tokens, shaken):
     model = shaken(context=16)
     with pytest.raises(UserError, match="20 tokens do not fit into the context of 16"):
         model(tokens)
@@ -130,7 +132,7 @@ def test_every_parameter_learns(model, tokens):
 
 
 @pytest.mark.parametrize("mix", [Plain(), Dense()], ids=str)
-def test_both_ways_to_attend_have_the_same_gradients(mix, tokens):
+def test_both_ways_to_attend_have_the_same_gradients(mix, tokens, shaken):
     reference = shaken(key_value_heads=2).double()
     model = copy.deepcopy(reference).float()
     for block in model.blocks:

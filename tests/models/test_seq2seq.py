@@ -9,7 +9,6 @@ from malmoi.core.errors import UserError
 from malmoi.layers.mixes.dense import Dense, Plain
 from malmoi.models.initialize import initialize
 from malmoi.models.registry import build_model, meta_model
-from malmoi.models.seq2seq import EncoderDecoder
 from malmoi.models.seq2seq_config import EncoderDecoderConfig
 
 T5 = {
@@ -38,18 +37,14 @@ def config(**changes: object) -> EncoderDecoderConfig:
     return EncoderDecoderConfig(**(shape | changes))
 
 
-def shaken(**changes: object) -> EncoderDecoder:
-    """A small model without a zero in it, so that nothing can hide behind one."""
-    model = build_model(config(**changes), seed=3)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.empty_like(parameter).normal_(0, 0.2, generator=generator))
-    return model.eval()
+@pytest.fixture
+def shaken(shake):
+    """Makes a small model without a zero in it, so that nothing can hide behind one."""
+    return lambda **changes: shake(build_model(config(**changes), seed=3), deviation=0.2)
 
 
 @pytest.fixture(params=SHAPES.values(), ids=SHAPES.keys())
-def model(request):
+def model(request, shaken):
     return shaken(**request.param)
 
 
@@ -118,7 +113,7 @@ def test_a_cropped_cache_forgets(model, source, target):
     torch.testing.assert_close(again, whole[:, 9:], rtol=1e-4, atol=2e-5)
 
 
-def test_too_long_a_text_says_both_numbers(source, target):
+def test_too_long_a_text_says_both_numbers(source, target, shaken):
     model = shaken(context=18)
     with pytest.raises(UserError, match="20 tokens do not fit into the context of 18"):
         model(source, LENGTHS, target)
@@ -156,7 +151,7 @@ def test_every_parameter_learns(model, source, target):
 
 @pytest.mark.parametrize("mix", [Plain(), Dense()], ids=str)
 @pytest.mark.parametrize("shape", ["transformer", "t5"])
-def test_both_ways_to_attend_have_the_same_gradients(mix, shape, source, target):
+def test_both_ways_to_attend_have_the_same_gradients(mix, shape, source, target, shaken):
     reference = shaken(**SHAPES[shape]).double()
     model = copy.deepcopy(reference).float()
     for block in (*model.encoder.blocks, *model.decoder.blocks):

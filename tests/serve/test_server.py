@@ -13,9 +13,10 @@ import torch
 from tokenizers.processors import TemplateProcessing
 
 from malmoi.core.errors import UserError
+from malmoi.generate.dialogue import Dialogue
 from malmoi.serve.engine import Engine
 from malmoi.serve.guard import is_loopback
-from malmoi.serve.requests import BODY_LIMIT
+from malmoi.serve.requests import BODY_LIMIT, ChatRequest
 from malmoi.serve.run import ServeOptions, bind
 from malmoi.tokenizers.tokenizer import Tokenizer
 
@@ -40,6 +41,23 @@ def test_what_stands_before_every_text_of_a_vocabulary_stands_before_a_prompt(mo
     with serving(Engine(model, Tokenizer(backend), "tiny")) as address:
         answer = httpx.post(f"{address}/v1/completions", json={"prompt": "여우가", "max_tokens": 1}).json()
     assert answer["usage"]["prompt_tokens"] == 1 + len(tokenizer.encode("여우가"))
+
+
+def test_an_answer_is_the_same_in_pieces_and_whole_and_in_a_dialogue(make_model, llama_tokenizer, serving):
+    model, heard = make_model(vocabulary=llama_tokenizer.size), []
+    body = {"messages": [{"role": "user", "content": "여우?"}], "temperature": 1, "max_tokens": 12}
+    with serving(Engine(model, llama_tokenizer, "tiny")) as address:
+        url = f"{address}/v1/chat/completions"
+        for seed in range(6):
+            asked = body | {"seed": seed}
+            whole = httpx.post(url, json=asked).json()["choices"][0]["message"]["content"]
+            events = httpx.post(url, json=asked | {"stream": True}).text.removesuffix("data: [DONE]\n\n").split("\n\n")
+            chunks = [json.loads(event.removeprefix("data: "))["choices"][0]["delta"] for event in events if event]
+            assert "".join(chunk.get("content", "") for chunk in chunks) == whole
+            heard.append(whole)
+    for seed, whole in enumerate(heard):
+        dialogue = Dialogue(model, llama_tokenizer, ChatRequest.model_validate(body | {"seed": seed}).sampling())
+        assert "".join(piece.text for piece in dialogue.answer("여우?")) == whole
 
 
 def test_a_request_too_large_is_not_read_to_its_end(address):

@@ -116,10 +116,10 @@ def all_texts() -> list[str]:
     return random_texts(10_000)
 
 
-def train_sentencepiece(**settings) -> bytes:
+def train_sentencepiece(lines=LINES, **settings) -> bytes:
     content = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(LINES), model_writer=content, minloglevel=2, num_threads=1, **settings
+        sentence_iterator=iter(lines), model_writer=content, minloglevel=2, num_threads=1, **settings
     )
     return content.getvalue()
 
@@ -367,9 +367,9 @@ KINDS = {
 
 
 @pytest.fixture(scope="session")
-def published(tmp_path_factory):
+def published(tmp_path_factory, marian_files):
     """The directory of a kind, by its name; made once, and never to be changed."""
-    made: dict[str, Path] = {}
+    made: dict[str, Path] = {"marian": marian_files}
 
     def directory(name: str) -> Path:
         if name not in made:

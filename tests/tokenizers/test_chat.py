@@ -5,7 +5,8 @@ from transformers import AutoTokenizer
 
 from malmoi.core.errors import UserError
 from malmoi.tokenizers.chat import DEFAULT_TEMPLATE, encode_dialogue, encode_prompt, render
-from malmoi.tokenizers.tokenizer import Tokenizer, load_tokenizer
+from malmoi.tokenizers.load import load_tokenizer
+from malmoi.tokenizers.tokenizer import Tokenizer
 from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
 
 DIALOGUE = [

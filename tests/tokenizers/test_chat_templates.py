@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 
 from malmoi.core.errors import UserError
 from malmoi.tokenizers.chat import encode_dialogue, encode_prompt, render
-from malmoi.tokenizers.tokenizer import load_tokenizer
+from malmoi.tokenizers.load import load_tokenizer
 
 CHATML = """
 {%- for message in messages %}

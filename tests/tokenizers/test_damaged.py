@@ -10,7 +10,7 @@ import shutil
 import pytest
 
 from malmoi.core.errors import UserError
-from malmoi.tokenizers.tokenizer import load_tokenizer
+from malmoi.tokenizers.load import load_tokenizer
 
 FILES = {
     "llama": ("tokenizer.model", 300),
@@ -23,6 +23,7 @@ FILES = {
     "gpt2": ("merges.txt", 100),
     "roberta": ("vocab.json", 100),
     "qwen2": ("tokenizer_config.json", 100),
+    "marian": ("source.spm", 300),
 }
 """The file of a kind that is damaged, and how often."""
 TEXTS = [

@@ -12,8 +12,8 @@ from transformers import AutoTokenizer
 from malmoi.core.errors import UserError
 from malmoi.formats.gguf_file import GGUFFile
 from malmoi.tokenizers.gguf import tokenizer_from_gguf
+from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.patterns import PATTERNS
-from malmoi.tokenizers.tokenizer import load_tokenizer
 
 
 def write(path, kind, tokens, types, **values):

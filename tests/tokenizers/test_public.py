@@ -9,9 +9,10 @@ from tiktoken.load import load_tiktoken_bpe
 from transformers import AutoTokenizer
 
 from malmoi.core.errors import UserError
+from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.patterns import PATTERNS
 from malmoi.tokenizers.public import gpt2_tokenizer
-from malmoi.tokenizers.tokenizer import Tokenizer, load_tokenizer
+from malmoi.tokenizers.tokenizer import Tokenizer
 
 BOOK = "Hello, do you like tea? <|endoftext|> In the sunlit terracesof someunknownPlace."
 BOOK_IDS = [15496, 11, 466, 345, 588, 8887, 30, 220, 50256, 554, 262, 4252, 18250, 8812, 2114, 1659, 617, 34680, 27271]

@@ -8,9 +8,9 @@ from dataclasses import fields
 import pytest
 from transformers import AutoTokenizer
 
+from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.roles import NAMES, Roles
 from malmoi.tokenizers.stream import TextStream
-from malmoi.tokenizers.tokenizer import load_tokenizer
 
 BYTE_LEVEL = ["gpt2", "roberta", "ranks", "qwen2", "flagged_json"]
 SENTENCEPIECE = ["llama", "llama_legacy", "llama_json", "t5", "xlm_roberta", "unigram_json"]

@@ -9,8 +9,8 @@ from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
 from malmoi.core.errors import UserError
 from malmoi.tokenizers.charsmap import check_charsmap
+from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.sentencepiece_file import read_sentencepiece
-from malmoi.tokenizers.tokenizer import load_tokenizer
 
 LEFT_OUT = re.compile("[\0\u2581\u1100-\u11ff\ufe0f]|ㅎㅏ|<0x..>")
 SHAPES = {

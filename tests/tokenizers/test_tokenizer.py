@@ -10,8 +10,9 @@ from transformers import AutoTokenizer
 
 from malmoi.core.errors import UserError
 from malmoi.tokenizers.chat import DEFAULT_TEMPLATE
+from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.roles import Roles
-from malmoi.tokenizers.tokenizer import Tokenizer, load_tokenizer
+from malmoi.tokenizers.tokenizer import Tokenizer
 from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
 
 TEXT = ["말은 모으고 글은 나눕니다. 말모이는 사전입니다.\n" * 4, "Words are gathered, words are shared.\n" * 4]

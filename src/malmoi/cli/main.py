@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from malmoi.cli import attention, chat, doctor, export, generate, import_, predict, run, serve
+from malmoi.cli import attention, chat, doctor, export, generate, import_, predict, run, serve, translate
 from malmoi.core.errors import UserError
 from malmoi.pipeline.kinds import STAGES
 
@@ -24,6 +24,7 @@ app.command()(run.recipes)
 app.command("import")(import_.import_model)
 app.command()(chat.chat)
 app.command()(generate.generate)
+app.command()(translate.translate)
 app.command()(predict.predict)
 app.command()(serve.serve)
 app.command()(export.export)

@@ -27,7 +27,8 @@ from malmoi.models.gpt import GPT
 from malmoi.models.model import Model, ModelConfig
 from malmoi.models.registry import empty_model
 from malmoi.models.seq2seq import EncoderDecoder
-from malmoi.tokenizers.tokenizer import Tokenizer, load_tokenizer
+from malmoi.tokenizers.load import load_tokenizer
+from malmoi.tokenizers.tokenizer import Tokenizer
 
 CONFIG = "config.json"
 GENERATION = "generation_config.json"
@@ -57,7 +58,7 @@ class Checkpoint:
             UserError: it is a classifier, an encoder or a translator.
         """
         if isinstance(self.model, EncoderDecoder):
-            raise UserError("This checkpoint is a translator and goes on with no text.", "Take a language model's.")
+            raise UserError("This checkpoint is a translator and goes on with no text.", "Use malmoi translate.")
         if not isinstance(self.model, GPT):
             kind = "a classifier" if isinstance(self.model, Classifier) else "an encoder"
             raise UserError(f"This checkpoint is {kind} and writes no text.", "Take one of a language model.")
@@ -71,9 +72,9 @@ class Checkpoint:
             UserError: it is of another kind.
         """
         if not isinstance(self.model, EncoderDecoder):
-            raise UserError(
-                "This checkpoint is no encoder-decoder and translates nothing.", "Take one of T5 or Marian."
-            )
+            verbs = {GPT: "Use malmoi generate. ", Classifier: "Use malmoi predict. "}
+            way_out = f"{verbs.get(type(self.model), '')}Those of T5 and Marian are encoder-decoders."
+            raise UserError("This checkpoint is no encoder-decoder and translates nothing.", way_out)
         return self.model
 
     @property
@@ -105,7 +106,8 @@ def save_checkpoint(directory: Path, model: Model | Classifier, tokenizer: Token
     with atomic_directory(directory) as temporary:
         write_tensors(tensors, temporary / SINGLE)
         write_json(temporary / CONFIG, fields)
-        write_json(temporary / GENERATION, {"eos_token_id": sorted(tokenizer.stops)} | _decoding(fields))
+        ends = {"bos_token_id": fields["bos_token_id"], "eos_token_id": sorted(tokenizer.stops)}
+        write_json(temporary / GENERATION, ends | _decoding(fields))
         tokenizer.save(temporary)
         (temporary / CARD).write_text(_card(card, family), encoding="utf-8")
 
@@ -233,7 +235,7 @@ def _about(family: Family | None, model: Model | Classifier, tokenizer: Tokenize
     fields: dict[str, Any] = {
         "architectures": [_architecture(family, model)],
         "dtype": dtype,
-        "bos_token_id": None,
+        "bos_token_id": tokenizer.special.get(tokenizer.begin),
         "eos_token_id": tokenizer.end,
     }
     if isinstance(model, Classifier):

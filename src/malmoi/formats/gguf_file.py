@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import mmap
 import struct
 from dataclasses import dataclass
@@ -41,7 +42,8 @@ class GGUFFile:
         tensors: name to place.
 
     Raises:
-        UserError: it is no GGUF file, is cut short, or states sizes that do not fit into it.
+        UserError: it is no GGUF file, is cut short, or states sizes that do not fit into it, or holds tensors of a
+            type that cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -104,6 +106,9 @@ class GGUFFile:
     def _place(self, name: str, base: int, shape: tuple[int, ...], kind: int, offset: int) -> TensorPlace:
         if kind not in set(GGMLQuantizationType):
             raise self._damaged(f"an unknown type {kind} of tensor {name!r}")
+        if not _can_be_read(GGMLQuantizationType(kind)):
+            what = f"{self.path}: malmoi does not read the type {GGMLQuantizationType(kind).name} of the tensor {name}."
+            raise UserError(what, "Get the model in another type.")
         block, size = GGML_QUANT_SIZES[GGMLQuantizationType(kind)]
         if 0 in shape or shape[-1] % block:
             raise self._damaged(f"the shape {shape} of tensor {name!r}")
@@ -152,6 +157,16 @@ class GGUFFile:
             f"{self.path} is cut short or damaged: at byte {self._at:,} of {len(self._bytes):,} it states {what}.",
             "Get it again and compare its sha256.",
         )
+
+
+@functools.cache
+def _can_be_read(kind: GGMLQuantizationType) -> bool:
+    """Whether the library turns a block of this type into numbers."""
+    try:
+        dequantize(numpy.zeros((1, GGML_QUANT_SIZES[kind][1]), numpy.uint8), kind)
+    except NotImplementedError:
+        return False
+    return True
 
 
 def _product(shape: tuple[int, ...]) -> int:

@@ -50,7 +50,8 @@ class Dialogue:
         self.messages.append({"role": "user", "content": text})
         heard: list[str] = []
         try:
-            for piece in generate(self._model, self._tokenizer, self._fitting_prompt(), self.settings, self._cache):
+            prompt = self._fitting_prompt()
+            for piece in generate(self._model, self._tokenizer, prompt, self.settings, self._cache, begins=True):
                 heard.append(piece.text)
                 yield piece
         finally:

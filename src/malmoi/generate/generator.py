@@ -63,19 +63,26 @@ class PromptTooLong(UserError):
 
 
 def generate(
-    model: Model, tokenizer: Tokenizer, prompt: list[int], settings: SamplingSettings, cache: PrefixCache | None = None
+    model: Model,
+    tokenizer: Tokenizer,
+    prompt: list[int],
+    settings: SamplingSettings,
+    cache: PrefixCache | None = None,
+    *,
+    begins: bool = False,
 ) -> Iterator[Piece]:
     """Generate with a key/value cache: the prompt is read once, then every step computes one token.
 
     Args:
         prompt: token ids; an empty prompt starts a new text.
         cache: one that an earlier call filled; what the two prompts begin with is not computed again.
+        begins: a text of its own is generated, as the answer in a dialogue is, not the rest of the prompt's.
 
     Raises:
         PromptTooLong: it leaves no room in the context.
     """
     cache = cache or PrefixCache(model)
-    return _generate(model, tokenizer, prompt, settings, cache.logits)
+    return _generate(model, tokenizer, prompt, settings, cache.logits, begins)
 
 
 def generate_without_cache(
@@ -116,6 +123,7 @@ def _generate(
     prompt: list[int],
     settings: SamplingSettings,
     logits: Callable[[list[int]], torch.Tensor],
+    begins: bool = False,
 ) -> Iterator[Piece]:
     """Check at once, generate later."""
     prompt = prompt or [tokenizer.end]
@@ -123,7 +131,8 @@ def _generate(
     if room < 1:
         raise PromptTooLong(len(prompt), model.config.context)
     maximum = min(room, settings.maximum_tokens or room)
-    return _pieces(model, tokenizer, prompt, settings, logits, maximum)
+    text = TextStream(tokenizer, begins=begins or not tokenizer.decode(prompt))
+    return _pieces(model, tokenizer, prompt, settings, logits, maximum, text)
 
 
 def _pieces(
@@ -133,9 +142,10 @@ def _pieces(
     settings: SamplingSettings,
     logits: Callable[[list[int]], torch.Tensor],
     maximum: int,
+    text: TextStream,
 ) -> Iterator[Piece]:
     tokens = list(prompt)
-    generator, text, stop = random_source(settings.seed), TextStream(tokenizer), StopStrings(settings.stop)
+    generator, stop = random_source(settings.seed), StopStrings(settings.stop)
     with evaluating(model):
         while True:
             token = next_token(logits(tokens), settings, generator, tokens)

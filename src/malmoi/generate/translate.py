@@ -2,19 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from malmoi.core.errors import UserError, nearest
+from malmoi.corpus.decode import decode
+from malmoi.data.examples import one_line
 from malmoi.generate.generator import evaluating
 from malmoi.generate.sampling import SamplingSettings, next_token, random_source
 from malmoi.models.seq2seq import EncoderDecoder
 from malmoi.tokenizers.tokenizer import Tokenizer
 
+ROWS = 16
+"""Texts that are translated together."""
+
 _GREEDY = SamplingSettings(temperature=0)
 _SHORTEST = 256
 """Tokens that a target may always have where nobody says how many."""
+
+
+def opening(tokenizer: Tokenizer, into: str, prefix: str) -> str:
+    """What stands before every text.
+
+    Args:
+        into: code of the language to write, of models that write several.
+        prefix: the words by which a model tells its tasks apart, as T5's do.
+
+    Raises:
+        UserError: the model does not write this language, or writes several and none is named.
+    """
+    known = tokenizer.languages
+    if into and not known:
+        raise UserError("This model takes no code of a language.", "Leave --into out.")
+    if known and into not in known:
+        what = f"The model does not write {into!r}." if into else "The model writes several languages."
+        raise UserError(what, nearest(into, known) or f"Name one with --into: {', '.join(known)}.")
+    return (f">>{into}<< " if into else "") + prefix
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file, in UTF-8 or what else its bytes show.
+
+    Raises:
+        UserError: there is no such file, or it is no text.
+    """
+    if not path.is_file():
+        raise UserError(f"There is no file {path}.", "Check the path.")
+    text = decode(path.read_bytes())
+    if text is None:
+        raise UserError(f"{path} is no text.", "Name a file with a text a line.")
+    return text.splitlines()
+
+
+def translate_lines(
+    model: EncoderDecoder,
+    tokenizer: Tokenizer,
+    lines: Iterable[str],
+    before: str = "",
+    maximum_tokens: int | None = None,
+    rows: int = ROWS,
+) -> Iterator[str]:
+    """The target of each line, on one line, as soon as it is there; a blank line stays one.
+
+    Args:
+        lines: brought into NFC, with single blanks.
+        before: what stands before every text, see `opening`.
+        rows: how many are translated together.
+
+    Raises:
+        UserError: a text does not fit into the context.
+    """
+    remaining = iter(lines)
+    while batch := [one_line(line) for line in islice(remaining, rows)]:
+        targets = iter(translate(model, tokenizer, [before + text for text in batch if text], maximum_tokens))
+        yield from (one_line(next(targets)) if text else "" for text in batch)
 
 
 def translate(

@@ -104,9 +104,13 @@ class Attention(nn.Module):
             training=self.training,
             sums=kept.sums,
         )
-        mixed = attend(heads, self.mix)
+        mixed = self.mixed(heads, hidden)
         result: torch.Tensor = self.output(mixed.transpose(1, 2).reshape(rows, length, -1))
         return result
+
+    def mixed(self, heads: Heads, hidden: torch.Tensor) -> torch.Tensor:
+        """(rows, heads, length, head_width), what the heads look at, of the hidden states they were made from."""
+        return attend(heads, self.mix)
 
     def keys_and_values(self, hidden: torch.Tensor, rotary: RotaryTable | None = None) -> KeysAndValues:
         """What queries look at: (rows, length, width) to twice (rows, key/value heads, length, head_width)."""

@@ -11,8 +11,9 @@ from torch.nn import functional as F
 from malmoi.core.errors import UserError
 from malmoi.layers.attention import Attention
 from malmoi.layers.feed_forward import ACTIVATIONS, FeedForward
+from malmoi.layers.global_attention import GlobalAttention
 from malmoi.layers.norms import LayerNorm
-from malmoi.layers.patterns import FULL
+from malmoi.layers.schedule import LayerAttention
 from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.model import Model, check_room
 
@@ -37,7 +38,9 @@ class Encoder(Model):
         self.segments = nn.Embedding(config.segments, config.width) if config.segments else None
         self.embedding_norm = LayerNorm(config.width, config.norm_epsilon)
         self.dropout = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(
+            EncoderBlock(config, config.layer_attention(index)) for index in range(config.layers)
+        )
         self.pooler = nn.Linear(config.width, config.width) if config.pooler != "none" else None
         self.head = MaskedHead(config, self.embedding) if config.masked_head else NoHead()
 
@@ -100,9 +103,9 @@ class Encoder(Model):
 class EncoderBlock(nn.Module):
     """Attention and feed-forward, each added to what it read, each sum normed."""
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: EncoderConfig, layer: LayerAttention) -> None:
         super().__init__()
-        self.attention = Attention(
+        self.attention = (GlobalAttention if config.global_projections else Attention)(
             config.width,
             config.heads,
             config.heads,
@@ -110,7 +113,8 @@ class EncoderBlock(nn.Module):
             bias=True,
             input_bias=True,
             dropout=config.dropout,
-            pattern=FULL,
+            pattern=layer.pattern,
+            mix=layer.mix,
         )
         self.attention_norm = LayerNorm(config.width, config.norm_epsilon)
         self.feed_forward = FeedForward(config.width, config.feed_forward, config.activation, bias=True)

@@ -91,7 +91,7 @@ UNKNOWN = Estimate(lines=("follows from the stages before",))
 
 
 def base_shape(base: Path | None, weights: str) -> GPTConfig | None:
-    """The shape of what a fine-tuning starts from; None as long as an earlier stage has to make it.
+    """The shape of the language model that a stage takes; None as long as an earlier stage has to make it.
 
     Raises:
         UserError: it is no language model.
@@ -99,7 +99,7 @@ def base_shape(base: Path | None, weights: str) -> GPTConfig | None:
     if base is not None and base.exists():
         config = read_config(base)
         if not isinstance(config, GPTConfig):
-            raise UserError(f"{base} is no language model.", "Fine-tuning starts from one that writes text.")
+            raise UserError(f"{base} is no language model.", "Take one that writes text.")
         return config
     if base is not None:
         return None

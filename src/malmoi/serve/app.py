@@ -131,7 +131,7 @@ class Routes:
         self, request: Request, wanted: GenerationRequest, answer: Answer, prompts: list[list[int]]
     ) -> Response:
         answer.prompt_tokens = sum(map(len, prompts))
-        generation = self._engine.start(prompts, wanted.sampling())
+        generation = self._engine.start(prompts, wanted.sampling(), begins=answer.kind == "chat")
         watcher = asyncio.create_task(cancel_when_left(request, generation))
         self._watchers.add(watcher)
         watcher.add_done_callback(self._watchers.discard)

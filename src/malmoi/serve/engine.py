@@ -30,14 +30,18 @@ class Engine:
         self._places = waiting + 1
         self._generations: set[Generation] = set()
 
-    def start(self, prompts: list[list[int]], settings: SamplingSettings) -> Generation:
+    def start(self, prompts: list[list[int]], settings: SamplingSettings, *, begins: bool) -> Generation:
         """Take a place in the queue; the prompts of one request are answered one after the other.
+
+        Args:
+            begins: see `generate`.
 
         Raises:
             UserError: a prompt does not fit the context.
             ApiError: the queue is full (429).
         """
-        answers = [generate(self.model, self.tokenizer, prompt, settings, self._cache) for prompt in prompts]
+        model, tokenizer, cache = self.model, self.tokenizer, self._cache
+        answers = [generate(model, tokenizer, prompt, settings, cache, begins=begins) for prompt in prompts]
         if len(self._generations) >= self._places:
             raise ApiError(
                 429, f"{len(self._generations)} requests are at work or waiting; try again shortly.", code="queue_full"

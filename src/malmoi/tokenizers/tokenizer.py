@@ -16,7 +16,6 @@ from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_file, write_json
 from malmoi.tokenizers.backend_errors import refusing
 from malmoi.tokenizers.byte_level import END_OF_TEXT
-from malmoi.tokenizers.directory import open_directory, read_settings, read_template
 from malmoi.tokenizers.roles import Roles, unknown_id
 from malmoi.tokenizers.spelling import Speller
 from malmoi.tokenizers.vocabulary_files import LARGEST
@@ -46,6 +45,7 @@ class Tokenizer:
         special: special tokens by their text.
         unknown: id of the unknown token, or None where every text can be spelled.
         chat_template: Jinja source that turns messages into text, or None for a tokenizer that has no dialogues.
+        languages: codes of languages, one of which, as `>>kor<<`, begins a text for a translator into several.
 
     Args:
         backend: the library's tokenizer, which is taken over.
@@ -55,6 +55,8 @@ class Tokenizer:
     Raises:
         UserError: the vocabulary, special tokens or decoder of the backend do not make a tokenizer.
     """
+
+    languages: tuple[str, ...] = ()
 
     def __init__(
         self, backend: tokenizers.Tokenizer, roles: Roles | None = None, chat_template: str | None = None
@@ -101,7 +103,7 @@ class Tokenizer:
         try:
             encoding = (self.backend if begins else self._within).encode(text, add_special_tokens=False)
         except TypeError:
-            raise _no_text(text) from None
+            raise no_text(text) from None
         return self._plain(encoding), self._plain(encoding, encoding.offsets)
 
     def encode_batch(self, texts: Iterable[str]) -> list[list[int]]:
@@ -110,7 +112,7 @@ class Tokenizer:
         try:
             encodings = self.backend.encode_batch_fast(rows, add_special_tokens=False)
         except TypeError:
-            raise _no_text("".join(rows)) from None
+            raise no_text("".join(rows)) from None
         return [self._plain(encoding) for encoding in encodings]
 
     def encode_wrapped(self, text: str, pair: str | None = None) -> tuple[list[int], list[int]]:
@@ -127,7 +129,7 @@ class Tokenizer:
         try:
             encodings = self.backend.encode_batch(rows)
         except TypeError:
-            raise _no_text("".join(part for row in rows for part in ([row] if isinstance(row, str) else row))) from None
+            raise no_text("".join(part for row in rows for part in ([row] if isinstance(row, str) else row))) from None
         return [(self._plain(each), self._plain(each, each.type_ids)) for each in encodings]
 
     def encode_template(self, text: str) -> list[int]:
@@ -149,7 +151,12 @@ class Tokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids; special tokens are left out; bytes that are not whole UTF-8 become U+FFFD."""
         text = b"".join(self.token_bytes(token) for token in ids).decode("utf-8", errors="replace")
-        return text.removeprefix(self._speller.leading)
+        return text.removeprefix(self.leading)
+
+    @property
+    def leading(self) -> str:
+        """The space that `decode` leaves out before a text, "" of a vocabulary that puts none there."""
+        return self._speller.leading
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes a token stands for; joined they are the text, behind a space with some vocabularies.
@@ -272,25 +279,7 @@ class Tokenizer:
             raise UserError(f"The tokenizer puts the id {wrong[0]:,} around a text, which it does not have.")
 
 
-def _no_text(text: str) -> UserError:
+def no_text(text: str) -> UserError:
+    """What to say of a text that holds half of a surrogate pair."""
     place = next((place for place, character in enumerate(text) if "\ud800" <= character <= "\udfff"), 0)
     return UserError(f"Character {place + 1:,} of the text is half of a surrogate pair.", "Remove it.")
-
-
-def load_tokenizer(directory: Path, pre: str = "") -> Tokenizer:
-    """The tokenizer in a directory: one saved by malmoi or `transformers`, or the vocabulary that a model came with.
-
-    Args:
-        pre: for ranks, whose file does not say it, how text is cut before them; a name of `PATTERNS`, GPT-2's or, of a
-            `tokenizer.model`, Llama 3's without it.
-
-    Raises:
-        UserError: the files are missing or broken, or no end-of-text token is named.
-    """
-    settings = read_settings(directory)
-    backend, roles = open_directory(directory, settings, pre)
-    try:
-        return Tokenizer(backend, roles, read_template(directory, settings))
-    except UserError as error:
-        path = directory / "tokenizer.json"
-        raise UserError(f"{path if path.is_file() else directory}: {error.what}", error.way_out) from None

@@ -120,6 +120,8 @@ def test_a_model_that_writes_no_text_is_refused(settings, tokenizer, make_model,
         save_checkpoint(tmp_path / name, model, tokenizer, "")
         with pytest.raises(UserError, match=f"{name} and writes no text"):
             few_shot.run(settings(checkpoint=tmp_path / name), tmp_path)
+    with pytest.raises(UserError, match=r"is no language model\. Take one that writes text"):
+        few_shot.estimate(settings(checkpoint=tmp_path / "encoder"))
 
 
 def test_a_dry_run_tells_what_it_takes(settings):

@@ -7,7 +7,7 @@ from malmoi.core.errors import UserError
 from malmoi.corpus.document import Document
 from malmoi.corpus.store import SCHEMA, DocumentWriter
 from malmoi.pipeline.stages.tokenizer import TokenizerStageSettings, measure, run
-from malmoi.tokenizers.tokenizer import load_tokenizer
+from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
 
 TRAIN = ["말은 모으고 글은 나눕니다.\n" * 4, "Words are gathered, words are shared.\n" * 4]

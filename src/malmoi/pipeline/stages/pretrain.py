@@ -21,7 +21,8 @@ from malmoi.models.initialize import initialize
 from malmoi.objectives.causal import Causal
 from malmoi.pipeline.plan import PretrainSettings, derive_plan, estimate_pretraining, print_plan
 from malmoi.pipeline.stage import Estimate, Stage
-from malmoi.tokenizers.tokenizer import Tokenizer, load_tokenizer
+from malmoi.tokenizers.load import load_tokenizer
+from malmoi.tokenizers.tokenizer import Tokenizer
 from malmoi.train.trainer import Trainer, TrainerSettings, TrainingResult
 
 PLAN = "plan.json"
