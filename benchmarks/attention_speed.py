@@ -14,7 +14,7 @@ import torch
 
 from malmoi.core.device import machine_facts
 from malmoi.core.files import write_json
-from malmoi.evaluate.attention import kept_bytes, measure
+from malmoi.evaluate.attention import kept_by, measure
 from malmoi.layers.schedule import EVERYTHING, parse_layer
 
 LENGTHS = (512, 768, 1_024, 2_048, 4_096)
@@ -36,7 +36,7 @@ def main() -> None:
             name: {
                 "seconds": seconds[name],
                 "times_as_fast_as_full": seconds["full"] / seconds[name],
-                "kept_bytes": kept_bytes(layers[name], length),
+                "kept_bytes": kept_by(layers[name], length),
             }
             for name in layers
         }

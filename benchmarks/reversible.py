@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import nn
 
 from malmoi.core.device import machine_facts
 from malmoi.core.files import write_json
+from malmoi.evaluate.kept_bytes import kept_bytes
 from malmoi.layers.reversible import Half, through_ordinarily
 from malmoi.models import gpt
 from malmoi.models.gpt import GPT
@@ -25,13 +26,6 @@ from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.initialize import initialize
 
 Through = Callable[[Sequence[Half], Sequence[nn.Module], torch.Tensor], torch.Tensor]
-
-
-class Kept:
-    """A tensor that the backward pass will want."""
-
-    def __init__(self, tensor: torch.Tensor) -> None:
-        self.tensor = tensor.detach()
 
 
 def main() -> None:
@@ -58,7 +52,7 @@ def main() -> None:
                     seconds[name].append(time.process_time() - started)
         for name, way in ways.items():
             gpt.through_reversibly = way  # type: ignore[assignment]
-            kept[name] = kept_bytes(model, tokens)
+            kept[name] = kept_bytes(partial(states, model, tokens), model.parameters())
         gpt.through_reversibly = ways["reversible"]
         times = {name: statistics.median(some) for name, some in seconds.items()}
         difference = (gradients["reversible"] - gradients["ordinary"]).norm() / gradients["ordinary"].norm()
@@ -91,29 +85,17 @@ def ordinarily(halves: Sequence[Half], modules: Sequence[nn.Module], hidden: tor
     return through_ordinarily(halves, torch.randint(1 << 62, (len(halves),)).tolist(), hidden)
 
 
+def states(model: GPT, tokens: torch.Tensor) -> torch.Tensor:
+    """What comes out of the blocks."""
+    return model.through(model.embed(tokens))
+
+
 def step(model: GPT, tokens: torch.Tensor) -> torch.Tensor:
     """All gradients of one step, end to end."""
     model.logits(tokens).float().square().mean().backward()  # type: ignore[no-untyped-call]
     gradients = torch.cat([parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None])
     model.zero_grad()
     return gradients
-
-
-def kept_bytes(model: GPT, tokens: torch.Tensor) -> int:
-    """Bytes that are kept after the blocks' forward pass, parameters left aside."""
-    alive: weakref.WeakSet[Kept] = weakref.WeakSet()
-
-    def pack(tensor: torch.Tensor) -> Kept:
-        kept = Kept(tensor)
-        alive.add(kept)
-        return kept
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept.tensor):
-        hidden = model.through(model.embed(tokens))
-    parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    storages = {one.tensor.untyped_storage().data_ptr(): one.tensor.untyped_storage().nbytes() for one in alive}
-    del hidden
-    return sum(size for place, size in storages.items() if place not in parameters)
 
 
 if __name__ == "__main__":

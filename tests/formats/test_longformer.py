@@ -4,7 +4,9 @@ import pytest
 import torch
 import transformers
 
+from malmoi.core.errors import UserError
 from malmoi.formats.checkpoint import load_model, save_checkpoint
+from malmoi.formats.onnx_export import export_onnx
 from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.registry import build_model
 
@@ -82,3 +84,9 @@ def test_what_a_longformer_cannot_say_is_written_in_our_own_words(changes, token
     assert kind == ("longformer" if changes == {"attention": "window(5)"} else "malmoi")
     tokens = torch.randint(tokenizer.size, (2, 20))
     assert torch.equal(load_model(tmp_path)(tokens), model(tokens))
+
+
+def test_a_longformer_does_not_go_to_onnx(tokenizer, tmp_path):
+    shape = {"vocabulary": 97, "context": 24, "width": 32, "layers": 1, "heads": 4, "global_projections": True}
+    with pytest.raises(UserError, match="A Longformer does not go to ONNX"):
+        export_onnx(build_model(EncoderConfig(**shape), seed=0), tokenizer, tmp_path / "out")

@@ -1,12 +1,12 @@
 """Reversible models: the gradient is autograd's, and what is kept does not grow with the depth."""
 
-import gc
-import weakref
+from functools import partial
 
 import pytest
 import torch
 
 from malmoi.core.errors import UserError
+from malmoi.evaluate.kept_bytes import kept_bytes
 from malmoi.layers.reversible import through_ordinarily
 from malmoi.models import gpt
 from malmoi.models.gpt_config import GPTConfig
@@ -54,29 +54,8 @@ def test_gradients_are_those_of_autograd(changes, tokens, monkeypatch):
         assert (got - want).norm() < 1e-6 * want.norm() + 1e-8
 
 
-class Kept:
-    """A tensor that the backward pass will want."""
-
-    def __init__(self, tensor):
-        self.tensor = tensor.detach()  # an output would hold the graph that holds it
-
-
 def saved_bytes(model, tokens):
-    """Bytes kept after a forward pass, parameters left aside; what was kept for a moment is gone by then."""
-    alive = weakref.WeakSet()
-
-    def pack(tensor):
-        kept = Kept(tensor)
-        alive.add(kept)
-        return kept
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept.tensor):
-        hidden = model(tokens)
-    gc.collect()
-    parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    storages = {kept.tensor.untyped_storage().data_ptr(): kept.tensor.untyped_storage().nbytes() for kept in alive}
-    assert hidden.requires_grad
-    return sum(size for place, size in storages.items() if place not in parameters)
+    return kept_bytes(partial(model, tokens), model.parameters())
 
 
 def test_what_is_kept_does_not_grow_with_the_depth(tokens):

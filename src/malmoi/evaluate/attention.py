@@ -12,6 +12,7 @@ from functools import partial
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from malmoi.evaluate.kept_bytes import kept_bytes
 from malmoi.layers.mixes.dense import Dense
 from malmoi.layers.mixes.hashed import Hashed, over_union, shared_keys
 from malmoi.layers.mixes.heads import Heads, Mix
@@ -134,20 +135,10 @@ def measure(layers: dict[str, LayerAttention], length: int, rounds: int = 5, hea
     return {name: statistics.median(some) for name, some in seconds.items()}
 
 
-def kept_bytes(layer: LayerAttention, length: int, heads: int = 4) -> int:
+def kept_by(layer: LayerAttention, length: int, heads: int = 4) -> int:
     """Bytes that the forward pass of causal attention keeps for the backward pass."""
     one = _one(layer, length, heads, 64)
-    storages: dict[int, int] = {}
-    tensors: list[torch.Tensor] = []  # so that no place in memory is used twice
-
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        tensors.append(tensor.detach())
-        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        attend(one, layer.mix)
-    return sum(storages.values())
+    return kept_bytes(partial(attend, one, layer.mix))
 
 
 def growth(costs: Sequence[float]) -> list[float]:

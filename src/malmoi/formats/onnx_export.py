@@ -39,6 +39,9 @@ def export_onnx(model: Model | Classifier, tokenizer: Tokenizer, directory: Path
     """
     if not isinstance(model, Classifier | Encoder):
         raise UserError("Only encoders and classifiers go to ONNX.", "A language model goes to GGUF: --to gguf")
+    body = model.body if isinstance(model, Classifier) else model
+    if getattr(body.config, "global_projections", False):
+        raise UserError("A Longformer does not go to ONNX.", "Take it as it is: transformers opens the checkpoint.")
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"ONNX needs {' and '.join(missing)}.", "Install it: pip install 'malmoi[onnx]'")
