@@ -21,7 +21,7 @@ MODELS = {
     "encoder": lambda: build_model(EncoderConfig(**SHAPE), seed=0),
     "classifier on an encoder": lambda: Classifier(build_model(EncoderConfig(**SHAPE), seed=0), CLASSES),
     "classifier on a language model": lambda: Classifier(
-        build_model(GPTConfig(**SHAPE, key_value_heads=2, window=6), seed=0), CLASSES
+        build_model(GPTConfig(**SHAPE, key_value_heads=2, attention="window(6)"), seed=0), CLASSES
     ),
 }
 

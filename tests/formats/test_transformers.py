@@ -71,8 +71,8 @@ OURS = {
             "kind": "llama3", "factor": 8.0, "low_frequency_factor": 1.0, "high_frequency_factor": 4.0, "original_context": 16
         },
     },
-    "mistral": {"query_key_norm": False, "window": 6},
-    "qwen2 with a window": {"query_key_norm": False, "attention_bias": True, "window": 6},
+    "mistral": {"query_key_norm": False, "attention": ["window(6)"]},
+    "qwen2 with a window": {"query_key_norm": False, "attention_bias": True, "attention": ["window(6)"]},
     "gpt2": {"norm": "layer", "positions": "learned", "activation": "gelu_tanh", "bias": True, "query_key_norm": False},
     "gpt2 relu2": {
         "norm": "layer", "positions": "learned", "activation": "relu2", "bias": True, "query_key_norm": False, "tied": False

@@ -22,7 +22,7 @@ def one_by_one(model, tokenizer, prompts, maximum, stop=()):
         {},
         {"norm": "layer", "positions": "learned", "activation": "gelu_tanh", "bias": True, "query_key_norm": False},
         {"short_convolution": 3, "bigram_buckets": 64},
-        {"window": 5},
+        {"attention": "window(5)"},
     ],
 )
 def test_answers_together_are_the_answers_one_by_one(make_model, tokenizer, shape):

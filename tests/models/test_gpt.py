@@ -7,6 +7,7 @@ import torch
 
 from malmoi.core.errors import UserError
 from malmoi.layers.cache import KeyValueCache
+from malmoi.layers.mixes.dense import Dense, Plain
 from malmoi.models.gpt import GPT
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.initialize import initialize
@@ -19,6 +20,8 @@ SHAPES = {
     "gpt2": {"norm": "layer", "positions": "learned", "activation": "gelu_tanh", "bias": True, "query_key_norm": False},
     "gelu": {"activation": "gelu", "attention_bias": True},
     "fast": {"activation": "relu2", "tied": False, "short_convolution": 3, "bigram_buckets": 50},
+    "hybrid": {"attention": ["window(5) | global(0)", "full"]},
+    "reversible": {"reversible": True, "short_convolution": 3},
     "exact bigrams": {"bigram_buckets": 31 * 32, "short_convolution": 2, "key_value_heads": 2},
 }
 
@@ -128,7 +131,7 @@ def test_every_parameter_learns(model, tokens):
     assert set(unmoved) <= rows_never_read
 
 
-@pytest.mark.parametrize("mix", ["plain", "fused"])
+@pytest.mark.parametrize("mix", [Plain(), Dense()], ids=str)
 def test_both_ways_to_attend_have_the_same_gradients(mix, tokens, shaken):
     reference = shaken(key_value_heads=2).double()
     model = copy.deepcopy(reference).float()

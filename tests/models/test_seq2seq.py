@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from malmoi.core.errors import UserError
+from malmoi.layers.mixes.dense import Dense, Plain
 from malmoi.models.initialize import initialize
 from malmoi.models.registry import build_model, meta_model
 from malmoi.models.seq2seq_config import EncoderDecoderConfig
@@ -148,7 +149,7 @@ def test_every_parameter_learns(model, source, target):
     assert [name for name, parameter in model.named_parameters() if not parameter.grad.any()] == []
 
 
-@pytest.mark.parametrize("mix", ["plain", "fused"])
+@pytest.mark.parametrize("mix", [Plain(), Dense()], ids=str)
 @pytest.mark.parametrize("shape", ["transformer", "t5"])
 def test_both_ways_to_attend_have_the_same_gradients(mix, shape, source, target, shaken):
     reference = shaken(**SHAPES[shape]).double()

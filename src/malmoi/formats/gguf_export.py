@@ -120,7 +120,8 @@ def preventing_settings(config: GPTConfig) -> list[str]:
     wanted: dict[str, tuple[object, ...]] = {
         "short_convolution": (0,),
         "bigram_buckets": (0,),
-        "window": (0,),
+        "reversible": (False,),
+        "attention": (["full"],),
         "rotary_scaling": () if not can_be_read_back(config) else (config.model_dump()["rotary_scaling"],),
     }
     shared_width = {"head_width": (config.width / config.heads,)}

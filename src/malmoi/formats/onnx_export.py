@@ -18,6 +18,7 @@ from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_directory, write_json
 from malmoi.formats.checkpoint import CONFIG, config_fields
 from malmoi.layers.attention import Attention
+from malmoi.layers.mixes.dense import Plain
 from malmoi.models.classifier import Classifier
 from malmoi.models.encoder import Encoder
 from malmoi.models.model import Model
@@ -38,6 +39,9 @@ def export_onnx(model: Model | Classifier, tokenizer: Tokenizer, directory: Path
     """
     if not isinstance(model, Classifier | Encoder):
         raise UserError("Only encoders and classifiers go to ONNX.", "A language model goes to GGUF: --to gguf")
+    body = model.body if isinstance(model, Classifier) else model
+    if getattr(body.config, "global_projections", False):
+        raise UserError("A Longformer does not go to ONNX.", "Take it as it is: transformers opens the checkpoint.")
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"ONNX needs {' and '.join(missing)}.", "Install it: pip install 'malmoi[onnx]'")
@@ -83,7 +87,7 @@ def _traceable(model: nn.Module) -> Iterator[None]:
     layers = [module for module in model.modules() if isinstance(module, Attention)]
     before = [layer.mix for layer in layers]
     for layer in layers:
-        layer.mix = "plain"
+        layer.mix = Plain()
     try:
         yield
     finally:

@@ -10,13 +10,14 @@ from malmoi.core.errors import UserError
 from malmoi.formats.families.bert import BERT, DISTILBERT, ROBERTA
 from malmoi.formats.families.gpt2 import GPT2
 from malmoi.formats.families.llama import LLAMA, MISTRAL, QWEN2, QWEN3
+from malmoi.formats.families.longformer import LONGFORMER
 from malmoi.formats.families.marian import MARIAN
 from malmoi.formats.families.t5 import T5
 from malmoi.formats.family import Family, Fields
 from malmoi.models.model import ModelConfig
 from malmoi.models.registry import FAMILIES as OURS
 
-FAMILIES = (QWEN3, QWEN2, MISTRAL, LLAMA, GPT2, BERT, ROBERTA, DISTILBERT, T5, MARIAN)
+FAMILIES = (QWEN3, QWEN2, MISTRAL, LLAMA, GPT2, BERT, ROBERTA, DISTILBERT, LONGFORMER, T5, MARIAN)
 
 OWN = "malmoi"
 """`model_type` of what no family can express; the fields are those of our configuration."""

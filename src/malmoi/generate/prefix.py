@@ -28,7 +28,7 @@ class PrefixCache:
         known = min(common_prefix(self._tokens, tokens), len(tokens) - 1)
         # A step that was interrupted has stored nothing that counts, so the tokens noted here are always whole.
         if self._cache is not None:
-            self._cache.crop(known)
+            known = self._cache.crop(known)
         self._tokens = tokens[:known]
         if self._cache is None or len(tokens) > self._cache.capacity:
             self._cache = self._larger(len(tokens))

@@ -8,7 +8,7 @@ import torch
 
 from malmoi.generate.generator import evaluating
 from malmoi.generate.prefix import common_prefix
-from malmoi.layers.cache import KeyValueCache
+from malmoi.layers.cache import KeyValueCache, cache_bytes
 from malmoi.models.gpt import GPT
 
 ROW_TOKENS = 1024
@@ -41,8 +41,7 @@ class SharedPrefix:
 
     def most_rows(self, length: int, total: int) -> int:
         """How many rows to compute together when each reads up to `length` new tokens and holds `total` in the end."""
-        config, size = self.model.config, self._cache.keys.element_size()
-        row_bytes = 2 * config.layers * config.key_value_heads * config.head_width * size * total
+        row_bytes = cache_bytes(self.model.config, total, next(self.model.parameters()).dtype)
         return max(1, min(ROW_TOKENS // length, CACHE_BYTES // row_bytes))
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
+
+from malmoi.layers.patterns import CAUSAL
+from malmoi.layers.schedule import EVERYTHING, LayerAttention
+from malmoi.layers.stores import Kept, Sliding, Store, Sums, Whole, sliding_size
 
 KeysAndValues = tuple[torch.Tensor, torch.Tensor]
 """What queries look at, both (rows, key/value heads, length, head_width)."""
@@ -24,6 +29,9 @@ class CacheShape(Protocol):
     def head_width(self) -> int: ...
     @property
     def short_convolution(self) -> int: ...
+    def layer_attention(self, index: int) -> LayerAttention:
+        """How layer `index` attends, causality left aside."""
+        ...
 
 
 class CacheSizes(NamedTuple):
@@ -35,28 +43,28 @@ class CacheSizes(NamedTuple):
     head_width: int
     short_convolution: int = 0
 
+    def layer_attention(self, index: int) -> LayerAttention:
+        """See `CacheShape`."""
+        return EVERYTHING
+
 
 @dataclass(frozen=True)
 class LayerCache:
     """One layer's share of a `KeyValueCache`.
 
     Attributes:
-        keys, values: (rows, key/value heads, capacity, head_width).
+        store: its keys and values.
         inputs: (2, rows, capacity, width), what the two short convolutions have read; None without them.
         start: position of the first new token.
     """
 
-    keys: torch.Tensor
-    values: torch.Tensor
+    store: Store
     inputs: torch.Tensor | None
     start: int
 
-    def extend(self, key: torch.Tensor, value: torch.Tensor) -> KeysAndValues:
-        """Store new keys and values (rows, key/value heads, length, head_width); give all up to now."""
-        end = self.start + key.shape[2]
-        self.keys[:, :, self.start : end] = key
-        self.values[:, :, self.start : end] = value
-        return self.keys[:, :, :end], self.values[:, :, :end]
+    def extend(self, key: torch.Tensor, value: torch.Tensor) -> Kept:
+        """Store new keys and values (rows, key/value heads, length, head_width); give all that may be looked at."""
+        return self.store.extend(self.start, key, value)
 
     def extend_inputs(self, place: int, hidden: torch.Tensor, reach: int) -> torch.Tensor:
         """Store what convolution `place` reads, (rows, length, width); give it with up to `reach` steps before it."""
@@ -67,13 +75,14 @@ class LayerCache:
 
 
 class KeyValueCache:
-    """Keys and values of every layer, preallocated; also what short convolutions and bigrams look back to.
+    """Keys and values of every layer; also what short convolutions and bigrams look back to.
 
-    Everything is stored by position, so that `crop` can forget any number of the latest tokens.
+    A layer that looks back a fixed number of tokens keeps no more than those, one of linear attention only a sum.
 
     Attributes:
         length: how many tokens are stored; the position of the next one.
         capacity: how many fit.
+        tokens: (rows, capacity) int64.
         sources: of every layer of a decoder, the keys and values of the source, computed at the first step; empty
             before it, and where there is no source.
     """
@@ -86,10 +95,8 @@ class KeyValueCache:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        self._config = config
-        shape = (config.layers, rows, config.key_value_heads, length, config.head_width)
-        self.keys = torch.empty(shape, dtype=dtype, device=device)
-        self.values = torch.empty(shape, dtype=dtype, device=device)
+        self._config, self._dtype = config, dtype
+        self._stores = [_store(config, index, rows, length, dtype, device) for index in range(config.layers)]
         self.inputs = (
             torch.empty((config.layers, 2, rows, length, config.width), dtype=dtype, device=device)
             if config.short_convolution
@@ -103,7 +110,7 @@ class KeyValueCache:
     def layer(self, index: int) -> LayerCache:
         """The share of layer `index`."""
         inputs = None if self.inputs is None else self.inputs[index]
-        return LayerCache(self.keys[index], self.values[index], inputs, self.length)
+        return LayerCache(self._stores[index], inputs, self.length)
 
     def previous(self) -> torch.Tensor | None:
         """(rows, 1) the last token stored; None when there is none."""
@@ -115,17 +122,60 @@ class KeyValueCache:
         self.tokens[:, self.length : end] = tokens
         self.length = end
 
-    def crop(self, length: int) -> None:
-        """Forget everything from position `length` on."""
+    def crop(self, length: int) -> int:
+        """Forget everything from position `length` on.
+
+        Returns:
+            `length`, or 0 where a layer does not hold any more what it would need to go on from there.
+        """
         if not 0 <= length <= self.length:
             raise ValueError(f"cannot crop {self.length} cached tokens to {length}")
+        if not length or not all(store.holds(length) for store in self._stores):
+            length = 0
+            for store in self._stores:
+                store.clear()
         self.length = length
+        return length
 
     def repeat(self, rows: int, length: int) -> KeyValueCache:
         """A cache with room for `length` tokens in each of `rows` rows, all of which hold what this one's row holds."""
-        wider = KeyValueCache(self._config, rows, length, self.keys.dtype, self.keys.device)
-        for ours, theirs in ((self.keys, wider.keys), (self.values, wider.values), (self.inputs, wider.inputs)):
-            if ours is not None and theirs is not None:
-                theirs[..., : self.length, :] = ours[..., : self.length, :]
+        wider = KeyValueCache(self._config, rows, length, self._dtype, self.tokens.device)
+        for ours, theirs in zip(self._stores, wider._stores, strict=True):
+            theirs.copy_from(ours, self.length)
+        if self.inputs is not None and wider.inputs is not None:
+            wider.inputs[..., : self.length, :] = self.inputs[..., : self.length, :]
         wider.advance(self.tokens[:, : self.length].expand(rows, -1))
         return wider
+
+
+def cache_bytes(config: CacheShape, length: int, dtype: torch.dtype) -> int:
+    """Bytes of the keys and values of one row of `length` tokens."""
+    tokens = sum(_room(config, index, length) for index in range(config.layers))
+    return 2 * tokens * config.key_value_heads * config.head_width * dtype.itemsize
+
+
+def _room(config: CacheShape, index: int, length: int) -> int:
+    """For how many tokens a layer needs room."""
+    layer = config.layer_attention(index)
+    if layer.mix.keeps_sums:
+        return config.head_width
+    return min(length, sliding_size(*found)) if (found := _sliding(layer)) else length
+
+
+def _sliding(layer: LayerAttention) -> tuple[int, int] | None:
+    """How many first and last tokens a layer looks at; None where it may look at all."""
+    pattern = CAUSAL & layer.pattern
+    if math.isinf(pattern.back):
+        return None
+    return (pattern.globals[-1] + 1 if pattern.globals else 0), int(pattern.back) + 1
+
+
+def _store(
+    config: CacheShape, index: int, rows: int, length: int, dtype: torch.dtype, device: torch.device | str
+) -> Store:
+    layer = config.layer_attention(index)
+    if layer.mix.keeps_sums:
+        return Sums((rows, config.key_value_heads, config.head_width), device)
+    room, found = _room(config, index, length), _sliding(layer)
+    shape = (rows, config.key_value_heads, room, config.head_width)
+    return Sliding(shape, *found, dtype, device) if found and room < length else Whole(shape, dtype, device)

@@ -11,7 +11,9 @@ from torch.nn import functional as F
 from malmoi.core.errors import UserError
 from malmoi.layers.attention import Attention
 from malmoi.layers.feed_forward import ACTIVATIONS, FeedForward
+from malmoi.layers.global_attention import GlobalAttention
 from malmoi.layers.norms import LayerNorm
+from malmoi.layers.schedule import LayerAttention
 from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.model import Backbone, check_room
 
@@ -37,7 +39,9 @@ class Encoder(Backbone):
         self.segments = nn.Embedding(config.segments, config.width) if config.segments else None
         self.embedding_norm = LayerNorm(config.width, config.norm_epsilon)
         self.dropout = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(
+            EncoderBlock(config, config.layer_attention(index)) for index in range(config.layers)
+        )
         self.pooler = nn.Linear(config.width, config.width) if config.pooler != "none" else None
         self.head = MaskedHead(config, self.embedding) if config.masked_head else NoHead()
 
@@ -76,9 +80,9 @@ class Encoder(Backbone):
         self, hidden: torch.Tensor, lengths: torch.Tensor | None = None, *, first: int = 0, end: int | None = None
     ) -> torch.Tensor:
         """See `Backbone.through`."""
-        mask = None if lengths is None else real_tokens(lengths, hidden.shape[1])[:, None, None]
+        real = None if lengths is None else real_tokens(lengths, hidden.shape[1])
         for block in self.blocks[first:end]:
-            hidden = block(hidden, mask)
+            hidden = block(hidden, real)
         return hidden
 
     def pooled(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
@@ -106,9 +110,9 @@ class Encoder(Backbone):
 class EncoderBlock(nn.Module):
     """Attention and feed-forward, each added to what it read, each sum normed."""
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: EncoderConfig, layer: LayerAttention) -> None:
         super().__init__()
-        self.attention = Attention(
+        self.attention = (GlobalAttention if config.global_projections else Attention)(
             config.width,
             config.heads,
             config.heads,
@@ -116,16 +120,17 @@ class EncoderBlock(nn.Module):
             bias=True,
             input_bias=True,
             dropout=config.dropout,
-            causal=False,
+            pattern=layer.pattern,
+            mix=layer.mix,
         )
         self.attention_norm = LayerNorm(config.width, config.norm_epsilon)
         self.feed_forward = FeedForward(config.width, config.feed_forward, config.activation, bias=True)
         self.feed_forward_norm = LayerNorm(config.width, config.norm_epsilon)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, hidden: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """(rows, length, width) to the same; `mask` as for `attend`."""
-        hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, mask=mask)))
+    def forward(self, hidden: torch.Tensor, real: torch.Tensor | None = None) -> torch.Tensor:
+        """(rows, length, width) to the same; `real` as from `real_tokens`."""
+        hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, real=real)))
         result: torch.Tensor = self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden)))
         return result
 

@@ -6,6 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from malmoi.layers.patterns import FULL
+from malmoi.layers.schedule import EVERYTHING, LayerAttention, Schedule, check_schedule
 from malmoi.models.model import ModelConfig
 
 
@@ -20,6 +22,8 @@ class EncoderConfig(ModelConfig):
         segments: number of kinds of text that tokens may belong to, such as question and answer; 0 for none.
         first_position: number of the first token's position: RoBERTa leaves the first two rows of the table unused.
         pooler: what bends the state that stands for the whole text, "none" where there is no such layer.
+        attention: how the layers attend, in turn and from the first again, such as [window(257) | global(0)].
+        global_projections: global tokens look through a query, key and value of their own (Longformer).
         masked_head: a head that guesses masked words.
         dropout: on embeddings, attention weights and the outputs of both sublayers.
     """
@@ -32,8 +36,14 @@ class EncoderConfig(ModelConfig):
     segments: NonNegativeInt = 2
     first_position: NonNegativeInt = 0
     pooler: Literal["none", "tanh", "relu"] = "tanh"
+    attention: Schedule = (EVERYTHING,)
+    global_projections: bool = False
     masked_head: bool = True
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    def layer_attention(self, index: int) -> LayerAttention:
+        """How layer `index` attends."""
+        return self.attention[index % len(self.attention)]
 
     def for_classes(self) -> Self:
         """See `ModelConfig.for_classes`."""
@@ -51,4 +61,8 @@ class EncoderConfig(ModelConfig):
     def _check_shape(self) -> Self:
         if self.width % self.heads:
             raise ValueError(f"heads={self.heads} do not divide a width of {self.width}")
+        if any(layer.pattern.needs_documents for layer in self.attention):
+            raise ValueError("an encoder is not told of documents")
+        shape = {"context": self.context, "layers": self.layers, "heads": self.heads, "shared": self.heads}
+        check_schedule(self.attention, FULL, **shape)
         return self

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from malmoi.core.errors import UserError
 from malmoi.layers.attention import Attention
 from malmoi.layers.bigram import BigramTable
 from malmoi.layers.cache import KeyValueCache, LayerCache
 from malmoi.layers.feed_forward import FeedForward
 from malmoi.layers.norms import LayerNorm, RMSNorm
+from malmoi.layers.patterns import CAUSAL
+from malmoi.layers.reversible import Half, through_reversibly
 from malmoi.layers.rotary import RotaryTable, rotary_table
+from malmoi.layers.schedule import LayerAttention
 from malmoi.layers.short_convolution import ShortConvolution
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.model import Backbone, check_room
@@ -37,7 +42,7 @@ class GPT(Backbone):
             BigramTable(config.vocabulary, config.bigram_buckets, config.width) if config.bigram_buckets else None
         )
         self.dropout = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(Block(config, config.layer_attention(index)) for index in range(config.layers))
         self.norm = _norm(config)
         self.head = TiedHead(self.embedding) if config.tied else nn.Linear(config.width, config.vocabulary, bias=False)
 
@@ -57,7 +62,7 @@ class GPT(Backbone):
         start, length = (cache.length if cache else 0), tokens.shape[1]
         room = min(self.config.context, cache.capacity) if cache else self.config.context
         check_room(start + length, room)
-        hidden = self.through(self.embed(tokens, cache), cache=cache)
+        hidden = self.through(self.embed(tokens, cache), cache=cache, documents=self._documents(tokens, cache))
         if cache:
             cache.advance(tokens)
         result: torch.Tensor = self.norm(hidden)
@@ -82,12 +87,19 @@ class GPT(Backbone):
         first: int = 0,
         end: int | None = None,
         cache: KeyValueCache | None = None,
+        documents: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """See `Backbone.through`; the lengths change nothing, since no token looks ahead at the padding."""
+        """See `Backbone.through`; the lengths change nothing, since no token looks ahead at the padding.
+
+        Args:
+            documents: (rows, start + length) int64, where a pattern asks for them.
+        """
         start, length = (cache.length if cache else 0), hidden.shape[1]
         rotary = self._rotary(start, length, hidden)
+        if self.config.reversible:
+            return self._through_both_streams(hidden, rotary, cache, first, end, documents)
         for index, block in enumerate(self.blocks[first:end], start=first):
-            hidden = block(hidden, rotary, cache.layer(index) if cache else None)
+            hidden = block(hidden, rotary, cache.layer(index) if cache else None, documents)
         return hidden
 
     def pooled(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
@@ -96,10 +108,43 @@ class GPT(Backbone):
         result: torch.Tensor = self.norm(hidden[last])
         return result
 
+    def _through_both_streams(
+        self,
+        hidden: torch.Tensor,
+        rotary: RotaryTable | None,
+        cache: KeyValueCache | None,
+        first: int,
+        end: int | None,
+        documents: torch.Tensor | None,
+    ) -> torch.Tensor:
+        if first or end not in (None, len(self.blocks)):
+            raise UserError(
+                "The blocks of a reversible model cannot be divided: between two of them there is more than one state.",
+                "Train all layers, or take a model that is not reversible.",
+            )
+        halves: list[Half] = []
+        modules: list[nn.Module] = []
+        for index, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            own = cache.layer(index) if cache else None
+            halves += [
+                partial(block.attend, rotary=rotary, cache=own, documents=documents),
+                partial(block.feed, cache=own),
+            ]
+            modules += block.halves()
+        return through_reversibly(halves, modules, hidden)
+
     @property
     def pooler_parts(self) -> list[nn.Module]:
         """See `Backbone.pooler_parts`: the final norm."""
         return [self.norm]
+
+    def _documents(self, tokens: torch.Tensor, cache: KeyValueCache | None) -> torch.Tensor | None:
+        """(rows, start + length) int64, the number of the document that each token belongs to."""
+        if not any(layer.pattern.needs_documents for layer in self.config.attention):
+            return None
+        whole = torch.cat([cache.tokens[:, : cache.length], tokens], 1) if cache else tokens
+        return whole.eq(self.config.separator or 0).cumsum(1)
 
     def _rotary(self, start: int, length: int, hidden: torch.Tensor) -> RotaryTable | None:
         if self.config.positions != "rotary":
@@ -117,7 +162,7 @@ class Block(nn.Module):
     attention_convolution: ShortConvolution | None
     feed_forward_convolution: ShortConvolution | None
 
-    def __init__(self, config: GPTConfig) -> None:
+    def __init__(self, config: GPTConfig, layer: LayerAttention) -> None:
         super().__init__()
         self.attention_norm = _norm(config)
         self.attention = Attention(
@@ -129,7 +174,8 @@ class Block(nn.Module):
             input_bias=config.input_bias,
             norm_epsilon=config.norm_epsilon if config.query_key_norm else None,
             dropout=config.dropout,
-            window=config.window,
+            pattern=CAUSAL & layer.pattern,
+            mix=layer.mix,
         )
         self.feed_forward_norm = _norm(config)
         self.feed_forward = FeedForward(config.width, config.feed_forward, config.activation, config.bias)
@@ -139,18 +185,43 @@ class Block(nn.Module):
         self.feed_forward_convolution = ShortConvolution(config.width, reach) if reach else None
 
     def forward(
-        self, hidden: torch.Tensor, rotary: RotaryTable | None = None, cache: LayerCache | None = None
+        self,
+        hidden: torch.Tensor,
+        rotary: RotaryTable | None = None,
+        cache: LayerCache | None = None,
+        documents: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """(rows, length, width) to the same."""
+        hidden = hidden + self.attend(hidden, rotary, cache, documents)
+        return hidden + self.feed(hidden, cache)
+
+    def attend(
+        self,
+        hidden: torch.Tensor,
+        rotary: RotaryTable | None = None,
+        cache: LayerCache | None = None,
+        documents: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """What attention adds to (rows, length, width)."""
         normed = self.attention_norm(hidden)
         if self.attention_convolution is not None:
             normed = self.attention_convolution(normed, cache, place=0)
-        hidden = hidden + self.dropout(self.attention(normed, rotary, cache))
+        added: torch.Tensor = self.dropout(self.attention(normed, rotary, cache, documents=documents))
+        return added
+
+    def feed(self, hidden: torch.Tensor, cache: LayerCache | None = None) -> torch.Tensor:
+        """What the feed-forward layer adds to (rows, length, width)."""
         normed = self.feed_forward_norm(hidden)
         if self.feed_forward_convolution is not None:
             normed = self.feed_forward_convolution(normed, cache, place=1)
-        result: torch.Tensor = hidden + self.dropout(self.feed_forward(normed))
-        return result
+        added: torch.Tensor = self.dropout(self.feed_forward(normed))
+        return added
+
+    def halves(self) -> list[nn.Module]:
+        """The modules of `attend`, and those of `feed`."""
+        attending = (self.attention_norm, self.attention, self.attention_convolution)
+        feeding = (self.feed_forward_norm, self.feed_forward, self.feed_forward_convolution)
+        return [nn.ModuleList(one for one in half if one is not None) for half in (attending, feeding)]
 
 
 class TiedHead(nn.Module):

@@ -7,7 +7,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from malmoi.layers.feed_forward import GATED
+from malmoi.layers.patterns import CAUSAL
 from malmoi.layers.rotary import RotaryScaling
+from malmoi.layers.schedule import EVERYTHING, LayerAttention, Schedule, check_schedule
 from malmoi.models.model import ModelConfig
 
 
@@ -24,13 +26,17 @@ class GPTConfig(ModelConfig):
         norm: "rms" (no bias) or "layer" (with bias).
         positions: "rotary" (half-split pairs) or "learned".
         rotary_scaling: how rotary positions are stretched for a long context, if they are.
-        window: tokens that attention reaches back, the token itself among them; 0 for all (Mistral).
+        attention: how the layers attend, in turn and from the first again, such as [window(256), full]; nothing looks
+            ahead whatever it says. See `malmoi attention show`.
+        separator: id of the token that begins a document, which the pattern "documents" needs to know.
         activation: "swiglu" (gated), or "gelu", "gelu_tanh" (GPT-2's), "relu2" (squared ReLU).
         bias: biases in the linear layers of attention and feed-forward.
         attention_bias: biases of query, key and value alone (Qwen2); None means as `bias`.
         query_key_norm: RMSNorm on every query and key head (Qwen3).
         tied: the head shares the embedding's weights.
         dropout: on embeddings, attention weights and the outputs of both sublayers.
+        reversible: two streams, from whose last states training computes all others again, so that memory does not
+            grow with the layers (Reformer). Not expressible in `transformers` or GGUF.
         short_convolution: width of a causal depthwise convolution before attention and before the feed-forward
             layer, 0 for none. Not expressible in `transformers` or GGUF.
         bigram_buckets: rows of a hashed table of embeddings of token pairs, 0 for none. Not expressible either.
@@ -46,15 +52,21 @@ class GPTConfig(ModelConfig):
     positions: Literal["rotary", "learned"] = "rotary"
     rotary_base: PositiveFloat = 10_000.0
     rotary_scaling: RotaryScaling | None = None
-    window: NonNegativeInt = 0
+    attention: Schedule = (EVERYTHING,)
+    separator: NonNegativeInt | None = None
     activation: Literal["swiglu", "gelu", "gelu_tanh", "relu2"] = "swiglu"
     bias: bool = False
     attention_bias: bool | None = None
     query_key_norm: bool = True
     tied: bool = True
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    reversible: bool = False
     short_convolution: NonNegativeInt = 0
     bigram_buckets: NonNegativeInt = 0
+
+    def layer_attention(self, index: int) -> LayerAttention:
+        """How layer `index` attends, causality left aside."""
+        return self.attention[index % len(self.attention)]
 
     @property
     def input_bias(self) -> bool:
@@ -88,4 +100,14 @@ class GPTConfig(ModelConfig):
             raise ValueError(f"key_value_heads={self.key_value_heads} does not divide heads={self.heads}")
         if self.positions == "rotary" and self.head_width % 2:
             raise ValueError(f"rotary positions need an even head width, not {self.head_width}")
+        if self.separator is None and any(layer.pattern.needs_documents for layer in self.attention):
+            raise ValueError("the pattern documents needs separator, the id of the token that begins a document")
+        check_schedule(
+            self.attention,
+            CAUSAL,
+            context=self.context,
+            layers=self.layers,
+            heads=self.heads,
+            shared=self.key_value_heads,
+        )
         return self

@@ -12,6 +12,7 @@ from malmoi.layers.attention import Attention
 from malmoi.layers.cache import CacheSizes, KeysAndValues, KeyValueCache, LayerCache
 from malmoi.layers.feed_forward import FeedForward
 from malmoi.layers.norms import LayerNorm, RMSNorm
+from malmoi.layers.patterns import CAUSAL, FULL
 from malmoi.layers.relative_positions import RelativePositions
 from malmoi.layers.sinusoids import sinusoids
 from malmoi.models.encoder import real_tokens
@@ -67,7 +68,7 @@ class EncoderDecoder(Model):
         Takes and raises what `forward` does.
         """
         check_room(source.shape[1], self.config.context)
-        result: torch.Tensor = self.encoder(self._embed(source, 0), mask=_mask(lengths, source.shape[1]))
+        result: torch.Tensor = self.encoder(self._embed(source, 0), real=_real(lengths, source.shape[1]))
         return result
 
     def decode(
@@ -89,8 +90,8 @@ class EncoderDecoder(Model):
         context = self.config.context
         check_room(start + target.shape[1], min(context, cache.capacity) if cache else context)
         sources = (cache.sources if cache else None) or self.decoder.sources(memory)
-        mask = _mask(lengths, memory.shape[1])
-        hidden: torch.Tensor = self.decoder(self._embed(target, start), sources=sources, source_mask=mask, cache=cache)
+        real = _real(lengths, memory.shape[1])
+        hidden: torch.Tensor = self.decoder(self._embed(target, start), sources=sources, source_real=real, cache=cache)
         if cache:
             cache.sources = sources
             cache.advance(target)
@@ -131,22 +132,22 @@ class Stack(nn.Module):
     def forward(
         self,
         hidden: torch.Tensor,
-        mask: torch.Tensor | None = None,
+        real: torch.Tensor | None = None,
         sources: Sequence[KeysAndValues | None] | None = None,
-        source_mask: torch.Tensor | None = None,
+        source_real: torch.Tensor | None = None,
         cache: KeyValueCache | None = None,
     ) -> torch.Tensor:
         """(rows, length, width) to the same.
 
         Args:
-            mask: as for `attend`.
+            real: as for `Attention`.
             sources: what the decoder's blocks look at, from `sources`.
-            source_mask: as for `attend`, of the source.
+            source_real: the same of the source.
         """
         start, length = (cache.length if cache else 0), hidden.shape[1]
         bias = None if self.relative_positions is None else self.relative_positions(start, length)
         for index, (block, source) in enumerate(zip(self.blocks, sources or [None] * len(self.blocks), strict=True)):
-            hidden = block(hidden, mask, bias, cache.layer(index) if cache else None, source, source_mask)
+            hidden = block(hidden, real, bias, cache.layer(index) if cache else None, source, source_real)
         result: torch.Tensor = self.norm(hidden)
         return result
 
@@ -176,16 +177,16 @@ class Block(nn.Module):
     def forward(
         self,
         hidden: torch.Tensor,
-        mask: torch.Tensor | None,
+        real: torch.Tensor | None,
         bias: torch.Tensor | None,
         cache: LayerCache | None,
         source: KeysAndValues | None,
-        source_mask: torch.Tensor | None,
+        source_real: torch.Tensor | None,
     ) -> torch.Tensor:
         """(rows, length, width) to the same; see `Stack`."""
-        hidden = self._add(hidden, self.attention_norm, self.attention, cache=cache, mask=mask, bias=bias)
+        hidden = self._add(hidden, self.attention_norm, self.attention, cache=cache, real=real, bias=bias)
         if self.cross_attention is not None and self.cross_attention_norm is not None:
-            hidden = self._add(hidden, self.cross_attention_norm, self.cross_attention, mask=source_mask, source=source)
+            hidden = self._add(hidden, self.cross_attention_norm, self.cross_attention, real=source_real, source=source)
         return self._add(hidden, self.feed_forward_norm, self.feed_forward)
 
     def _add(self, hidden: torch.Tensor, norm: nn.Module, sublayer: nn.Module, **arguments: Any) -> torch.Tensor:
@@ -227,7 +228,7 @@ def _attention(config: EncoderDecoderConfig, causal: bool) -> Attention:
         bias=config.bias,
         input_bias=config.bias,
         dropout=config.dropout,
-        causal=causal,
+        pattern=CAUSAL if causal else FULL,
         scaled=config.scaled_attention,
     )
 
@@ -236,5 +237,5 @@ def _norm(config: EncoderDecoderConfig) -> LayerNorm | RMSNorm:
     return (RMSNorm if config.norm == "rms" else LayerNorm)(config.width, config.norm_epsilon)
 
 
-def _mask(lengths: torch.Tensor | None, length: int) -> torch.Tensor | None:
-    return None if lengths is None else real_tokens(lengths, length)[:, None, None]
+def _real(lengths: torch.Tensor | None, length: int) -> torch.Tensor | None:
+    return None if lengths is None else real_tokens(lengths, length)

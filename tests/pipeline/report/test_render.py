@@ -129,6 +129,18 @@ def test_few_shot_tasks_have_a_table_charts_with_intervals_and_answers(make_stag
     assert hostile not in page
 
 
+@pytest.mark.parametrize(("language", "title"), [("en", "Models beside each other"), ("ko", "나란히 본 모델들")])
+def test_models_beside_each_other_have_a_table_and_a_chart(make_stage, hostile, language, title):
+    one = {"attention": ["window(8)", "full"], "loss": 2.0, "spans": [[0, 64, 2.5], [64, 128, 1.5]]}
+    one |= {"seconds": 0.5, "kept_bytes": 2**21}
+    models = {"dense": one, hostile: one | {"loss": 2.1, "seconds": 0.2}}
+    page = page_of([make_stage("compare", {"context": 128, "rows": 3, "models": models})], language)
+    text = Page(page).text
+    for expected in (title, "window(8), full", "105.0 %", "40.0 %", "65–128", hostile):
+        assert expected in text
+    assert hostile not in page
+
+
 def test_files_that_a_stage_did_not_write_are_not_missed(make_stage):
     kinds = (
         "fetch",
@@ -139,6 +151,7 @@ def test_files_that_a_stage_did_not_write_are_not_missed(make_stage):
         "classify",
         "instruct",
         "few-shot",
+        "compare",
         "something-new",
     )
     Page(page_of([make_stage(kind, {}) for kind in kinds]))

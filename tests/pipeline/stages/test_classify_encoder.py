@@ -147,7 +147,9 @@ def test_a_translator_is_no_base(own, reviews, tmp_path):
 
 
 def test_a_classifier_is_no_base(own, reviews, tmp_path):
-    classify.run(ClassifySettings(base=own(EncoderConfig(**SHAPE)), file=reviews, **QUICK | {"train": "head"}), tmp_path)
+    classify.run(
+        ClassifySettings(base=own(EncoderConfig(**SHAPE)), file=reviews, **QUICK | {"train": "head"}), tmp_path
+    )
     with pytest.raises(UserError, match="is a classifier, and no new head"):
         classify.run(ClassifySettings(base=tmp_path, file=reviews, **QUICK), tmp_path)
 

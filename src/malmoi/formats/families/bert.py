@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from malmoi.formats.family import Family, Fields
+from malmoi.layers.schedule import EVERYTHING
 from malmoi.models.encoder_config import EncoderConfig
 
 _BODY = {
@@ -106,7 +107,12 @@ def _understand(kind: str, fields: Fields, names: Collection[str]) -> dict[str, 
 
 def _express(kind: str, config: EncoderConfig) -> dict[str, Any] | None:
     roberta = kind == "roberta"
-    if not config.segments or config.pooler == "relu" or bool(config.first_position) != roberta:
+    if (
+        config.attention != (EVERYTHING,)
+        or not config.segments
+        or config.pooler == "relu"
+        or bool(config.first_position) != roberta
+    ):
         return None
     return {
         "vocab_size": config.vocabulary,
@@ -153,6 +159,8 @@ def _understand_distilbert(fields: Fields, names: Collection[str]) -> dict[str, 
 
 def _express_distilbert(config: EncoderConfig) -> dict[str, Any] | None:
     if config.segments or config.first_position or config.pooler == "tanh" or config.norm_epsilon != 1e-12:
+        return None
+    if config.attention != (EVERYTHING,):
         return None
     return {
         "vocab_size": config.vocabulary,

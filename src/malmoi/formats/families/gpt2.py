@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from malmoi.formats.family import Family, Fields
+from malmoi.layers.schedule import EVERYTHING
 from malmoi.models.gpt_config import GPTConfig
 
 TABLE = {
@@ -58,8 +59,9 @@ def _understand(fields: Fields, _: Collection[str]) -> dict[str, Any]:
 
 def _express(config: GPTConfig) -> dict[str, Any] | None:
     plain_heads = config.key_value_heads == config.heads and config.head_width * config.heads == config.width
-    shape = (config.norm, config.positions, config.bias, config.input_bias, config.query_key_norm, config.window)
-    if not plain_heads or shape != ("layer", "learned", True, True, False, 0) or config.activation not in _ACTIVATIONS:
+    shape = (config.norm, config.positions, config.bias, config.input_bias, config.query_key_norm, config.attention)
+    wanted = ("layer", "learned", True, True, False, (EVERYTHING,))
+    if config.reversible or not plain_heads or shape != wanted or config.activation not in _ACTIVATIONS:
         return None
     return {
         "vocab_size": config.vocabulary,

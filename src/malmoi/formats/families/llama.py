@@ -7,6 +7,8 @@ from functools import partial
 from typing import Any
 
 from malmoi.formats.family import Family, Fields
+from malmoi.layers.mixes.registry import AUTO
+from malmoi.layers.patterns import FULL, Window
 from malmoi.layers.rotary import RotaryScaling
 from malmoi.models.gpt_config import GPTConfig
 
@@ -34,6 +36,9 @@ TABLE = {
     "lm_head.weight": "head.weight",
 }
 
+_NEAR, _FAR = "sliding_attention", "full_attention"
+"""Their words for how a layer attends."""
+
 _SCALING = {
     "factor": "factor",
     "low_frequency_factor": "low_freq_factor",
@@ -43,7 +48,7 @@ _SCALING = {
 """Our names of the numbers of scaled rotary positions to theirs."""
 
 
-def _understand(kind: str, fields: Fields, _: Collection[str]) -> dict[str, Any]:
+def _understand(kind: str, fields: Fields, names: Collection[str]) -> dict[str, Any]:
     rope = _rope(fields)
     return {
         "vocabulary": fields["vocab_size"],
@@ -57,7 +62,7 @@ def _understand(kind: str, fields: Fields, _: Collection[str]) -> dict[str, Any]
         "norm_epsilon": fields.get("rms_norm_eps", 1e-6),
         "rotary_base": rope.get("rope_theta") or fields.get("rope_theta") or 10_000.0,
         "rotary_scaling": _scaling(rope, fields),
-        "window": _window(kind, fields),
+        "attention": _schedule(kind, fields, len(names)),
         "bias": kind == "llama" and bool(fields.get("attention_bias", False)),
         "attention_bias": True if kind == "qwen2" else None,
         "query_key_norm": kind == "qwen3",
@@ -80,23 +85,29 @@ def _scaling(rope: Fields, fields: Fields) -> dict[str, Any] | None:
     return {"kind": kind, **numbers}
 
 
-def _window(kind: str, fields: Fields) -> int:
-    """Tokens that attention reaches back, itself among them; 0 for all."""
+def _schedule(kind: str, fields: Fields, tensors: int) -> list[str]:
+    """How the layers attend. A window as long as the context is none."""
     window: int = fields.get("sliding_window") or 0
-    return window if kind == "mistral" or fields.get("use_sliding_window", False) else 0
+    used = kind == "mistral" or fields.get("use_sliding_window", False)
+    if not used or not 0 < window < fields["max_position_embeddings"]:
+        return ["full"]
+    near = f"window({window})"
+    if kind == "mistral":
+        return [near]
+    layers = min(fields["num_hidden_layers"], tensors)  # a file that states more layers is refused elsewhere
+    first = fields.get("max_window_layers", 28)
+    kinds = fields.get("layer_types") or [_NEAR if layer >= first else _FAR for layer in range(layers)]
+    schedule = [near if one == _NEAR else "full" for one in kinds]
+    return schedule if len(set(schedule)) > 1 else schedule[:1]
 
 
 def _unsupported(kind: str, fields: Fields) -> dict[str, object]:
     rope = _rope(fields)
     scaling = rope.get("rope_type", rope.get("type", "default"))
-    windowed = set(fields.get("layer_types") or ())
     return {
         f"rotary positions scaled by {scaling!r}": scaling not in ("default", *RotaryScaling.KINDS),
         "partial rotary positions": rope.get("partial_rotary_factor", 1.0) != 1.0,
-        "a sliding window in some layers and not in others": (
-            len(windowed) > 1
-            or bool(kind != "mistral" and _window(kind, fields) and not windowed and fields.get("max_window_layers", 0))
-        ),
+        "layers that attend in other ways": bool(set(fields.get("layer_types") or ()) - {_NEAR, _FAR}),
         "an activation other than SiLU": fields.get("hidden_act", "silu") != "silu",
         "attention biases beside these feed-forward biases": (
             kind == "llama" and bool(fields.get("mlp_bias", False)) != bool(fields.get("attention_bias", False))
@@ -108,8 +119,10 @@ def _unsupported(kind: str, fields: Fields) -> dict[str, object]:
 def _express(kind: str, config: GPTConfig) -> dict[str, Any] | None:
     if (config.norm, config.positions, config.activation) != ("rms", "rotary", "swiglu"):
         return None
-    if _kind(config) != kind:
+    windows = _windows(config)
+    if config.reversible or windows is None or _kind(config, windows) != kind:
         return None
+    window = max(windows)
     rope: dict[str, Any] = {"rope_type": "default", "rope_theta": config.rotary_base}
     if config.rotary_scaling is not None:
         numbers = config.rotary_scaling.model_dump(exclude={"kind"}, exclude_none=True)
@@ -135,24 +148,36 @@ def _express(kind: str, config: GPTConfig) -> dict[str, Any] | None:
     if kind == "llama":
         fields["mlp_bias"] = config.bias
     if kind == "mistral":
-        fields["sliding_window"] = config.window
+        fields["sliding_window"] = window
     if kind in ("qwen2", "qwen3"):
         fields |= {
-            "use_sliding_window": bool(config.window),
-            "sliding_window": config.window or None,
-            "max_window_layers": 0 if config.window else config.layers,
+            "use_sliding_window": bool(window),
+            "sliding_window": window or None,
+            "max_window_layers": 0 if window else config.layers,
+            "layer_types": [_NEAR if one else _FAR for one in windows],
         }
     return fields
 
 
-def _kind(config: GPTConfig) -> str:
+def _windows(config: GPTConfig) -> list[int] | None:
+    """The window of each layer, 0 for none; None where a layer attends in another way, or windows differ."""
+    windows = []
+    for layer in map(config.layer_attention, range(config.layers)):
+        pattern = layer.pattern
+        if layer.mix != AUTO or not (pattern == FULL or (isinstance(pattern, Window) and pattern.dilation == 1)):
+            return None
+        windows.append(pattern.size if isinstance(pattern, Window) else 0)
+    return windows if len({*windows} - {0}) <= 1 else None
+
+
+def _kind(config: GPTConfig, windows: list[int]) -> str:
     """The one of these families that has such norms, biases and reach, or ""."""
     if config.query_key_norm:
         return "" if config.bias or config.input_bias else "qwen3"
     if config.bias != config.input_bias:
         return "" if config.bias else "qwen2"
-    if config.window:
-        return "" if config.bias else "mistral"
+    if any(windows):
+        return "" if config.bias or not all(windows) else "mistral"
     return "llama"
 
 

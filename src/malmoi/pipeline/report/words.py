@@ -171,6 +171,25 @@ WORDS: dict[str, tuple[str, str]] = {
     "fact.train": ("trained weights", "조정한 가중치"),
     "fact.loss_before": ("loss before", "이전 손실"),
     "fact.loss_after": ("loss after", "이후 손실"),
+    # compare
+    "compare": ("Models beside each other", "나란히 본 모델들"),
+    "compare.lede": (
+        "The same text read by each model, and what a step of training costs it. A model that sees further should do "
+        "better towards the end of the context.",
+        "모델마다 같은 글을 읽은 손실과 학습 한 걸음의 비용입니다. 멀리 보는 모델은 문맥 뒤쪽에서 더 나아야 합니다.",
+    ),
+    "compare.model": ("model", "모델"),
+    "compare.attention": ("attention of the layers", "층의 어텐션"),
+    "compare.loss": ("loss a token", "토큰당 손실"),
+    "compare.of_first": ("of the first", "첫 모델 대비"),
+    "compare.seconds": ("processor seconds a step", "학습 한 걸음의 프로세서 초"),
+    "compare.kept": ("MiB kept for the gradient", "기울기를 위해 남긴 MiB"),
+    "compare.along": ("Loss against position in the context", "문맥 안의 위치에 따른 손실"),
+    "compare.position": ("position", "위치"),
+    "compare.counted": (
+        "Held-out text, {rows} rows of {context} tokens. Seconds are medians of steps that took turns in one process.",
+        "떼어 둔 글, {context}토큰짜리 {rows}줄. 시간은 한 프로세스에서 번갈아 잰 값의 중앙값입니다.",
+    ),
     # few-shot
     "few-shot": ("With examples alone", "예시만으로"),
     "few-shot.lede": (

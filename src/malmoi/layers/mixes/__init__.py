@@ -1,0 +1,1 @@
+"""Ways to compute attention, one a module: see `malmoi.layers.mixes.registry`."""
