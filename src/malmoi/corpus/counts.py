@@ -41,7 +41,11 @@ class Tally:
     def add(self, other: Self) -> None:
         """Add the counts of another source."""
         for name, value in vars(other).items():
-            setattr(self, name, getattr(self, name) + value)
+            mine = getattr(self, name)
+            if isinstance(mine, Counter):
+                mine.update(value)  # a sum of counters would lose the reasons of empty texts, which have 0 bytes
+            else:
+                setattr(self, name, mine + value)
 
     def check(self, read: int, read_bytes: int) -> None:
         """Compare with what the readers counted.

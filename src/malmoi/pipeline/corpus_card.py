@@ -79,6 +79,6 @@ def corpus_card(counts: Mapping[str, Any], settings: CorpusSettings, files: Sequ
         f"## Sources\n\n| source | licence | read | kept | bytes |\n|---|---|---:|---:|---:|\n{rows}\n\n"
         f"## Dropped\n\n| rule | documents | bytes |\n|---|---:|---:|\n{dropped}\n\n"
         f"{counts['read']:,} documents were read: {counts['kept']:,} kept, "
-        f"{sum(counts['dropped'].values()):,} dropped; `dropped.parquet` has each with the rule, its value and limit.\n\n"
+        f"{sum(counts['dropped'].values()):,} dropped; `dropped.parquet` has each with rule, value and limit.\n\n"
         f"## Settings\n\n{changed}\n"
     )
