@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from functools import cached_property, lru_cache
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,12 +181,12 @@ def particles(text: Text) -> float:
     """Share of the runs of Hangul that end in a syllable which ends most eojeol of Korean prose: particles, endings."""
     hangul = text.kinds == HANGUL
     ends = text.codes[hangul & ~np.append(hangul[1:], False)]
-    return float(_endings()[ends].sum()) / max(1, len(ends))
+    return int(_endings()[ends].sum()) / max(1, len(ends))
 
 
 def distinct_words(text: Text) -> float:
     """Distinct words a square root of the words, which hardly falls with the length of a text."""
-    return len(set(text.words)) / max(1, len(text.words)) ** 0.5
+    return len(set(text.words)) / sqrt(max(1, len(text.words)))
 
 
 def repeated_lines(text: Text) -> float:

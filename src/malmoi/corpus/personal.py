@@ -24,12 +24,10 @@ _EMAIL = re.compile(
 )
 _IPV6 = re.compile(r"[23][0-9A-Fa-f]{3}:[0-9A-Fa-f:]{2,34}")
 _IPV4 = re.compile(r"\d\d{0,2}(?:\.\d{1,3}){3}")
-_NUMBERS = re.compile(r"[\d+(][\d .()-]{6,}\d")
+_NUMBERS = re.compile(r"[\d+(][\d .()-]{7,}+")
 _RESIDENT = re.compile(rf"{_START}\d{{6}}-?[1-8]\d{{6}}{_END}")
 _BUSINESS = re.compile(rf"{_START}\d{{3}}-\d{{2}}-\d{{5}}{_END}")
-_CARD = re.compile(
-    rf"{_START}(?:[2-6]\d{{3}}([ -]?)\d{{4}}\1\d{{4}}\1\d{{4}}|3[47]\d\d([ -]?)\d{{6}}\2\d{{5}}){_END}"
-)
+_CARD = re.compile(rf"{_START}(?:[2-6]\d{{3}}([ -]?)\d{{4}}\1\d{{4}}\1\d{{4}}|3[47]\d\d([ -]?)\d{{6}}\2\d{{5}}){_END}")
 _PHONE = re.compile(
     rf"""{_START}(?:
     \+[1-9]\d{{0,2}}[ .-]?(?:\(0?\d{{1,4}}\)[ .-]?)?\d{{1,4}}(?:[ .-]?\d{{2,4}}){{1,4}}   # international

@@ -30,7 +30,7 @@ RULES: tuple[tuple[str, Callable[[Text], float], str, tuple[float, float, float]
     ("letters", measures.letters, ">=", (0.5, 0.5, 0.5)),
     ("sentence ends", measures.sentence_ends, ">=", (0.005, 0, 0)),
     ("lorem ipsum", measures.lorem_ipsum, "<=", (0.1, 0.1, 0.1)),
-    ("stop words", measures.stop_words, ">=", (0.15, 0, 0)),
+    ("stop words", measures.stop_words, ">=", (0.12, 0, 0)),
     ("particles", measures.particles, ">=", (0, 0.335, 0)),
     ("distinct words", measures.distinct_words, ">=", (3.5, 4, 3)),
     ("commonest 2-gram", measures.top_gram(2), "<=", (0.2, 0.2, 0.2)),
