@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from malmoi.cli import chat, doctor, export, generate, import_, predict, run, serve
+from malmoi.cli import chat, corpus, doctor, export, generate, import_, predict, run, serve
 from malmoi.core.errors import UserError
 from malmoi.pipeline.kinds import STAGES
 
@@ -28,8 +28,10 @@ app.command()(predict.predict)
 app.command()(serve.serve)
 app.command()(export.export)
 app.command()(doctor.doctor)
+app.add_typer(corpus.app, name="corpus")
 for kind, entry in STAGES.items():
-    app.command(kind, help=entry.about, epilog=run.stage_example(kind))(run.stage_command(kind))
+    if kind != "corpus":
+        app.command(kind, help=entry.about, epilog=run.stage_example(kind))(run.stage_command(kind))
 
 
 def main() -> None:

@@ -12,7 +12,9 @@ from malmoi.core.files import read_json, write_json
 from malmoi.corpus.build import BuildSettings, build_corpus
 from malmoi.corpus.document import Document, Unreadable
 from malmoi.corpus.read import ReadSettings, document_kind, read_file
+from malmoi.pipeline.runner import RECORD
 from malmoi.pipeline.stage import Stage, StageInput
+from malmoi.pipeline.stages.crawl import archive_files
 from malmoi.pipeline.stages.fetch import MANIFEST, manifest_files
 
 
@@ -22,6 +24,7 @@ class CorpusSettings(BuildSettings):
     Attributes:
         fetch: a fetch stage.
         sources: which of its sources, all by default; "SOURCE/FILE" for one file of a source.
+        crawl: a crawl stage; its pages are the source `crawl`.
         folder: your own folder of text; every file in it that can be read, in its subfolders too.
         read: how to read a source, by its name (`folder` for your own).
         exclude: "SOURCE/FILE" of fetched files whose texts must not get into the corpus.
@@ -29,6 +32,7 @@ class CorpusSettings(BuildSettings):
 
     fetch: StageInput | None = None
     sources: list[str] | None = None
+    crawl: StageInput | None = None
     folder: StageInput | None = None
     read: dict[str, ReadSettings] = {}
     exclude: list[str] = []
@@ -36,9 +40,9 @@ class CorpusSettings(BuildSettings):
 
 def run(settings: CorpusSettings, directory: Path) -> dict[str, Any]:
     """Write the corpus into `directory`."""
-    files = [*_fetched(settings, settings.sources), *_own(settings)]
+    files = [*_fetched(settings, settings.sources), *_crawled(settings), *_own(settings)]
     if not files:
-        raise UserError("There is nothing to read.", "Set fetch=STAGE, or folder=DIRECTORY with files of text in it.")
+        raise UserError("There is nothing to read.", "Set fetch=STAGE, crawl=STAGE, or folder=DIRECTORY.")
     unknown = set(settings.read) - {source for _, source, _ in files}
     if unknown:
         name = sorted(unknown)[0]
@@ -109,6 +113,13 @@ def _fetched(settings: CorpusSettings, wanted: list[str] | None) -> list[File]:
             raise UserError(f"The source {source!r} has no file {only!r}.")
         files += [(path, source, entries[source]["licence"]) for path in paths]
     return files
+
+
+def _crawled(settings: CorpusSettings) -> list[File]:
+    if settings.crawl is None:
+        return []
+    licence = read_json(settings.crawl / RECORD)["settings"]["licence"]
+    return [(path, "crawl", licence) for path in archive_files(settings.crawl)]
 
 
 def _own(settings: CorpusSettings) -> list[File]:
