@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import pyarrow as pa
-
 from malmoi.core.errors import MissingExtra
 from malmoi.core.files import atomic_file
 from malmoi.corpus.decode import media_type
@@ -130,6 +128,8 @@ def _body(record: Any, largest: int) -> bytes:
 
 def _decompressed(data: bytes, coding: str, largest: int) -> bytes:
     """At most `largest` + 1 bytes of what compressed data stand for."""
+    import pyarrow as pa  # a crawler, which writes only, starts faster without
+
     try:
         if coding == "deflate":
             raw = -zlib.MAX_WBITS if data[:1] and data[0] & 0x0F != 8 else zlib.MAX_WBITS

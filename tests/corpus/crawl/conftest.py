@@ -75,7 +75,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def serve():
     """Starts a site on an address of the loopback."""
     servers = []
@@ -94,11 +94,6 @@ def serve():
     for server in servers:
         server.shutdown()
         server.server_close()
-
-
-@pytest.fixture
-def site(serve) -> Site:
-    return serve()
 
 
 def drip(handler) -> None:

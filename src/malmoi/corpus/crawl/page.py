@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,10 +37,10 @@ def read_page(body: bytes, label: str, url: str) -> PageFacts:
         return PageFacts((), ())
     base = canonical_url(next(iter(root.xpath("//base/@href")), ""), url) or url
     refreshed = [meta.partition("=")[2].strip(" '\"") for meta in root.xpath("//meta[@http-equiv='refresh']/@content")]
-    found = [canonical_url(link, base) for link in (*root.xpath("//a/@href | //area/@href"), *filter(None, refreshed))]
-    links = dict.fromkeys(link for link in found if link and link != url)
+    hrefs = [*root.xpath("//a/@href | //area/@href"), *filter(None, refreshed)][:MOST_LINKS]
+    links = dict.fromkeys(canonical_url(href, base) for href in hrefs)
     metas = [(str(meta.get("name")), str(meta.get("content") or "")) for meta in root.xpath("//meta[@name]")]
-    return PageFacts(tuple((link, "page") for link in list(links)[:MOST_LINKS]), tuple(metas))
+    return PageFacts(tuple((link, "page") for link in links if link and link != url), tuple(metas))
 
 
 def read_sitemap(body: bytes, url: str) -> tuple[Link, ...]:
@@ -54,6 +55,6 @@ def read_sitemap(body: bytes, url: str) -> tuple[Link, ...]:
         sitemap = Sitemap(body)
         kind: Literal["page", "sitemap"] = "sitemap" if sitemap.type == "sitemapindex" else "page"
         found = [canonical_url(entry["loc"], url) for entry, _ in zip(sitemap, range(MOST_SITEMAP_LINKS), strict=False)]
-    except (etree.LxmlError, StopIteration, OSError, KeyError) as error:
+    except (etree.LxmlError, StopIteration, OSError, EOFError, struct.error, KeyError) as error:
         raise ValueError(str(error)) from None
     return tuple((link, kind) for link in dict.fromkeys(found) if link)
