@@ -9,8 +9,9 @@ from email.message import Message
 
 from malmoi.core.errors import MissingExtra
 
-TOLERATED = 0.001
-"""Share of U+FFFD up to which bytes are taken for an encoding: one damaged character does not change a page's."""
+TOLERATED = 0.02
+"""Share of U+FFFD, among characters that are not ASCII, up to which bytes are taken for an encoding: one damaged
+character does not change a page's."""
 
 _MARKS = [
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -46,10 +47,12 @@ def decode_page(data: bytes, label: str = "") -> str | None:
 
 def media_type(header: str) -> tuple[str, str]:
     """Type and declared encoding of a Content-Type header: ("text/html", "euc-kr")."""
+    if not header.strip():
+        return "", ""
     message = Message()
-    message["Content-Type"] = re.sub(r"[\r\n]", " ", header)
+    message["Content-Type"] = header.splitlines()[0]
     charset = message.get_param("charset")
-    return message.get_content_type() if header else "", charset if isinstance(charset, str) else ""
+    return message.get_content_type(), charset if isinstance(charset, str) else ""
 
 
 def detect_encoding(sample: bytes, *, whole: bool = True, labels: Sequence[str] = ()) -> str | None:
@@ -91,9 +94,9 @@ def _codec(label: str) -> str | None:
 
 
 def _unfit(sample: bytes, encoding: str, whole: bool) -> float:
-    """The share of characters that an encoding cannot give; 0 only when it gives all of them."""
+    """The share of characters, of those that are not ASCII, that an encoding cannot give."""
     text = codecs.getincrementaldecoder(encoding)("replace").decode(sample, final=whole)
-    return text.count("\ufffd") / max(1, len(text))
+    return text.count("\ufffd") / max(1, len(text) - len(text.encode("ascii", "ignore")))
 
 
 def _looks_korean(sample: bytes) -> bool:
