@@ -29,6 +29,7 @@ MEMORY = 2 << 30
 
 LARGEST_PAGE, LARGEST_PDF = 32 << 20, 256 << 20
 MOST_PDF_PAGES = 3_000
+UNDECODABLE = "undecodable"
 _PACKAGES = {"html": "trafilatura", "pdf": "pypdf", "text": "webencodings"}
 
 
@@ -137,8 +138,8 @@ def _outcome(future: Future[str]) -> str | Unreadable:
 
 def _plain_text(data: bytes, label: str) -> str:
     text = decode(data, [label])
-    if not text:
-        raise Unreadable("no text")
+    if text is None:
+        raise Unreadable(UNDECODABLE)
     return text
 
 
@@ -146,9 +147,11 @@ def _html_text(data: bytes, label: str) -> str:
     import trafilatura
 
     page = decode_page(data, label)
-    text = page and trafilatura.extract(page, include_comments=False, include_tables=True)
+    if page is None:
+        raise Unreadable(UNDECODABLE)
+    text = trafilatura.extract(page, include_comments=False, include_tables=True)
     if not text:
-        raise Unreadable("no text" if page is None else "no text in the page")
+        raise Unreadable("no text in the page")
     return str(text)
 
 

@@ -85,8 +85,9 @@ def read_records(stream: IO[bytes], largest: int) -> Iterator[Record]:
         from warcio.exceptions import ArchiveLoadFailed
     except ImportError:
         raise MissingExtra("warcio", "corpus", "Reading WARC") from None
+    watched = _Watched(stream)
     try:
-        for record in ArchiveIterator(stream):
+        for record in ArchiveIterator(watched):
             if record.rec_type not in ("response", "resource", "conversion"):
                 continue
             headers = record.http_headers
@@ -101,6 +102,23 @@ def read_records(stream: IO[bytes], largest: int) -> Iterator[Record]:
             yield Record(url, date, kind, label, data)
     except ArchiveLoadFailed as error:
         raise Unreadable(f"damaged archive: {error}") from None
+    if watched.error is not None:
+        raise Unreadable(f"damaged archive: {watched.error}")
+
+
+class _Watched:
+    """A stream that remembers the error with which it broke off, which warcio takes for the end of the archive."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.error: Exception | None = None
+
+    def read(self, size: int) -> bytes:
+        try:
+            return self._stream.read(size)
+        except (EOFError, OSError, zlib.error) as error:
+            self.error = error
+            raise
 
 
 def _of_stored_body(answer: Answer) -> list[tuple[str, str]]:

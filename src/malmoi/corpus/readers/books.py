@@ -49,7 +49,7 @@ def _chapters(book: zipfile.ZipFile) -> list[bytes]:
         if listed.count(b"<EncryptedData") + listed.count(b":EncryptedData ") > len(_FONTS.findall(listed)):
             raise Unreadable("an encrypted EPUB")
     container = _xml(_read(book, "META-INF/container.xml", LARGEST_PAGE))
-    package = next(container.iter("{*}rootfile")).get("full-path")
+    package = next((file.get("full-path") for file in container.iter("{*}rootfile")), None) or "its package document"
     root = _xml(_read(book, package, LARGEST_PAGE))
     pages = {item.get("id"): item.get("href") for item in root.iter("{*}item")}
     order = [pages[item.get("idref")] for item in root.iter("{*}itemref")]
