@@ -19,7 +19,9 @@ from malmoi.corpus.document import Document, Unreadable
 from malmoi.corpus.read import ReadSettings, document_kind, read_file
 from malmoi.data.shares import BYTES_A_TOKEN, Share, share_out
 from malmoi.pipeline.corpus_card import corpus_card, likely_cause, reasons, warnings
+from malmoi.pipeline.runner import RECORD
 from malmoi.pipeline.stage import Stage, StageInput
+from malmoi.pipeline.stages.crawl import archive_files
 from malmoi.pipeline.stages.fetch import MANIFEST, manifest_files
 
 
@@ -29,6 +31,7 @@ class CorpusSettings(BuildSettings):
     Attributes:
         fetch: a fetch stage.
         sources: which of its sources, all by default; "SOURCE/FILE" for one file of a source.
+        crawl: a crawl stage; its pages are the source `crawl`.
         folder: your own folder of text; every file in it that can be read, in its subfolders too.
         folders: several of them, each a source of its folder's name.
         read: how to read a source, by its name (`folder` for your own).
@@ -42,6 +45,7 @@ class CorpusSettings(BuildSettings):
 
     fetch: StageInput | None = None
     sources: list[str] | None = None
+    crawl: StageInput | None = None
     folder: StageInput | None = None
     folders: list[StageInput] = []
     read: dict[str, ReadSettings] = {}
@@ -123,9 +127,9 @@ def files_of(settings: CorpusSettings) -> list[File]:
     Raises:
         UserError: there are none, or `read` names a source that is not among them.
     """
-    files = [*_fetched(settings, settings.sources), *_own(settings)]
+    files = [*_fetched(settings, settings.sources), *_crawled(settings), *_own(settings)]
     if not files:
-        raise UserError("There is nothing to read.", "Set fetch=STAGE, or folder=DIRECTORY with files of text in it.")
+        raise UserError("There is nothing to read.", "Set fetch=STAGE, crawl=STAGE, or folder=DIRECTORY.")
     sources = {file.source for file in files}
     unknown = set(settings.read) - sources
     if unknown:
@@ -184,6 +188,14 @@ def _fetched(settings: CorpusSettings, wanted: list[str] | None) -> list[File]:
         read = settings.read.get(source, ReadSettings())
         files += [File(path, source, entries[source]["licence"], read) for path in paths]
     return files
+
+
+def _crawled(settings: CorpusSettings) -> list[File]:
+    if settings.crawl is None:
+        return []
+    licence = read_json(settings.crawl / RECORD)["settings"]["licence"]
+    read = settings.read.get("crawl", ReadSettings())
+    return [File(path, "crawl", licence, read) for path in archive_files(settings.crawl)]
 
 
 def _own(settings: CorpusSettings) -> list[File]:
