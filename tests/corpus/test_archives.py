@@ -98,9 +98,9 @@ def test_a_damaged_archive_says_so(tmp_path, cut):
 
 
 def test_a_page_that_did_not_decode_is_dropped_with_its_reason(tmp_path):
-    from malmoi.corpus.build import BuildSettings, build_corpus
+    from malmoi.corpus.build import BuildSettings, Source, build_corpus
 
     broken = f"<html><body><p>{PROSE}</p></body></html>".encode().replace(b"\xeb", b"\xff")
     write_archive(tmp_path / "a.warc.gz", ("response", broken, HTML | {"Content-Type": "text/html; charset=utf-8"}))
-    documents = read_file(tmp_path / "a.warc.gz", "s", "l", ReadSettings())
-    assert build_corpus(documents, tmp_path / "out", BuildSettings())["dropped"] == {"undecodable": 1}
+    source = Source(lambda unreadable: read_file(tmp_path / "a.warc.gz", "s", "l", ReadSettings()))
+    assert build_corpus([source], tmp_path / "out", BuildSettings())["dropped"] == {"undecodable": 1}

@@ -37,7 +37,7 @@ class ReadSettings(Settings):
     text: str | int | None = None
     split: Literal["file", "paragraph", "line"] = "file"
     seconds: float = Field(default=30, gt=0)
-    workers: int | None = Field(default=None, ge=1)
+    workers: int | None = Field(default=None, ge=1, exclude=True)
 
 
 @dataclass(frozen=True)

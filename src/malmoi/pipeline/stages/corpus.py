@@ -13,6 +13,7 @@ from pydantic import Field
 from malmoi.core.console import console
 from malmoi.core.errors import MissingExtra, UserError, nearest
 from malmoi.core.files import atomic_file, read_json, write_json
+from malmoi.core.hashing import hash_value
 from malmoi.corpus.build import BuildSettings, Source, build_corpus
 from malmoi.corpus.clean import UnreadableFiles
 from malmoi.corpus.document import Document, Unreadable
@@ -153,12 +154,12 @@ def group_files(files: Sequence[File], workers: int) -> list[Source]:
     for group in groups:
         size = sum(file.path.stat().st_size for file in group)
         shared = size > 2 * GROUP_BYTES and document_kind(group[0].path) in LIGHT
-        sources.append(Source(FileReader(tuple(group)), size, workers if shared else 1))
+        name = hash_value([(str(file.path), file.source, file.licence, file.settings.model_dump()) for file in group])
+        sources.append(Source(FileReader(tuple(group)), name, size, workers if shared else 1))
     return sources
 
 
 def _build(files: list[File], settings: CorpusSettings, directory: Path) -> dict[str, Any]:
-    excluded = FileReader(tuple(_fetched(settings, settings.exclude) if settings.exclude else []))
     workers = settings.workers or os.cpu_count() or 1
     mixed: dict[str, Share] = {}
 
@@ -168,10 +169,18 @@ def _build(files: list[File], settings: CorpusSettings, directory: Path) -> dict
         return {source: min(1.0, mixed[source].epochs) if source in mixed else 0.0 for source in sizes}
 
     sources, sampler = group_files(files, workers), sample if settings.mixture else None
-    counts = build_corpus(sources, directory, settings, excluded({}), sampler)
+    counts = build_corpus(sources, directory, settings, _excluded(settings), sampler)
     if mixed:
         write_json(directory / "mixture.json", {source: asdict(share) for source, share in mixed.items()})
     return counts
+
+
+def _excluded(settings: CorpusSettings) -> Iterator[Document]:
+    """The evaluation texts; what cannot be read of them could get into the corpus unseen."""
+    unreadable: UnreadableFiles = {}
+    yield from FileReader(tuple(_fetched(settings, settings.exclude) if settings.exclude else []))(unreadable)
+    for path, reason in unreadable.items():
+        raise UserError(f"{path}, which is to be excluded, cannot be read: {reason}.", "Mend it, or take it out.")
 
 
 def _fetched(settings: CorpusSettings, wanted: list[str] | None) -> list[File]:
