@@ -38,9 +38,10 @@ class CorpusSettings(BuildSettings):
         read: how to read a source, by its name (`folder` for your own).
         exclude: "SOURCE/FILE" of fetched files whose texts must not get into the corpus.
         quality: a quality model that `malmoi corpus train-filter` made.
-        mixture: source -> its share of the tokens; nothing is left out without it.
-        tokens: of the whole mixture; what a source has beyond its share is left out. The most that the sources give
-            by default.
+        mixture: source -> its share of the tokens that a model is trained on; what a source that is too small cannot
+            give, the others do.
+        tokens: of the whole mixture; what a source has beyond its share is left out. By default nothing is, and the
+            shares are those of the most tokens for which every source is large enough.
         most_epochs: how often the text of one source may be read.
     """
 
@@ -132,10 +133,9 @@ def files_of(settings: CorpusSettings) -> list[File]:
     if not files:
         raise UserError("There is nothing to read.", "Set fetch=STAGE, crawl=STAGE, or folder=DIRECTORY.")
     sources = {file.source for file in files}
-    unknown = set(settings.read) - sources
-    if unknown:
-        name = sorted(unknown)[0]
-        raise UserError(f"'read' names the source {name!r}, which is not read.", nearest(name, sources))
+    for setting, names in (("read", settings.read), ("mixture", settings.mixture)):
+        for name in sorted(set(names) - sources):
+            raise UserError(f"{setting!r} names the source {name!r}, which is not read.", nearest(name, sources))
     return files
 
 
@@ -165,8 +165,11 @@ def _build(files: list[File], settings: CorpusSettings, directory: Path) -> dict
 
     def sample(sizes: Mapping[str, int]) -> dict[str, float]:
         tokens = {source: size / BYTES_A_TOKEN for source, size in sizes.items()}
-        mixed.update(share_out(settings.mixture, tokens, settings.tokens, settings.most_epochs))
-        return {source: min(1.0, mixed[source].epochs) if source in mixed else 0.0 for source in sizes}
+        left = {source: weight for source, weight in settings.mixture.items() if source in tokens}
+        mixed.update(share_out(left, tokens, settings.tokens, settings.most_epochs) if left else {})
+        if settings.tokens is None:
+            return {}
+        return {source: mixed[source].epochs if source in mixed else 0.0 for source in sizes}
 
     sources, sampler = group_files(files, workers), sample if settings.mixture else None
     counts = build_corpus(sources, directory, settings, _excluded(settings), sampler)
