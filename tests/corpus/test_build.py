@@ -133,7 +133,7 @@ def test_a_mixture_leaves_out_what_is_beyond_a_source_s_share(tmp_path):
     counts = build_corpus(sources, tmp_path, BuildSettings(), sample=lambda sizes: {"a": 1.0, "b": 0.25})
     assert counts["sources"]["a"]["kept"] == 400
     assert 70 < counts["sources"]["b"]["kept"] < 130
-    assert set(counts["dropped"]) == {"mixture"}
+    assert set(counts["dropped"]) == {"surplus"}
 
 
 def test_provenance_has_the_sha256_of_the_text(tmp_path):

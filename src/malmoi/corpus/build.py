@@ -33,6 +33,9 @@ from malmoi.corpus.store import DROPPED_SCHEMA, DocumentWriter
 LONG = 100_000
 """Characters; holding out one such document or none would miss the share that is to be held out."""
 
+EXAMPLES, SHOWN = 5, 200
+"""Documents that are shown of each rule, and characters of each."""
+
 WORK = "checkpoints"
 """Folder of the parts from which a killed build goes on."""
 
@@ -95,7 +98,9 @@ def build_corpus(
     excluded: Iterable[Document] = (),
     sample: Sampler | None = None,
 ) -> dict[str, Any]:
-    """Write `train.parquet`, `held_out.parquet`, `dropped.parquet`, `counts.json` and `unreadable.json`.
+    """Write `train.parquet`, `held_out.parquet`, `dropped.parquet` and what there is to say about them as JSON.
+
+    That is `counts.json`, `examples.json` (a few documents that each rule dropped) and `unreadable.json`.
 
     A build that was killed goes on from the parts in `directory`/checkpoints, if it is called with the same arguments.
 
@@ -112,10 +117,11 @@ def build_corpus(
     outcomes = _clean(sources, work, settings, evaluation)
     parts = Parts(list(work.glob("*.arrow")))
     decided = _decide(parts, settings, sample)
-    counts = _write(parts, decided, directory, settings)
+    counts, examples = _write(parts, decided, directory, settings)
     counts.total().check(sum(one["read"] for one in outcomes), sum(one["read_bytes"] for one in outcomes))
     unreadable = {path: reason for one in outcomes for path, reason in one["unreadable"].items()}
     write_json(directory / "unreadable.json", unreadable)
+    write_json(directory / "examples.json", examples)
     summary = counts.summary()
     write_json(directory / "counts.json", summary)
     return summary
@@ -182,8 +188,11 @@ def _decide(parts: Parts, settings: BuildSettings, sample: Sampler | None) -> _D
     return decided
 
 
-def _write(parts: Parts, decided: _Decided, directory: Path, settings: BuildSettings) -> Counts:
+def _write(
+    parts: Parts, decided: _Decided, directory: Path, settings: BuildSettings
+) -> tuple[Counts, dict[str, list[dict[str, str]]]]:
     counts = Counts()
+    examples: dict[str, list[dict[str, str]]] = {}
     with (
         DocumentWriter(directory / "train.parquet") as train,
         DocumentWriter(directory / "held_out.parquet") as held_out,
@@ -194,7 +203,10 @@ def _write(parts: Parts, decided: _Decided, directory: Path, settings: BuildSett
             tally = counts[document.source]
             if reason is not None:
                 tally.drop(reason.rule, row.read_bytes)
-                dropped.write(document, rule=reason.rule, value=str(reason.value), limit=str(reason.limit))
+                why = {"value": str(reason.value), "limit": str(reason.limit)}
+                dropped.write(document, rule=reason.rule, **why)
+                if len(shown := examples.setdefault(reason.rule, [])) < EXAMPLES:
+                    shown.append({"identifier": document.identifier, **why, "text": document.text[:SHOWN]})
                 continue
             tally.keep(row.read_bytes)
             tally.hangul_documents += HANGUL.search(document.text) is not None
@@ -207,7 +219,7 @@ def _write(parts: Parts, decided: _Decided, directory: Path, settings: BuildSett
                     size = len(part.text.encode())
                     tally.bytes += size
                     tally.held_out_bytes += size if writer is held_out else 0
-    return counts
+    return counts, examples
 
 
 def _last_judgement(
@@ -230,7 +242,7 @@ def _last_judgement(
         document = replace(document, text=text)
     share = decided.shares.get(document.source, 1.0)
     if int.from_bytes(row.digest[8:12], "little") / 2**32 >= share:
-        return document, Dropped("mixture", "beyond its share", f"{share:.4f} of {document.source}")
+        return document, Dropped("surplus", document.source, f"a share of {share:.4f}")
     return document, None
 
 

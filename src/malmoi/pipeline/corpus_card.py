@@ -24,7 +24,7 @@ CAUSES = {
     "repeated text": "the documents share all their lines: raise repeated_lines, or set it to 0",
     "excluded": "the texts of exclude are those of the corpus itself: name the test set alone",
     "contaminated": "the texts of exclude are part of the corpus: name the test set alone",
-    "mixture": "tokens is small beside what the sources have, or their weights are 0",
+    "surplus": "tokens is small beside what the sources have, or their weights are 0",
 }
 
 

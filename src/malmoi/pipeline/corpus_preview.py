@@ -83,12 +83,9 @@ def preview_corpus(settings: CorpusSettings, count: int) -> Preview:
     broken = Counter(verdict.rule for document in documents for verdict in judge(document, steps) if not verdict.holds)
     with tempfile.TemporaryDirectory() as directory:
         counts = build_corpus([Source(sample)], Path(directory), alone)
-        dropped = pq.read_table(Path(directory) / "dropped.parquet").to_pylist()
-    examples: dict[str, dict[str, Any]] = {}
-    for row in dropped:
-        examples.setdefault(row["rule"], row)
+        examples = read_json(Path(directory) / "examples.json")
     effects = [
-        RuleEffect(rule, counts["dropped"].get(rule, 0), broken.get(rule, number), _example(examples.get(rule)))
+        RuleEffect(rule, counts["dropped"].get(rule, 0), broken.get(rule, number), _example(examples.get(rule, [])))
         for rule, number in Counter({**broken, **counts["dropped"]}).most_common()
     ]
     return Preview(counts["read"], counts["kept"], effects)
@@ -171,7 +168,8 @@ def _rows(path: Path, identifier: str) -> Iterator[dict[str, Any]]:
                 yield row
 
 
-def _example(row: dict[str, Any] | None) -> tuple[str, str, str, str]:
-    if row is None:
+def _example(rows: Sequence[dict[str, str]]) -> tuple[str, str, str, str]:
+    """Identifier, value, limit and beginning of the first; nothing where there is none."""
+    if not rows:
         return "", "", "", ""
-    return row["identifier"], row["value"], row["limit"], " ".join(row["text"][: 2 * EXAMPLE].split())[:EXAMPLE]
+    return rows[0]["identifier"], rows[0]["value"], rows[0]["limit"], " ".join(rows[0]["text"].split())[:EXAMPLE]

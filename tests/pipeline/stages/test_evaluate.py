@@ -67,6 +67,8 @@ def test_a_stride_longer_than_the_context_is_refused(made, tmp_path):
 
 
 def test_a_corpus_that_holds_nothing_out_is_refused(made, tmp_path):
-    build_corpus([Source(lambda unreadable: iter([Document(NEWS * 3, "news")]))], tmp_path / "corpus", BuildSettings(held_out=0))
+    build_corpus(
+        [Source(lambda unreadable: iter([Document(NEWS * 3, "news")]))], tmp_path / "corpus", BuildSettings(held_out=0)
+    )
     with pytest.raises(UserError, match="holds no text out"):
         run(EvaluateSettings(checkpoint=made[0], corpus=tmp_path / "corpus"), tmp_path)
