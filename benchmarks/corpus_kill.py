@@ -22,9 +22,20 @@ from malmoi.core.device import machine_facts
 from malmoi.core.files import write_json
 from malmoi.core.hashing import hash_file
 
-KILLS, DOCUMENTS = 10, 3_000
+KILLS, DOCUMENTS = 10, 2_000
 FILES = ("train.parquet", "held_out.parquet", "dropped.parquet", "counts.json", "unreadable.json", "card.md")
-MALMOI = [sys.executable, "-c", "from malmoi.cli.main import main; main()", "corpus"]
+SCRIPT = """
+import sys
+from malmoi.cli.main import main
+from malmoi.corpus import clean
+from malmoi.pipeline.stages import corpus
+clean.DOCUMENTS, corpus.GROUP_BYTES = 50, 200_000
+if __name__ == "__main__":
+    sys.argv[0] = "malmoi"
+    main()
+"""
+"""malmoi with small parts, so that a kill falls between them."""
+
 STEPS = ["rules=true", "personal=true", "near_duplicates=0.8", "repeated_lines=5", "provenance=true"]
 
 
@@ -34,6 +45,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         (folder / "texts").mkdir()
+        (folder / "small_parts.py").write_text(SCRIPT)
         texts = [text for language in ("en", "ko") for text in plant(words(language))[0][-DOCUMENTS:]]
         for number in range(40):
             write_lines(folder / "texts" / f"{number}.jsonl", texts[number::40])
@@ -64,7 +76,8 @@ def main() -> None:
 
 def command(folder: Path, name: str, workers: int) -> list[str]:
     """One build."""
-    return [*MALMOI, f"folder={folder / 'texts'}", f"workers={workers}", *STEPS, "--out", str(folder / name)]
+    malmoi = [sys.executable, str(folder / "small_parts.py"), "corpus"]
+    return [*malmoi, f"folder={folder / 'texts'}", f"workers={workers}", *STEPS, "--out", str(folder / name)]
 
 
 def finish(folder: Path, name: str, workers: int) -> dict[str, str]:

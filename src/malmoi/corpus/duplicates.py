@@ -37,7 +37,7 @@ def signature(features: Hashes) -> NDArray[np.uint32]:
 def band_keys(text: str) -> Hashes:
     """(14,) one number for each band of the text's signature; similar texts are likely to share one."""
     rows = signature(shingles(text)).astype(np.uint64).reshape(BANDS, ROWS)
-    return mix_bits((mix_bits(rows) * _BAND_FACTORS).sum(axis=1, dtype=np.uint64))
+    return mix_bits((rows * _BAND_FACTORS).sum(axis=1, dtype=np.uint64))
 
 
 def jaccard(one: Hashes, other: Hashes) -> float:
