@@ -1,6 +1,8 @@
 """Articles stay and junk goes, in Korean and in English; every rule tells its value and its limit."""
 
+import re
 import socket
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -98,6 +100,23 @@ def test_every_measure_takes_the_empty_text():
     assert [rule for rule, measure, _, _ in RULES if measure(Text(""))] == []
 
 
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_the_documentation_shows_the_limits(language):
+    page = (Path(__file__).parents[2] / "docs" / language / "rules.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\| `(\w+)` \|.*?\| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", page, re.MULTILINE)
+    cells = [
+        (
+            name,
+            *[
+                "–" if limit in (0, inf) else f"{sign.replace('>=', '≥').replace('<=', '≤')} {limit:g}"
+                for limit in limits
+            ],
+        )
+        for name, _, sign, limits in RULES
+    ]
+    assert shown == cells
+
+
 def test_the_language_is_noted_with_the_shares_of_a_mixed_page():
     mixed = "Python의 `sum` 함수는 iterable을 받아서 모든 원소를 더한 값을 돌려주는 built-in 함수입니다."
     labelled = LanguageFilter(["ko", "en"])(Document(mixed, "source"))
@@ -115,6 +134,7 @@ def test_the_language_is_noted_with_the_shares_of_a_mixed_page():
         ("むかしむかし、ある村に木を切って暮らす男が住んでいました。", "ja"),
         ("1234 5678 !!!", "unknown"),
         ("", "unknown"),
+        ("あ\ud800い", "ja"),
     ],
 )
 def test_languages_are_told_apart(text, language):
