@@ -93,3 +93,16 @@ def train_filter(
     for name, share in sorted(proof.recall.items()):
         console.print(f"  of those labelled {name}: {share:.1%}", markup=False)
     console.print(f"use it: quality={out}", markup=False)
+
+
+@app.command(epilog="Example: malmoi corpus crawl https://example.com --contact you@example.com --out my-site")
+def crawl(
+    urls: Annotated[list[str], typer.Argument(metavar="URL... [KEY=VALUE]...", help="Where to begin, and settings.")],
+    contact: Annotated[str, typer.Option(help="Your e-mail address or page, for those who run the site.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Directory of the result; runs/crawl by default.")] = None,
+) -> None:
+    """Fetch the pages of your own web sites into WARC archives; `malmoi crawl --settings` lists the settings."""
+    pages = [word for word in urls if "://" in word.partition("=")[0]]
+    settings = [word for word in urls if word not in pages]
+    given = [f"urls={pages}", *([f"contact={contact}"] if contact else []), *settings]
+    stage_command("crawl")(given, out)

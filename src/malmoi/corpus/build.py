@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -69,11 +70,13 @@ class Source:
     """A reader and what is known of it before it reads.
 
     Attributes:
+        name: by which a killed build knows it again; one without a name is read anew.
         bytes: on disk.
         stripes: how many workers may read it, each taking its share of the documents.
     """
 
     reader: Reader
+    name: str = field(default_factory=lambda: uuid.uuid4().hex)
     bytes: int = 0
     stripes: int = 1
 
@@ -252,7 +255,7 @@ def _evaluation(path: Path, excluded: Iterable[Document], settings: BuildSetting
 def _forget_other_build(work: Path, sources: Sequence[Source], settings: BuildSettings) -> None:
     """Empty the folder of parts if they are those of other settings or files."""
     what = hash_value(
-        [settings.model_dump(mode="json", exclude=_LATE), [(source.bytes, repr(source.reader)) for source in sources]]
+        [settings.model_dump(mode="json", exclude=_LATE), [(source.name, source.bytes) for source in sources]]
     )
     plan = work / "plan.json"
     if not plan.is_file() or read_json(plan) != what:

@@ -10,6 +10,7 @@ from pydantic import Field
 from malmoi.core.config import Settings
 from malmoi.corpus.contamination import ContaminationFilter, EvaluationTexts
 from malmoi.corpus.document import Document
+from malmoi.corpus.extract import UNDECODABLE
 from malmoi.corpus.harmful import HarmfulFilter
 from malmoi.corpus.language import LanguageFilter
 from malmoi.corpus.personal import mask_personal_data
@@ -54,7 +55,7 @@ class ScrapFilter(Filter):
     def judge(self, document: Document) -> Iterator[Verdict]:
         text, settings = document.text, self._settings
         if reason := document.metadata.get("unreadable"):
-            yield Verdict(str(reason), "", "", False)
+            yield Verdict(UNDECODABLE if reason == UNDECODABLE else "unreadable", str(reason), "", False)
         yield Verdict("empty", len(text), ">= 1", bool(text))
         yield Verdict(
             "too short", len(text), f">= {settings.minimum_characters}", len(text) >= settings.minimum_characters

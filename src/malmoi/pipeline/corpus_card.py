@@ -51,6 +51,9 @@ def warnings(counts: Mapping[str, Any], settings: CorpusSettings) -> list[str]:
             cause = CAUSES.get(rule, "its limit does not fit this text: see dropped.parquet, or preview the settings")
             share = number / counts["read"]
             found.append(f"{rule!r} dropped {share:.1%} of {counts['read']:,} documents; most likely {cause}.")
+    for source, row in counts["sources"].items():
+        if row["read"] and not row["kept"]:
+            found.append(f"Nothing is left of the source {source!r}: {reasons(row, {})}.")
     if "ko" in settings.languages and not counts["hangul_documents"]:
         found.append(
             "The corpus is declared Korean, but no document has Hangul; it was decoded wrongly, or is another."

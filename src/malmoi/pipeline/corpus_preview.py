@@ -114,6 +114,8 @@ def explain_document(identifier: str, corpus: Path) -> None:
     Raises:
         UserError: the corpus has no such document.
     """
+    if not (corpus / "dropped.parquet").is_file():
+        raise UserError(f"{corpus} is no corpus: it has no dropped.parquet.", "Name a corpus stage's directory.")
     found = [
         (split, row)
         for split in ("dropped", "train", "held_out")

@@ -13,13 +13,16 @@ from pydantic import Field
 from malmoi.core.console import console
 from malmoi.core.errors import MissingExtra, UserError, nearest
 from malmoi.core.files import atomic_file, read_json, write_json
+from malmoi.core.hashing import hash_value
 from malmoi.corpus.build import BuildSettings, Source, build_corpus
 from malmoi.corpus.clean import UnreadableFiles
 from malmoi.corpus.document import Document, Unreadable
 from malmoi.corpus.read import ReadSettings, document_kind, read_file
 from malmoi.data.shares import BYTES_A_TOKEN, Share, share_out
 from malmoi.pipeline.corpus_card import corpus_card, likely_cause, reasons, warnings
+from malmoi.pipeline.runner import RECORD
 from malmoi.pipeline.stage import Stage, StageInput
+from malmoi.pipeline.stages.crawl import archive_files
 from malmoi.pipeline.stages.fetch import MANIFEST, manifest_files
 
 
@@ -29,19 +32,22 @@ class CorpusSettings(BuildSettings):
     Attributes:
         fetch: a fetch stage.
         sources: which of its sources, all by default; "SOURCE/FILE" for one file of a source.
+        crawl: a crawl stage; its pages are the source `crawl`.
         folder: your own folder of text; every file in it that can be read, in its subfolders too.
         folders: several of them, each a source of its folder's name.
         read: how to read a source, by its name (`folder` for your own).
         exclude: "SOURCE/FILE" of fetched files whose texts must not get into the corpus.
         quality: a quality model that `malmoi corpus train-filter` made.
-        mixture: source -> its share of the tokens; nothing is left out without it.
-        tokens: of the whole mixture; what a source has beyond its share is left out. The most that the sources give
-            by default.
+        mixture: source -> its share of the tokens that a model is trained on; what a source that is too small cannot
+            give, the others do.
+        tokens: of the whole mixture; what a source has beyond its share is left out. By default nothing is, and the
+            shares are those of the most tokens for which every source is large enough.
         most_epochs: how often the text of one source may be read.
     """
 
     fetch: StageInput | None = None
     sources: list[str] | None = None
+    crawl: StageInput | None = None
     folder: StageInput | None = None
     folders: list[StageInput] = []
     read: dict[str, ReadSettings] = {}
@@ -123,14 +129,13 @@ def files_of(settings: CorpusSettings) -> list[File]:
     Raises:
         UserError: there are none, or `read` names a source that is not among them.
     """
-    files = [*_fetched(settings, settings.sources), *_own(settings)]
+    files = [*_fetched(settings, settings.sources), *_crawled(settings), *_own(settings)]
     if not files:
-        raise UserError("There is nothing to read.", "Set fetch=STAGE, or folder=DIRECTORY with files of text in it.")
+        raise UserError("There is nothing to read.", "Set fetch=STAGE, crawl=STAGE, or folder=DIRECTORY.")
     sources = {file.source for file in files}
-    unknown = set(settings.read) - sources
-    if unknown:
-        name = sorted(unknown)[0]
-        raise UserError(f"'read' names the source {name!r}, which is not read.", nearest(name, sources))
+    for setting, names in (("read", settings.read), ("mixture", settings.mixture)):
+        for name in sorted(set(names) - sources):
+            raise UserError(f"{setting!r} names the source {name!r}, which is not read.", nearest(name, sources))
     return files
 
 
@@ -149,25 +154,36 @@ def group_files(files: Sequence[File], workers: int) -> list[Source]:
     for group in groups:
         size = sum(file.path.stat().st_size for file in group)
         shared = size > 2 * GROUP_BYTES and document_kind(group[0].path) in LIGHT
-        sources.append(Source(FileReader(tuple(group)), size, workers if shared else 1))
+        name = hash_value([(str(file.path), file.source, file.licence, file.settings.model_dump()) for file in group])
+        sources.append(Source(FileReader(tuple(group)), name, size, workers if shared else 1))
     return sources
 
 
 def _build(files: list[File], settings: CorpusSettings, directory: Path) -> dict[str, Any]:
-    excluded = FileReader(tuple(_fetched(settings, settings.exclude) if settings.exclude else []))
     workers = settings.workers or os.cpu_count() or 1
     mixed: dict[str, Share] = {}
 
     def sample(sizes: Mapping[str, int]) -> dict[str, float]:
         tokens = {source: size / BYTES_A_TOKEN for source, size in sizes.items()}
-        mixed.update(share_out(settings.mixture, tokens, settings.tokens, settings.most_epochs))
-        return {source: min(1.0, mixed[source].epochs) if source in mixed else 0.0 for source in sizes}
+        left = {source: weight for source, weight in settings.mixture.items() if source in tokens}
+        mixed.update(share_out(left, tokens, settings.tokens, settings.most_epochs) if left else {})
+        if settings.tokens is None:
+            return {}
+        return {source: mixed[source].epochs if source in mixed else 0.0 for source in sizes}
 
     sources, sampler = group_files(files, workers), sample if settings.mixture else None
-    counts = build_corpus(sources, directory, settings, excluded({}), sampler)
+    counts = build_corpus(sources, directory, settings, _excluded(settings), sampler)
     if mixed:
         write_json(directory / "mixture.json", {source: asdict(share) for source, share in mixed.items()})
     return counts
+
+
+def _excluded(settings: CorpusSettings) -> Iterator[Document]:
+    """The evaluation texts; what cannot be read of them could get into the corpus unseen."""
+    unreadable: UnreadableFiles = {}
+    yield from FileReader(tuple(_fetched(settings, settings.exclude) if settings.exclude else []))(unreadable)
+    for path, reason in unreadable.items():
+        raise UserError(f"{path}, which is to be excluded, cannot be read: {reason}.", "Mend it, or take it out.")
 
 
 def _fetched(settings: CorpusSettings, wanted: list[str] | None) -> list[File]:
@@ -184,6 +200,14 @@ def _fetched(settings: CorpusSettings, wanted: list[str] | None) -> list[File]:
         read = settings.read.get(source, ReadSettings())
         files += [File(path, source, entries[source]["licence"], read) for path in paths]
     return files
+
+
+def _crawled(settings: CorpusSettings) -> list[File]:
+    if settings.crawl is None:
+        return []
+    licence = read_json(settings.crawl / RECORD)["settings"]["licence"]
+    read = settings.read.get("crawl", ReadSettings())
+    return [File(path, "crawl", licence, read) for path in archive_files(settings.crawl)]
 
 
 def _own(settings: CorpusSettings) -> list[File]:
