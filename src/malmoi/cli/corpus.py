@@ -74,6 +74,27 @@ def explain(
     explain_document(identifier, corpus or newest_corpus())
 
 
+@app.command("train-filter", epilog="Example: malmoi corpus train-filter reviews.csv --keep good --out my-filter")
+def train_filter(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Labelled texts: jsonl, csv or tsv.")],
+    keep: Annotated[str, typer.Option(help="The label of texts that are to be kept.")],
+    out: Annotated[Path, typer.Option(help="Directory of the filter: quality=DIRECTORY of a corpus.")],
+    text: Annotated[str, typer.Option(help="Column of the texts.")] = "text",
+    label: Annotated[str, typer.Option(help="Column of the labels.")] = "label",
+) -> None:
+    """Train a small filter of quality or toxicity; written only if it is better than naming the commonest label."""
+    from malmoi.core.console import console
+    from malmoi.data.labelled import TableSettings
+    from malmoi.pipeline.train_filter import train_filter
+
+    proof = train_filter(file, TableSettings(text=text, label=label), keep, out)
+    console.print(f"{proof.accuracy:.1%} of {proof.texts:,} held-out texts right")
+    console.print(f"{proof.majority:.1%} by naming the commonest label")
+    for name, share in sorted(proof.recall.items()):
+        console.print(f"  of those labelled {name}: {share:.1%}", markup=False)
+    console.print(f"use it: quality={out}", markup=False)
+
+
 @app.command(epilog="Example: malmoi corpus crawl https://example.com --contact you@example.com --out my-site")
 def crawl(
     urls: Annotated[list[str], typer.Argument(metavar="URL... [KEY=VALUE]...", help="Where to begin, and settings.")],

@@ -49,7 +49,8 @@ def identify(text: str) -> Language:
     if hangul >= KOREAN:
         return Language("ko", 1.0, hangul, latin)
     middle = max(0, len(text) // 2 - SAMPLE // 2)
-    found = _detector().detect(text[middle : middle + SAMPLE].replace("\n", " "), model="lite", k=1)
+    sample = text[middle : middle + SAMPLE].replace("\n", " ").encode(errors="replace").decode()  # no lone surrogates
+    found = _detector().detect(sample, model="lite", k=1)
     if not found:
         return Language("unknown", 0.0, hangul, latin)
     return Language(found[0]["lang"], min(1.0, float(found[0]["score"])), hangul, latin)

@@ -23,7 +23,7 @@ SHORT_LINE = 20
 OTHER, LETTER, LATIN, HANGUL, SYMBOL = range(5)
 """Kinds of characters; LATIN are the ASCII letters, LETTER those that are neither Latin nor Hangul."""
 _SYMBOLS = "#|<>{}\\=~^★☆◆◇■□▶►●○♥♡※→…"
-_LONG_RUNS = re.compile(rf"[^\s가-힣]{{{LONG_RUN},}}")
+_LONG_RUNS = re.compile(rf"[!-~]{{{LONG_RUN},}}")
 _BULLET = re.compile(r"[-*+•●○◦▪■□▶►‣·※★☆#>|]|\d{1,3}[.)]")
 _SENTENCE_END = re.compile(r"""[.!?][)"'”’]?(?!\S)""")
 
@@ -126,7 +126,7 @@ def mean_word(text: Text) -> float:
 
 
 def long_runs(text: Text) -> float:
-    """Share of characters in runs without a blank or Hangul that are longer than any word, such as base64."""
+    """Share of characters in runs of ASCII without a blank that are longer than any word, such as base64."""
     if not (text.lengths >= LONG_RUN).any():
         return 0.0
     return sum(map(len, _LONG_RUNS.findall(text.text))) / text.visible
@@ -185,11 +185,15 @@ def particles(text: Text) -> float:
 
 
 def distinct_words(text: Text) -> float:
-    """Distinct words a square root of the words, which hardly falls with the length of a text."""
-    return len(set(text.words)) / sqrt(max(1, len(text.words)))
+    """Distinct words a square root of the words, which hardly falls with the length of a text.
+
+    A text of less than 50 words counts as if it went on to 50 in its way.
+    """
+    count = max(1, len(text.words))
+    return len(set(text.words)) / count * sqrt(max(50, count))
 
 
-def repeated_lines(text: Text) -> float:
+def duplicate_lines(text: Text) -> float:
     """Share of characters in lines that stood there before."""
     again = sum((count - 1) * len(line) for line, count in Counter(text.lines).items() if count > 1)
     return again / max(1, sum(map(len, text.lines)))
@@ -210,7 +214,7 @@ def top_gram(size: int) -> Callable[[Text], float]:
     return measure
 
 
-def repeated_grams(size: int) -> Callable[[Text], float]:
+def duplicate_grams(size: int) -> Callable[[Text], float]:
     """Share of characters in n-grams of words that stood there before; none is counted twice."""
 
     def measure(text: Text) -> float:

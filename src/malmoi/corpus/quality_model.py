@@ -73,7 +73,9 @@ class QualityFilter(Filter):
 def features(text: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Sorted buckets of a text's n-grams and their values, square roots of counts scaled to a length of one."""
     codes = Text(" ".join(["", *text.lower().split(), ""])).codes.astype(np.uint64)
-    hashes = [np.array([zlib.crc32(word.encode()) for word in text.lower().split()], np.uint64) * _FACTOR]
+    hashes = [
+        np.array([zlib.crc32(word.encode(errors="replace")) for word in text.lower().split()], np.uint64) * _FACTOR
+    ]
     grams = codes
     for size in range(2, max(GRAMS) + 1):
         grams = grams[:-1] * _FACTOR + codes[size - 1 :]
@@ -98,14 +100,14 @@ def load_quality_model(directory: Path) -> QualityModel:
     Raises:
         UserError: the directory holds none, or it is damaged or of another version.
     """
-    way_out = "Train it: malmoi corpus train-filter FILE --out DIR."
+    way_out = "Train it: malmoi corpus train-filter FILE --keep LABEL --out DIR."
+    if not (directory / CARD).is_file():
+        raise UserError(f"{directory} holds no trained filter.", way_out)
     try:
         card = read_json(directory / CARD)
         tensors = load_file(directory / WEIGHTS)
         model = QualityModel(list(card["labels"]), str(card["keep"]), tensors["weights"], tensors["bias"])
-    except FileNotFoundError:
-        raise UserError(f"{directory} holds no trained filter.", way_out) from None
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"The filter in {directory} is damaged: {error}.", way_out) from None
     size = len(model.labels)
     fits = model.weights.shape == (size, BUCKETS) and model.bias.shape == (size,) and model.keep in model.labels

@@ -1,4 +1,4 @@
-"""Train a filter of texts on labelled lines. One that does not beat naming the commonest label is not written at all."""
+"""Train a filter on labelled lines. One that does not beat naming the commonest label is not written at all."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy, embedding_bag
 
+from malmoi.core.console import progress
 from malmoi.core.errors import UserError, nearest
 from malmoi.corpus.quality_model import BUCKETS, QualityModel, features, save_quality_model
 from malmoi.data.labelled import LabelledText, SplitSettings, TableSettings, class_names, read_labelled, split_labelled
@@ -73,18 +74,21 @@ def _fit(train: Sequence[LabelledText], labels: list[str], keep: str) -> Quality
     bias = torch.zeros(len(labels), requires_grad=True)
     optimizer = torch.optim.Adam([weights, bias], lr=RATE)
     dice = torch.Generator().manual_seed(0)
-    for _ in range(EPOCHS):
-        order = torch.randperm(len(rows), generator=dice)
-        for at in range(0, len(rows), BATCH):
-            chosen = [rows[place] for place in order[at : at + BATCH].tolist()]
-            buckets = torch.from_numpy(np.concatenate([row[0] for row in chosen]))
-            values = torch.from_numpy(np.concatenate([row[1] for row in chosen]))
-            starts = torch.tensor([0, *[len(row[0]) for row in chosen]]).cumsum(0)[:-1]
-            scores = embedding_bag(buckets, weights, starts, mode="sum", per_sample_weights=values) + bias
-            optimizer.zero_grad()
-            loss = cross_entropy(scores, targets[order[at : at + BATCH]])
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+    with progress("filter", EPOCHS * len(rows)) as advance:
+        for _ in range(EPOCHS):
+            order = torch.randperm(len(rows), generator=dice)
+            for at in range(0, len(rows), BATCH):
+                batch = order[at : at + BATCH]
+                chosen = [rows[place] for place in batch.tolist()]
+                buckets = torch.from_numpy(np.concatenate([row[0] for row in chosen]))
+                values = torch.from_numpy(np.concatenate([row[1] for row in chosen]))
+                starts = torch.tensor([0, *[len(row[0]) for row in chosen]]).cumsum(0)[:-1]
+                scores = embedding_bag(buckets, weights, starts, mode="sum", per_sample_weights=values) + bias
+                optimizer.zero_grad()
+                loss = cross_entropy(scores, targets[batch])
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                advance(len(batch))
     return QualityModel(labels, keep, weights.detach().numpy().T.copy(), bias.detach().numpy())
 
 
