@@ -45,7 +45,9 @@ def write_pdf(path, *pages, password=""):
         page = writer.add_blank_page(200, 200)
         font = DictionaryObject({NameObject(f"/{k}"): NameObject(f"/{v}") for k, v in
                                  (("Type", "Font"), ("Subtype", "Type1"), ("BaseFont", "Helvetica"))})  # fmt: skip
-        page[NameObject("/Resources")] = DictionaryObject({NameObject("/Font"): DictionaryObject({NameObject("/F"): font})})
+        page[NameObject("/Resources")] = DictionaryObject(
+            {NameObject("/Font"): DictionaryObject({NameObject("/F"): font})}
+        )
         content = DecodedStreamObject()
         content.set_data(f"BT /F 12 Tf 10 100 Td ({text}) Tj ET".encode() if text else b"")
         page[NameObject("/Contents")] = writer._add_object(content)

@@ -30,7 +30,9 @@ def test_korean_pages_with_no_right_and_wrong_label(text, label):
 
 
 @pytest.mark.parametrize("text", KOREAN)
-@pytest.mark.parametrize("label", ["euc-kr", "korean", "EUC-KR", "iso-8859-1", "shift_jis", "gb2312", "big5", "nonsense"])
+@pytest.mark.parametrize(
+    "label", ["euc-kr", "korean", "EUC-KR", "iso-8859-1", "shift_jis", "gb2312", "big5", "nonsense"]
+)
 def test_korean_pages_under_other_names(text, label):
     assert decode_page(page(text, label).encode("cp949")) == page(text, label)
 

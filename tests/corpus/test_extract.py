@@ -18,7 +18,13 @@ def html(number):
 
 
 def test_texts_come_in_the_order_of_their_pages_and_reasons_among_them():
-    pages = [html(1), Unreadable("no page"), html(2), Page("pdf", b"%PDF-1.7 no"), Page("text", "글".encode("cp949"), "euc-kr")]
+    pages = [
+        html(1),
+        Unreadable("no page"),
+        html(2),
+        Page("pdf", b"%PDF-1.7 no"),
+        Page("text", "글".encode("cp949"), "euc-kr"),
+    ]
     found = list(ExtractionPool(2, 30).map(pages))
     assert [str(text)[:7] for text in found] == ["1 말모이는 ", "no page", "2 말모이는 ", "damaged", "글"]
 
