@@ -12,7 +12,7 @@ from collections import Counter
 
 import pytest
 
-from malmoi.core.errors import UserError
+from malmoi.cli.main import main
 from malmoi.corpus.crawl.run import crawl
 from malmoi.corpus.crawl.settings import CrawlSettings
 from malmoi.corpus.read import ReadSettings, read_file
@@ -225,13 +225,15 @@ def test_a_crawl_that_is_killed_goes_on_no_page_twice_and_none_lost(serve, tmp_p
     assert asked_again <= 2  # what was under way at each stop
 
 
-def test_nothing_kept_says_where_the_site_went(serve, tmp_path):
-    from malmoi.pipeline.stages.crawl import run as run_stage
-
+def test_nothing_kept_says_where_the_site_went(serve, tmp_path, monkeypatch, capsys):
     site = serve()
     site.add("/", b"", 301, Location="http://www.example.com/")
-    with pytest.raises(UserError, match="leads to http://www.example.com/: set urls="):
-        run_stage(CrawlSettings(urls=[site.url], sitemaps=False, **FAST), tmp_path)
+    words = ["corpus", "crawl", site.url, "allow_private=[127.0.0.1]", "sitemaps=false", "--contact", "me@example.com"]
+    monkeypatch.setattr(sys, "argv", ["malmoi", *words, "--out", str(tmp_path / "site")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "leads to http://www.example.com/: set urls=http://www.example.com/" in capsys.readouterr().err
 
 
 def _own_certificate(folder):

@@ -1,6 +1,8 @@
 """What a crawler reads in pages, sitemaps and consents."""
 
+import contextlib
 import gzip
+import random
 
 import pytest
 
@@ -70,3 +72,17 @@ def test_entities_of_a_sitemap_do_not_multiply():
 )
 def test_what_a_page_asks_of_robots_is_understood(headers, metas, expected):
     assert consents(headers, metas) == expected
+
+
+def test_damaged_pages_and_sitemaps_never_do_more_than_say_so():
+    dice = random.Random(4)
+    pieces = [b"<", b"&#xD800;", b"'", b"\0", b"//[", b"\xed\xa0\x80", b"<!DOCTYPE", b"<base href=//[x>", b"\xb0\xa1"]
+    whole = '<meta charset="euc-kr"><a href="/가?나=다">가</a><urlset><url><loc>http://x/</loc></url></urlset>'.encode()
+    for _ in range(500):
+        data = bytearray(whole)
+        for _ in range(4):
+            place = dice.randrange(len(data))
+            data[place : place + dice.randrange(9)] = dice.choice(pieces)
+        read_page(bytes(data), "", URL)
+        with contextlib.suppress(ValueError):
+            read_sitemap(bytes(data), URL)

@@ -91,6 +91,7 @@ class Frontier:
             self._base = sqlite3.connect(path, timeout=5)
             self._base.executescript(
                 "PRAGMA locking_mode=EXCLUSIVE; PRAGMA trusted_schema=OFF; PRAGMA journal_mode=WAL;"
+                "PRAGMA synchronous=NORMAL;"
             )
             if not self._value("SELECT count(*) FROM sqlite_master"):
                 self._base.executescript(f"BEGIN; {_SCHEMA} PRAGMA application_id={APPLICATION}; COMMIT;")

@@ -87,8 +87,10 @@ class PageSpider(scrapy.Spider):
 
     async def _visit(self, entry: Entry) -> None:
         try:
-            await self._learn_rules(entry)
-            await asyncio.sleep(min(self.free_at[entry.host], self.end) - time.monotonic())
+            if self.robots_failures[entry.host]:
+                await self._turn(entry.host)
+            await self._ask_robots(entry)
+            await self._turn(entry.host)
             response = await self._download(entry)
         except RobotsOutOfReach as error:
             self._close_without_robots(entry, str(error))
@@ -101,10 +103,18 @@ class PageSpider(scrapy.Spider):
             self.frontier.close_host(entry.host, Fate("come back later", f"after {wait:.0f} s", passing=True))
             return
         self._rest(entry.host, wait)
-        self._settle(entry, *_outcome(entry, response))
+        try:
+            outcome = _outcome(entry, response)
+        except Exception as error:  # nor is what it sent
+            outcome = Fate("failed", f"{type(error).__name__}: {error}"[:200], status=response.status), None
+        self._settle(entry, *outcome)
 
-    async def _learn_rules(self, entry: Entry) -> None:
-        """Ask for robots.txt where that has not been done, and note its sitemaps and its delay."""
+    async def _turn(self, host: str) -> None:
+        """Wait until a host may be asked again."""
+        await asyncio.sleep(min(self.free_at[host], self.end) - time.monotonic())
+
+    async def _ask_robots(self, entry: Entry) -> None:
+        """Raise what forbids an entry; where a host is new, note its sitemaps and its delay."""
         robots = self.crawler.get_downloader_middleware(RobotsMiddleware)
         assert robots
         rules = await robots.rules_for(entry.url)
@@ -113,6 +123,8 @@ class PageSpider(scrapy.Spider):
                 if sitemap := canonical_url(link, entry.url):
                     self.frontier.add_sitemap(sitemap)
         self.delays[entry.host] = max(self.crawl.delay, rules.crawl_delay(NAME) or 0)
+        if not rules.can_fetch(entry.url, NAME):
+            raise RobotsForbid
 
     async def _download(self, entry: Entry) -> Response:
         assert self.crawler.engine
