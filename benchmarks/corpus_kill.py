@@ -1,5 +1,7 @@
 """Builds of a corpus killed with SIGKILL at ten random moments, with one worker and with two; sha256 of the results.
 
+A moment is some time up to half a second after a random number of parts was there; the last ones fall into the writing.
+
 Run: python benchmarks/corpus_kill.py
 """
 
@@ -22,7 +24,7 @@ from malmoi.core.device import machine_facts
 from malmoi.core.files import write_json
 from malmoi.core.hashing import hash_file
 
-KILLS, DOCUMENTS = 10, 2_000
+KILLS, DOCUMENTS, PARTS = 10, 2_000, 80
 FILES = ("train.parquet", "held_out.parquet", "dropped.parquet", "counts.json", "unreadable.json", "card.md")
 SCRIPT = """
 import sys
@@ -50,17 +52,12 @@ def main() -> None:
         for number in range(40):
             write_lines(folder / "texts" / f"{number}.jsonl", texts[number::40])
         (folder / "texts" / "broken.parquet").write_bytes(b"PAR1")
-        start = time.monotonic()
         expected = finish(folder, "whole", 1)
-        duration = time.monotonic() - start
         for workers in (1, 2):
             for number in range(KILLS):
-                moment = make.uniform(0.05, 0.95)
                 name = f"{workers}-{number}"
-                parts = kill(folder, name, workers, moment * duration)
-                trials.append(
-                    {"workers": workers, "moment": moment, "parts": parts, **compare(folder, name, workers, expected)}
-                )
+                parts = kill(folder, name, workers, make.randint(0, PARTS), make.uniform(0, 0.5))
+                trials.append({"workers": workers, "parts": parts, **compare(folder, name, workers, expected)})
                 print(trials[-1])
     equal = sum(trial["equal"] for trial in trials)
     print(f"{equal} of {len(trials)} results have the bytes of the unbroken one")
@@ -86,13 +83,17 @@ def finish(folder: Path, name: str, workers: int) -> dict[str, str]:
     return {file: hash_file(folder / name / file) for file in FILES}
 
 
-def kill(folder: Path, name: str, workers: int, seconds: float) -> int:
-    """Start, and kill the process and its workers; how many parts were there."""
+def kill(folder: Path, name: str, workers: int, parts: int, seconds: float) -> int:
+    """Start, and kill the process and its workers some time after so many parts are there; how many there were."""
     started = subprocess.Popen(command(folder, name, workers), stdout=subprocess.DEVNULL, start_new_session=True)
+    work = folder / name / "checkpoints"
+    while len(list(work.glob("*.arrow"))) < parts and started.poll() is None:
+        time.sleep(0.005)
     time.sleep(seconds)
+    there = len(list(work.glob("*.arrow")))
     os.killpg(started.pid, signal.SIGKILL)
     started.wait()
-    return len(list((folder / name / "checkpoints").glob("*.arrow")))
+    return there
 
 
 def compare(folder: Path, name: str, workers: int, expected: dict[str, str]) -> dict[str, Any]:
