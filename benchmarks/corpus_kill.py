@@ -63,7 +63,6 @@ def main() -> None:
     print(f"{equal} of {len(trials)} results have the bytes of the unbroken one")
     result = {
         "machine": machine_facts(),
-        "seconds": duration,
         "documents": len(texts),
         "equal": equal,
         "trials": trials,
