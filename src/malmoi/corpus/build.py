@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+import malmoi
 from malmoi.core.console import progress
 from malmoi.core.files import read_json, write_json
 from malmoi.core.hashing import hash_value, text_digest
@@ -267,7 +268,11 @@ def _evaluation(path: Path, excluded: Iterable[Document], settings: BuildSetting
 def _forget_other_build(work: Path, sources: Sequence[Source], settings: BuildSettings) -> None:
     """Empty the folder of parts if they are those of other settings or files."""
     what = hash_value(
-        [settings.model_dump(mode="json", exclude=_LATE), [(source.name, source.bytes) for source in sources]]
+        [
+            malmoi.__version__,
+            settings.model_dump(mode="json", exclude=_LATE),
+            [(source.name, source.bytes) for source in sources],
+        ]
     )
     plan = work / "plan.json"
     if not plan.is_file() or read_json(plan) != what:

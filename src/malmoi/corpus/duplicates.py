@@ -17,19 +17,18 @@ BANDS, ROWS = 14, 8
 _CHUNK = 4_096
 _random = np.random.default_rng(1997)
 _FACTORS = _random.integers(0, 1 << 31, (BANDS * ROWS, 1), dtype=np.uint32) * np.uint32(2) + np.uint32(1)
-_OFFSETS = _random.integers(0, 1 << 32, (BANDS * ROWS, 1), dtype=np.uint32)
 _BAND_FACTORS = _random.integers(0, 1 << 63, ROWS, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 
 
 def signature(features: Hashes) -> NDArray[np.uint32]:
     """(112,) minima of as many hash functions over the features of a text (Broder 1997).
 
-    The functions are a * x + b modulo 2**32 with an odd a; wrapping is what makes their orders differ.
+    The functions are a * x modulo 2**32 with an odd a, of numbers that are random already; the modulus is what makes
+    their orders differ.
     """
     least = np.full(BANDS * ROWS, 0xFFFFFFFF, dtype=np.uint32)
     for start in range(0, len(features), _CHUNK):
         values = (features[start : start + _CHUNK] >> np.uint64(32)).astype(np.uint32) * _FACTORS
-        values += _OFFSETS
         np.minimum(least, values.min(axis=1), out=least)
     return least
 
