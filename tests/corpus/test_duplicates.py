@@ -99,3 +99,18 @@ def test_a_text_shorter_than_a_shingle_is_one():
 def test_the_first_of_equal_digests_stays():
     digests = np.array([b"b" * 16, b"a" * 16, b"b" * 16, b"a" * 15 + b"\0"], "S16")
     assert first_of_equal(digests).tolist() == [0, 1, 0, 3]
+
+
+def test_pages_of_one_template_are_not_compared_all_with_all():
+    texts = [
+        f"{number}번 글은 {'가나다라마바사'[number % 7] * 30} 따로 쓴 글이다 {number * 7919}" for number in range(300)
+    ]
+    asked = []
+
+    def text(number):
+        asked.append(number)
+        return texts[number]
+
+    keys = np.zeros(len(texts), np.uint64)
+    near_duplicates(iter([keys]), np.arange(len(texts)), text, 1.0)
+    assert len(asked) < 300 * 17

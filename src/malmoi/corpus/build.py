@@ -198,8 +198,11 @@ def _write(
         DocumentWriter(directory / "train.parquet") as train,
         DocumentWriter(directory / "held_out.parquet") as held_out,
         DocumentWriter(directory / "dropped.parquet", DROPPED_SCHEMA) as dropped,
+        progress("writing", len(parts)) as advance,
     ):
         for number, row in enumerate(parts.rows()):
+            if number % 1_000 == 0:
+                advance(1_000)
             document, reason = _last_judgement(number, row, decided, parts, settings)
             tally = counts[document.source]
             if reason is not None:

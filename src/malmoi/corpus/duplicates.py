@@ -14,6 +14,9 @@ from malmoi.corpus.shingles import Hashes, mix_bits, shingles
 BANDS, ROWS = 14, 8
 """A pair of similarity s shares a band with probability 1 - (1 - s**8)**14: 0.92 at 0.8, 0.9996 at 0.9."""
 
+LEADERS = 16
+"""Documents of a bucket that the others are compared with; pages of one template would be compared all with all."""
+
 _CHUNK = 4_096
 _random = np.random.default_rng(1997)
 _FACTORS = _random.integers(0, 1 << 31, (BANDS * ROWS, 1), dtype=np.uint32) * np.uint32(2) + np.uint32(1)
@@ -76,7 +79,9 @@ def near_duplicates(
     for keys in columns:
         for bucket in _buckets(keys):
             waiting = [int(number) for number in numbers[bucket]]
-            while len(waiting) > 1:
+            for _ in range(LEADERS):
+                if len(waiting) < 2:
+                    break
                 leader, *others = waiting
                 waiting = [other for other in others if not groups.join(leader, other, features, threshold)]
     return {number: Similar(groups.find(number), value) for number, value in sorted(groups.similarity.items())}

@@ -69,6 +69,9 @@ class Parts:
         self._open = lru_cache(maxsize=8)(lambda place: _open(self._paths[place]))
         self._starts = np.cumsum([0, *(self._open(place).num_rows for place in range(len(self._paths)))])
 
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
     def kept(self) -> NDArray[np.bool_]:
         """(n,) whether each document was dropped by no step."""
         parts = [batch["rule"].is_null().to_numpy(zero_copy_only=False) for batch in self.batches("rule")]
