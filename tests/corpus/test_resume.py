@@ -16,6 +16,7 @@ from malmoi.core.errors import UserError
 from malmoi.corpus import clean
 from malmoi.corpus.build import WORK
 from malmoi.corpus.engine import run_tasks
+from malmoi.corpus.store import read_documents
 from malmoi.pipeline.stages import corpus
 from malmoi.pipeline.stages.corpus import CorpusSettings, run
 
@@ -110,6 +111,21 @@ def test_nothing_of_it_needs_a_network(folder, tmp_path, monkeypatch):
     thorough = {"rules": True, "languages": ["ko"], "harmful": True, "personal": True}
     counts = run(CorpusSettings(folder=folder, **CHOSEN, **thorough, workers=1), tmp_path / "out")
     assert counts["kept"] > 0
+
+
+def test_a_ray_cluster_leaves_the_same_bytes(folder, tmp_path):
+    pytest.importorskip("ray")
+    run(CorpusSettings(folder=folder, **CHOSEN, workers=1), tmp_path / "here")
+    run(CorpusSettings(folder=folder, **CHOSEN, engine="ray"), tmp_path / "there")
+    assert [document.text for document in read_documents(tmp_path / "there", "train")] == [
+        document.text for document in read_documents(tmp_path / "here", "train")
+    ]
+
+
+def test_a_cluster_without_ray_says_what_to_install(folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"pip install 'malmoi\[ray\]'"):
+        run(CorpusSettings(folder=folder, engine="ray"), tmp_path / "out")
 
 
 def test_settings_that_change_what_parts_hold_begin_anew(folder, tmp_path):
