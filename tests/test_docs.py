@@ -32,6 +32,8 @@ def test_every_command_is_understood(page):
         if verb == "run":
             recipe = words[0] if words[0] in shipped_recipes() else "folder"
             load_recipe(recipe, assignments)
+        elif words and words[0] in (verbs := getattr(VERBS[verb], "commands", {})):
+            verbs[words[0]].make_context(words[0], words[1:])
         elif verb in STAGES:
             if "--settings" not in words:
                 values = {"stage": verb}

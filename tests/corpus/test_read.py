@@ -135,3 +135,18 @@ def test_prose_between_references_stays():
 def test_western_text_is_not_taken_for_korean():
     text = decode("Die Wörter für große Bücher über schöne Häuser. Déjà vu, café.".encode("cp1252"))
     assert "Wörter" in text
+
+
+def test_markdown_keeps_its_front_matter_as_metadata(tmp_path):
+    (tmp_path / "a.md").write_text("---\ntitle: 말모이\ndate: 2026-01-01\n---\n\n# 제목\n\n*글* 그대로.\n")
+    [document] = read_file(tmp_path / "a.md", "s", "l", ReadSettings())
+    assert document.text == "# 제목\n\n*글* 그대로.\n"
+    assert document.metadata == {"front_matter": {"title": "말모이", "date": "2026-01-01"}}
+
+
+@pytest.mark.parametrize("new", [pa.ipc.new_stream, pa.ipc.new_file])
+def test_arrow_files_of_saved_data_sets_are_read(tmp_path, new):
+    table = pa.table({"text": ["말", "모이"], "label": [0, 1]})
+    with new(tmp_path / "a.arrow", table.schema) as writer:
+        writer.write_table(table)
+    assert texts(tmp_path / "a.arrow") == ["말", "모이"]

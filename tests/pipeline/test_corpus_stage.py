@@ -1,9 +1,14 @@
 """A folder of anybody's text becomes a corpus."""
 
+import json
+
 import pytest
 
 from malmoi.core.errors import UserError
+from malmoi.corpus import clean
+from malmoi.corpus.build import build_corpus
 from malmoi.corpus.store import read_documents
+from malmoi.pipeline.stages import corpus
 from malmoi.pipeline.stages.corpus import CorpusSettings, run
 
 
@@ -44,3 +49,71 @@ def test_a_folder_without_text_says_so(tmp_path, name, message):
         (tmp_path / "texts" / name).write_text("")
     with pytest.raises(UserError, match=message):
         run(CorpusSettings(folder=tmp_path / "texts"), tmp_path)
+
+
+def write(folder, **files):
+    folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / f"{name}.txt").write_text(text)
+    return folder
+
+
+def lines(count):
+    return "\n".join(f"{number}번째로 모은 낱말은 사전의 {number}쪽에 실려 있다." for number in range(count))
+
+
+def test_a_rule_that_drops_nearly_everything_is_said_loudly_with_the_likely_cause(tmp_path):
+    folder = write(tmp_path / "texts", a=lines(200) + "\n" + "하나만 아주 긴 글이다. " * 40)
+    settings = CorpusSettings(folder=folder, read={"folder": {"split": "line"}}, minimum_characters=100)
+    assert run(settings, tmp_path / "out")["warnings"] == [
+        "'too short' dropped 99.5% of 201 documents; most likely what is read as one document is a line or a cell: "
+        "set read.SOURCE.split=file, or minimum_characters."
+    ]
+
+
+def test_a_korean_corpus_without_hangul_names_the_cause(tmp_path):
+    folder = write(tmp_path / "texts", a="This text is in English, whatever was said about it. " * 3)
+    with pytest.raises(UserError, match="There is no Hangul in the text"):
+        run(CorpusSettings(folder=folder, languages=["ko"]), tmp_path / "out")
+
+
+def test_a_test_set_that_cannot_be_read_does_not_pass_unnoticed(tmp_path):
+    fetched = tmp_path / "fetch"
+    fetched.mkdir()
+    write(fetched / "tales", train=lines(20), exam="")
+    files = [{"path": str(fetched / "tales" / f"{name}.txt")} for name in ("train", "exam")]
+    manifest = {"sources": [{"name": "tales", "licence": "MIT", "files": files}]}
+    (fetched / "manifest.json").write_text(json.dumps(manifest))
+    settings = CorpusSettings(fetch=fetched, sources=["tales/train.txt"], exclude=["tales/exam.txt"])
+    with pytest.raises(UserError, match="is to be excluded, cannot be read: empty file"):
+        run(settings, tmp_path / "out")
+
+
+def test_several_folders_are_sources_whose_mixture_is_reported(tmp_path):
+    folders = [write(tmp_path / name, text=lines(300).replace("사전", name)) for name in ("책", "web")]
+    settings = CorpusSettings(
+        folders=folders,
+        read={name: {"split": "line"} for name in ("책", "web")},
+        mixture={"책": 3, "web": 1},
+        tokens=1_500,
+    )
+    result = run(settings, tmp_path / "out")
+    shares = json.loads((tmp_path / "out" / "mixture.json").read_text())
+    assert set(result["dropped"]) == {"surplus"}
+    assert shares["책"]["share"] == pytest.approx(0.75)
+    assert "| 책 | yours |" in (tmp_path / "out" / "card.md").read_text()
+
+
+def test_one_large_file_is_shared_by_workers_without_a_trace_in_the_result(tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus, "GROUP_BYTES", 1_000)
+    monkeypatch.setattr(clean, "DOCUMENTS", 16)
+    (tmp_path / "texts").mkdir()
+    records = [json.dumps({"text": line}, ensure_ascii=False) for line in lines(100).splitlines()]
+    (tmp_path / "texts" / "a.jsonl").write_text("\n".join(records))
+    for workers in (1, 3):
+        files = corpus.files_of(CorpusSettings(folder=tmp_path / "texts"))
+        assert corpus.group_files(files, workers)[0].stripes == workers
+    run(CorpusSettings(folder=tmp_path / "texts", workers=1), tmp_path / "one")
+    sources = corpus.group_files(files, 3)
+    build_corpus(sources, tmp_path / "three", CorpusSettings(folder=tmp_path / "texts", workers=1))
+    assert (tmp_path / "one/train.parquet").read_bytes() == (tmp_path / "three/train.parquet").read_bytes()

@@ -102,10 +102,12 @@ class HubHandler(Handler):
             return self.answer(self.hub.broken, Location=self.path)  # where it redirects, in a circle
         path = urllib.parse.urlsplit(self.path).path
         parts = [urllib.parse.unquote(part) for part in path.strip("/").split("/")]
+        prefix = "datasets/" if "datasets" in parts[:2] else ""
+        parts = ["api", "models", *parts[2:]] if parts[:2] == ["api", "datasets"] else parts[bool(prefix) :]
         api = parts[:2] == ["api", "models"]
         cached = parts[:3] == ["api", "resolve-cache", "models"]
         owner, name, *rest = parts[3:] if cached else parts[2:] if api else parts
-        repository = self.hub.repositories.get(f"{owner}/{name}")
+        repository = self.hub.repositories.get(f"{prefix}{owner}/{name}")
         token = self.headers.get("Authorization")
         if repository is None:
             return self.refuse(404 if token else 401, "RepoNotFound")
@@ -120,7 +122,7 @@ class HubHandler(Handler):
             return self.json(self.listing(f"{owner}/{name}", commit, files) | self.hub.changed)
         if verb == "tree":
             return self.json([self.entry(name, content) for name, content in files.items()])
-        return self.file(commit, "/".join(file), files, f"{owner}/{name}", cached)
+        return self.file(commit, "/".join(file), files, f"{owner}/{name}", cached or bool(prefix))
 
     def listing(self, repository, commit, files):
         siblings = []

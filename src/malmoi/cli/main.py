@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from malmoi.cli import attention, chat, doctor, export, generate, import_, predict, run, serve, translate
+from malmoi.cli import attention, chat, corpus, doctor, export, generate, import_, predict, run, serve, translate
 from malmoi.core.errors import UserError
 from malmoi.pipeline.kinds import STAGES
 
@@ -30,8 +30,10 @@ app.command()(serve.serve)
 app.command()(export.export)
 app.add_typer(attention.app, name="attention")
 app.command()(doctor.doctor)
+app.add_typer(corpus.app, name="corpus")
 for kind, entry in STAGES.items():
-    app.command(kind, help=entry.about, epilog=run.stage_example(kind))(run.stage_command(kind))
+    if kind != "corpus":
+        app.command(kind, help=entry.about, epilog=run.stage_example(kind))(run.stage_command(kind))
 
 
 def main() -> None:

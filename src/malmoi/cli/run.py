@@ -12,6 +12,7 @@ Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...",
 
 EXAMPLES = {
     "fetch": "malmoi fetch sources=[shakespeare] --out shakespeare",
+    "crawl": "malmoi crawl urls=https://example.com contact=you@example.com --out my-site",
     "corpus": "malmoi corpus folder=~/texts --out my-corpus",
     "tokenizer": "malmoi tokenizer corpus=my-corpus vocabulary=4096 --out my-tokenizer",
     "pretrain": "malmoi pretrain corpus=my-corpus tokenizer=my-tokenizer minutes=5 --out my-model",

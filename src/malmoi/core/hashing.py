@@ -27,3 +27,8 @@ def hash_path(path: Path) -> str:
     names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
     visible = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
     return hash_value({name: hash_file(path / name) for name in visible})
+
+
+def text_digest(text: str) -> bytes:
+    """16 bytes that stand for a text."""
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()

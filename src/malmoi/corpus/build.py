@@ -1,78 +1,109 @@
-"""From documents to a corpus: normalise, filter, deduplicate, split; every dropped document has a reason."""
+"""From readers to a corpus: clean in parallel, find what repeats, write in order; what is dropped has a reason."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field
 
-from malmoi.core.files import write_json
+import malmoi
+from malmoi.core.console import progress
+from malmoi.core.files import read_json, write_json
+from malmoi.core.hashing import hash_value, text_digest
+from malmoi.corpus.clean import Job, Reader, normalized, run_job
+from malmoi.corpus.contamination import EvaluationTexts
+from malmoi.corpus.counts import Counts
 from malmoi.corpus.document import Document
-from malmoi.corpus.filter import Deduplicator, FilterSettings, scrap, text_digest
-from malmoi.corpus.normalize import normalize
+from malmoi.corpus.duplicates import BANDS, Similar, first_of_equal, near_duplicates
+from malmoi.corpus.engine import Engine, run_tasks
+from malmoi.corpus.parts import Cleaned, Parts
+from malmoi.corpus.repeated import RepeatedText, repeated_hashes
+from malmoi.corpus.shingles import HANGUL
+from malmoi.corpus.step import Dropped
+from malmoi.corpus.steps import StepSettings
 from malmoi.corpus.store import DROPPED_SCHEMA, DocumentWriter
 
 LONG = 100_000
 """Characters; holding out one such document or none would miss the share that is to be held out."""
 
+EXAMPLES, SHOWN = 5, 200
+"""Documents that are shown of each rule, and characters of each."""
 
-class BuildSettings(FilterSettings):
+WORK = "checkpoints"
+"""Folder of the parts from which a killed build goes on."""
+
+
+class BuildSettings(StepSettings):
     """What becomes of documents.
 
     Attributes:
         normalize: NFC and no invisible characters; False leaves every character as it is.
+        near_duplicates: least Jaccard similarity of shingles from which the later of two documents is dropped, such as
+            0.8; 0 drops only equal texts.
+        repeated_lines: lines and paragraphs that so many documents share stay in the first only; 0 leaves them.
+        decontaminate: drop also what shares a passage of 40 characters with a text of `exclude`.
+        provenance: write the sha256 of every text into its metadata.
         held_out: share of the text that no model is trained on.
         held_out_by: whole "document"s chosen by their hash; the "tail" of each one, for a single long text; or "auto",
             which takes documents, but the tail of one that is longer than `LONG` characters.
+        workers: processes; 0 for one a core, or one in all for little text. The result does not depend on it.
+        engine: "processes" of this machine, or the nodes of a "ray" cluster that share the run's directory.
     """
 
     normalize: bool = True
+    near_duplicates: float = Field(default=0.0, ge=0, le=1)
+    repeated_lines: int = Field(default=0, ge=0)
+    decontaminate: bool = False
+    provenance: bool = False
     held_out: float = Field(default=0.05, ge=0, lt=1)
     held_out_by: Literal["auto", "document", "tail"] = "auto"
+    workers: int = Field(default=0, ge=0, exclude=True)
+    engine: Engine = Field(default="processes", exclude=True)
 
 
-@dataclass
-class Counts:
-    """What was read, dropped and kept. `read` is `kept` plus the sum of `dropped`, in all and in each source."""
+@dataclass(frozen=True)
+class Source:
+    """A reader and what is known of it before it reads.
 
-    read: Counter[str] = field(default_factory=Counter)
-    kept: Counter[str] = field(default_factory=Counter)
-    bytes: Counter[str] = field(default_factory=Counter)
-    held_out_bytes: Counter[str] = field(default_factory=Counter)
-    dropped: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    Attributes:
+        name: by which a killed build knows it again; one without a name is read anew.
+        bytes: on disk.
+        stripes: how many workers may read it, each taking its share of the documents.
+    """
 
-    def summary(self) -> dict[str, Any]:
-        """As `counts.json` has it."""
-        reasons: Counter[str] = Counter()
-        for by_reason in self.dropped.values():
-            reasons.update(by_reason)
-        return {
-            "read": self.read.total(),
-            "dropped": dict(reasons.most_common()),
-            "kept": self.kept.total(),
-            "bytes": self.bytes.total(),
-            "held_out_bytes": self.held_out_bytes.total(),
-            "sources": {
-                source: {
-                    "read": self.read[source],
-                    "dropped": dict(self.dropped[source]),
-                    "kept": self.kept[source],
-                    "bytes": self.bytes[source],
-                    "held_out_bytes": self.held_out_bytes[source],
-                }
-                for source in self.read
-            },
-        }
+    reader: Reader
+    name: str = field(default_factory=lambda: uuid.uuid4().hex)
+    bytes: int = 0
+    stripes: int = 1
+
+
+_LATE = {"held_out", "held_out_by", "provenance"}
+"""Settings that parts do not depend on."""
+
+Sampler = Callable[[Mapping[str, int]], Mapping[str, float]]
+"""Bytes of each source that are left -> the share of its documents to keep."""
 
 
 def build_corpus(
-    documents: Iterable[Document], directory: Path, settings: BuildSettings, excluded: Iterable[Document] = ()
+    sources: Sequence[Source],
+    directory: Path,
+    settings: BuildSettings,
+    excluded: Iterable[Document] = (),
+    sample: Sampler | None = None,
 ) -> dict[str, Any]:
-    """Write `train.parquet`, `held_out.parquet`, `dropped.parquet` and `counts.json`.
+    """Write `train.parquet`, `held_out.parquet`, `dropped.parquet` and what there is to say about them as JSON.
+
+    That is `counts.json`, `examples.json` (a few documents that each rule dropped) and `unreadable.json`.
+
+    A build that was killed goes on from the parts in `directory`/checkpoints, if it is called with the same arguments.
 
     Args:
         excluded: texts that must not get into the corpus, such as those of a test set.
@@ -80,37 +111,143 @@ def build_corpus(
     Returns:
         the content of `counts.json`.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    forbidden = {text_digest(_clean(document.text, settings)) for document in excluded}
-    duplicates, counts = Deduplicator(), Counts()
+    work = directory / WORK
+    work.mkdir(parents=True, exist_ok=True)
+    _forget_other_build(work, sources, settings)
+    evaluation = _evaluation(work / "evaluation.npz", excluded, settings)
+    outcomes = _clean(sources, work, settings, evaluation)
+    parts = Parts(list(work.glob("*.arrow")))
+    decided = _decide(parts, settings, sample)
+    counts, examples = _write(parts, decided, directory, settings)
+    counts.total().check(sum(one["read"] for one in outcomes), sum(one["read_bytes"] for one in outcomes))
+    unreadable = {path: reason for one in outcomes for path, reason in one["unreadable"].items()}
+    write_json(directory / "unreadable.json", unreadable)
+    write_json(directory / "examples.json", examples)
+    summary = counts.summary()
+    write_json(directory / "counts.json", summary)
+    return summary
+
+
+def _clean(sources: Sequence[Source], work: Path, settings: BuildSettings, evaluation: Path | None) -> list[Any]:
+    """The outcome of every source, in their order."""
+    jobs = [
+        Job(number, source.reader, settings, work, evaluation, stripe, source.stripes)
+        for number, source in enumerate(sources)
+        for stripe in range(source.stripes)
+    ]
+    outcomes: dict[int, Any] = {}
+    with progress("corpus", sum(source.bytes for source in sources)) as advance:
+        for outcome in run_tasks(run_job, jobs, worker_count(settings, sources), settings.engine):
+            source = sources[outcome["job"]]
+            advance(source.bytes / source.stripes)
+            outcomes[outcome["job"]] = outcome
+    return [outcomes[number] for number in range(len(sources))]
+
+
+def worker_count(settings: BuildSettings, sources: Sequence[Source]) -> int:
+    """How many processes are worth their start."""
+    return settings.workers or min(os.cpu_count() or 1, 1 + sum(source.bytes for source in sources) // (1 << 26))
+
+
+@dataclass
+class _Decided:
+    """What only all documents together can tell.
+
+    Attributes:
+        like: number of a document that is to go -> the one that stays instead, and their similarity.
+        repeated: what removes repeated lines, if they are to be removed.
+        shares: source -> share of its documents to keep; all of a source that is not named.
+    """
+
+    like: dict[int, Similar]
+    repeated: RepeatedText | None = None
+    shares: Mapping[str, float] = field(default_factory=dict)
+
+
+def _decide(parts: Parts, settings: BuildSettings, sample: Sampler | None) -> _Decided:
+    stays = parts.kept()
+    numbers = np.flatnonzero(stays)
+    first = numbers[first_of_equal(parts.digests(stays))]
+    equal = first != numbers
+    decided = _Decided(
+        {
+            int(one): Similar(int(other), 1.0, equal=True)
+            for one, other in zip(numbers[equal], first[equal], strict=True)
+        }
+    )
+    stays[numbers[equal]] = False
+    if settings.near_duplicates:
+        bands = (parts.bands(band, stays) for band in range(BANDS))
+        numbers, threshold = np.flatnonzero(stays), settings.near_duplicates
+        similar = near_duplicates(bands, numbers, lambda number: parts.row(number).document.text, threshold)
+        stays[list(similar)] = False
+        decided.like |= similar
+    if settings.repeated_lines:
+        decided.repeated = RepeatedText(repeated_hashes(lambda: parts.pieces(stays), settings.repeated_lines))
+    if sample is not None:
+        decided.shares = sample(parts.sizes(stays))
+    return decided
+
+
+def _write(
+    parts: Parts, decided: _Decided, directory: Path, settings: BuildSettings
+) -> tuple[Counts, dict[str, list[dict[str, str]]]]:
+    counts = Counts()
+    examples: dict[str, list[dict[str, str]]] = {}
     with (
         DocumentWriter(directory / "train.parquet") as train,
         DocumentWriter(directory / "held_out.parquet") as held_out,
         DocumentWriter(directory / "dropped.parquet", DROPPED_SCHEMA) as dropped,
+        progress("writing", len(parts)) as advance,
     ):
-        for document in documents:
-            text = _clean(document.text, settings)
-            cleaned = Document(text, document.source, document.licence, document.identifier, document.metadata)
-            counts.read[document.source] += 1
-            reason = document.metadata.get("unreadable") or scrap(text, settings)
-            if reason is None and text_digest(text) in forbidden:
-                reason = "excluded"
-            if reason is None and duplicates.is_duplicate(text):
-                reason = "duplicate"
+        for number, row in enumerate(parts.rows()):
+            if number % 1_000 == 0:
+                advance(1_000)
+            document, reason = _last_judgement(number, row, decided, parts, settings)
+            tally = counts[document.source]
             if reason is not None:
-                counts.dropped[document.source][reason] += 1
-                dropped.write(cleaned, reason=reason)
+                tally.drop(reason.rule, row.read_bytes)
+                why = {"value": str(reason.value), "limit": str(reason.limit)}
+                dropped.write(document, rule=reason.rule, **why)
+                if len(shown := examples.setdefault(reason.rule, [])) < EXAMPLES:
+                    shown.append({"identifier": document.identifier, **why, "text": document.text[:SHOWN]})
                 continue
-            counts.kept[document.source] += 1
-            for writer, part in zip((train, held_out), split_document(cleaned, settings), strict=True):
+            tally.keep(row.read_bytes)
+            tally.hangul_documents += HANGUL.search(document.text) is not None
+            if settings.provenance:
+                digest = hashlib.sha256(document.text.encode()).hexdigest()
+                document = replace(document, metadata={**document.metadata, "sha256": digest})
+            for writer, part in zip((train, held_out), split_document(document, settings), strict=True):
                 if part is not None:
                     writer.write(part)
                     size = len(part.text.encode())
-                    counts.bytes[document.source] += size
-                    counts.held_out_bytes[document.source] += size if writer is held_out else 0
-    summary = counts.summary()
-    write_json(directory / "counts.json", summary)
-    return summary
+                    tally.bytes += size
+                    tally.held_out_bytes += size if writer is held_out else 0
+    return counts, examples
+
+
+def _last_judgement(
+    number: int, row: Cleaned, decided: _Decided, parts: Parts, settings: BuildSettings
+) -> tuple[Document, Dropped | None]:
+    """The document as it is written, and why it is dropped, if it is."""
+    document = row.document
+    if row.dropped is not None:
+        return document, row.dropped
+    if number in decided.like:
+        like = decided.like[number]
+        other = parts.row(like.first).document
+        known = {**document.metadata, "duplicate_of": f"{other.source}/{other.identifier}"}
+        rule, limit = ("duplicate", 1.0) if like.equal else ("near duplicate", settings.near_duplicates)
+        return replace(document, metadata=known), Dropped(rule, round(like.similarity, 4), f"< {limit}")
+    if decided.repeated is not None and row.pieces is not None:
+        text = decided.repeated.remove(document.text, row.pieces)
+        if len(text) < settings.minimum_characters:
+            return document, Dropped("repeated text", len(text), f">= {settings.minimum_characters}")
+        document = replace(document, text=text)
+    share = decided.shares.get(document.source, 1.0)
+    if int.from_bytes(row.digest[8:12], "little") / 2**32 >= share:
+        return document, Dropped("surplus", document.source, f"a share of {share:.4f}")
+    return document, None
 
 
 def split_document(document: Document, settings: BuildSettings) -> tuple[Document | None, Document | None]:
@@ -119,13 +256,29 @@ def split_document(document: Document, settings: BuildSettings) -> tuple[Documen
         place = int.from_bytes(text_digest(document.text)[:4], "little") / 2**32
         return (None, document) if place < settings.held_out else (document, None)
     cut = int((1 - settings.held_out) * len(document.text))
-    parts = (document.text[:cut], document.text[cut:])
-    made = [
-        Document(text, document.source, document.licence, document.identifier, document.metadata) if text else None
-        for text in parts
-    ]
-    return made[0], made[1]
+    parts = [replace(document, text=text) if text else None for text in (document.text[:cut], document.text[cut:])]
+    return parts[0], parts[1]
 
 
-def _clean(text: str, settings: BuildSettings) -> str:
-    return normalize(text) if settings.normalize else text
+def _evaluation(path: Path, excluded: Iterable[Document], settings: BuildSettings) -> Path | None:
+    """The file of what must not get in; None when there is nothing."""
+    if not path.is_file():
+        texts = EvaluationTexts.of((normalized(document, settings) for document in excluded), settings.decontaminate)
+        texts.save(path)
+    return path
+
+
+def _forget_other_build(work: Path, sources: Sequence[Source], settings: BuildSettings) -> None:
+    """Empty the folder of parts if they are those of other settings or files."""
+    what = hash_value(
+        [
+            malmoi.__version__,
+            settings.model_dump(mode="json", exclude=_LATE),
+            [(source.name, source.bytes) for source in sources],
+        ]
+    )
+    plan = work / "plan.json"
+    if not plan.is_file() or read_json(plan) != what:
+        shutil.rmtree(work)
+        work.mkdir()
+        write_json(plan, what)

@@ -1,11 +1,17 @@
-"""Bytes to text: byte-order mark, strict UTF-8, then what fits."""
+"""Bytes to text: byte-order mark, strict UTF-8, the declared label, and only then what the bytes look like."""
 
 from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Sequence
+from email.message import Message
 
 from malmoi.core.errors import MissingExtra
+
+TOLERATED = 0.02
+"""Share of U+FFFD, among characters that are not ASCII, up to which bytes are taken for an encoding: one damaged
+character does not change a page's."""
 
 _MARKS = [
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -14,49 +20,104 @@ _MARKS = [
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 ]
+_SUPERSETS = {"euc-kr": "cp949", "shift_jis": "cp932", "gbk": "gb18030", "big5": "big5hkscs"}
+"""What browsers read under these names, as Python's codecs are called; https://encoding.spec.whatwg.org/#indexes."""
+
+_DECLARED = re.compile(rb"""(?i)<(?:meta|\?xml)\b[^>]{0,500}?\b(?:charset|encoding)\s*=\s*["']?\s*([\w.:-]+)""")
+_PAIRS = re.compile(rb"(?:[\x81-\xfe][\xa1-\xfe]|[\x81-\xc6][A-Za-z\x81-\xa0])+")
 _COMMON_HANGUL = re.compile(rb"[\xb0-\xc8][\xa1-\xfe]")
 _TEXT_CONTROLS = frozenset(b"\t\n\r\f\x1b\b")
 
 
-def detect_encoding(sample: bytes, *, whole: bool = True) -> str | None:
+def decode(data: bytes, labels: Sequence[str] = ()) -> str | None:
+    """The text of some bytes, or None when they are no text; characters that do not fit become U+FFFD.
+
+    Args:
+        labels: encodings that somebody declared, by any name, the most trusted first.
+    """
+    encoding = detect_encoding(data, labels=labels)
+    return None if encoding is None else data.decode(encoding, errors="replace")
+
+
+def decode_page(data: bytes, label: str = "") -> str | None:
+    """The text of a web page, `label` being what the server declared; what the page declares itself comes second."""
+    declared = _DECLARED.search(data[:4096])
+    return decode(data, [label, declared[1].decode("ascii", "replace") if declared else ""])
+
+
+def media_type(header: str) -> tuple[str, str]:
+    """Type and declared encoding of a Content-Type header: ("text/html", "euc-kr")."""
+    if not header.strip():
+        return "", ""
+    message = Message()
+    message["Content-Type"] = header.splitlines()[0]
+    charset = message.get_param("charset")
+    return message.get_content_type(), charset if isinstance(charset, str) else ""
+
+
+def detect_encoding(sample: bytes, *, whole: bool = True, labels: Sequence[str] = ()) -> str | None:
     """The encoding of some bytes, or None when they are no text.
 
     Args:
         whole: False when the sample is the beginning of a longer text and may end inside a character.
+        labels: encodings that somebody declared. One that does not fit is passed over, and so is one of another
+            language where the bytes are Korean words beyond doubt.
     """
     for mark, encoding in _MARKS:
         if sample.startswith(mark):
             return encoding
-    if b"\0" in sample or _share_of_controls(sample) > 0.01:
+    if b"\0" in sample:
+        return _unmarked_utf16(sample)
+    if _share_of_controls(sample) > 0.01:
         return None
-    for encoding in ("utf-8", "cp949"):
-        if _decodes(sample, encoding, whole) and (encoding == "utf-8" or _looks_korean(sample)):
+    if _unfit(sample, "utf-8", whole) == 0:
+        return "utf-8"
+    korean = _looks_korean(sample) and _unfit(sample, "cp949", whole) <= TOLERATED
+    for encoding in [] if korean else filter(None, map(_codec, labels)):
+        if _unfit(sample, encoding, whole) <= TOLERATED:
             return encoding
-    return _guess(sample)
+    if korean:
+        return "cp949"
+    return "utf-8" if _unfit(sample, "utf-8", whole) <= TOLERATED else _guess(sample)
 
 
-def decode(data: bytes) -> str | None:
-    """The text of a file's bytes, or None when they are no text; characters that do not fit become U+FFFD."""
-    encoding = detect_encoding(data)
-    return None if encoding is None else data.decode(encoding, errors="replace")
-
-
-def _decodes(sample: bytes, encoding: str, whole: bool) -> bool:
+def _codec(label: str) -> str | None:
+    """Python's name of the encoding that browsers read under a label."""
     try:
-        codecs.getincrementaldecoder(encoding)("strict").decode(sample, final=whole)
-    except UnicodeDecodeError:
-        return False
-    return True
+        import webencodings
+    except ImportError:
+        raise MissingExtra("webencodings", "corpus", "Reading pages that declare their encoding") from None
+    known = webencodings.lookup(label)
+    if known is None or known.name in ("x-user-defined", "utf-16le", "utf-16be"):  # those stand above, by their zeros
+        return None
+    return _SUPERSETS.get(known.name, str(known.codec_info.name))
+
+
+def _unfit(sample: bytes, encoding: str, whole: bool) -> float:
+    """The share of characters, of those that are not ASCII, that an encoding cannot give."""
+    text = codecs.getincrementaldecoder(encoding)("replace").decode(sample, final=whole)
+    return text.count("\ufffd") / max(1, len(text) - len(text.encode("ascii", "ignore")))
 
 
 def _looks_korean(sample: bytes) -> bool:
-    """Whether most bytes that are not ASCII are the syllables of KS X 1001.
+    """Whether most bytes that are not ASCII are syllables of KS X 1001, in words as short as Korean ones.
 
     Only these tell: the syllables that CP949 adds take ASCII letters as their second byte, so that Western text with
-    nothing but typographic apostrophes (0x92) is CP949 too.
+    nothing but typographic apostrophes (0x92) is CP949 too. The commonest Chinese characters stand in the same rows of
+    GB 2312, but Chinese is written without blanks.
     """
     high = sum(byte > 0x7F for byte in sample)
-    return 2 * len(_COMMON_HANGUL.findall(sample)) > 0.5 * high
+    words = _PAIRS.findall(sample)
+    return 2 * len(_COMMON_HANGUL.findall(sample)) > 0.5 * high and sum(map(len, words)) <= 12 * len(words)
+
+
+def _unmarked_utf16(sample: bytes) -> str | None:
+    """UTF-16 shows by the zeros beside its markup and blanks, nearly all in the high or nearly all in the low bytes."""
+    even, odd = sample[0::2].count(0), sample[1::2].count(0)
+    encoding = "utf-16-le" if odd > even else "utf-16-be"
+    if min(even, odd) > 0.2 * max(even, odd) or max(even, odd) < 0.02 * len(sample):
+        return None
+    return encoding if _unfit(sample, encoding, whole=False) == 0 else None
 
 
 def _share_of_controls(sample: bytes) -> float:

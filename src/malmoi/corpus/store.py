@@ -21,8 +21,9 @@ Split = Literal["train", "held_out"]
 SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("text", "source", "licence", "identifier", "metadata")], {"made_by": "malmoi"}
 )
-DROPPED_SCHEMA = SCHEMA.append(pa.field("reason", pa.string()))
-ROWS = 4_096
+DROPPED_SCHEMA = pa.schema([*SCHEMA, *((name, pa.string()) for name in ("rule", "value", "limit"))], SCHEMA.metadata)
+ROWS, CHARACTERS = 4_096, 1 << 26
+"""Of a row group: so many documents, or fewer long ones, are in memory at a time."""
 
 
 class DocumentWriter:
@@ -32,6 +33,7 @@ class DocumentWriter:
         self._schema, self._whole = schema, ExitStack()
         self._writer = pq.ParquetWriter(self._whole.enter_context(atomic_file(path, "wb")), schema, compression="zstd")
         self._rows: list[dict[str, str]] = []
+        self._characters = 0
 
     def write(self, document: Document, **more: str) -> None:
         """Add one document; `more` are columns of the schema that a document lacks."""
@@ -44,13 +46,14 @@ class DocumentWriter:
             "metadata": metadata,
         }
         self._rows.append(row | more)
-        if len(self._rows) >= ROWS:
+        self._characters += len(document.text)
+        if len(self._rows) >= ROWS or self._characters >= CHARACTERS:
             self._flush()
 
     def _flush(self) -> None:
         if self._rows:
             self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
-            self._rows = []
+            self._rows, self._characters = [], 0
 
     def __enter__(self) -> Self:
         return self

@@ -17,8 +17,8 @@ from pydantic import Field, model_validator
 
 from malmoi.core.config import Settings
 from malmoi.core.errors import UserError, nearest
+from malmoi.core.hashing import text_digest
 from malmoi.corpus.decode import decode
-from malmoi.corpus.filter import text_digest
 from malmoi.corpus.normalize import normalize
 from malmoi.data.batch import LabelledBatch
 

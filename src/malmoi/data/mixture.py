@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
 
-from malmoi.core.errors import UserError, nearest
+from malmoi.core.errors import UserError
 from malmoi.data.batch import IGNORED, TextBatch
 from malmoi.data.order import Places, permute
+from malmoi.data.shares import Share, normalized_weights
 from malmoi.data.store import Tokens
 
 BLOCK = 1_000
 """Rows after which the shares of the sources are exact."""
-
-
-@dataclass(frozen=True)
-class Share:
-    """What a run took of one source: its weight, its realised share of the tokens, and how often it was read."""
-
-    weight: float
-    share: float
-    epochs: float
 
 
 class Mixture:
@@ -54,17 +45,14 @@ class Mixture:
         slots: int = 1,
         seed: int = 0,
     ) -> None:
-        _check_names(weights, train)
-        chosen = dict(weights) or {name: float(len(tokens)) for name, tokens in train.items()}
-        self._train = {name: tokens for name, tokens in train.items() if chosen.get(name, 0) > 0}
+        self.weights = normalized_weights(weights, {name: len(tokens) for name, tokens in train.items()})
+        self._train = {name: train[name] for name in self.weights}
         for name, tokens in self._train.items():
             if len(tokens) < 2 * context:
                 raise UserError(
                     f"The source {name!r} has {len(tokens):,} tokens, too few for a context of {context:,}.",
                     f"Set context={max(8, len(tokens) // 4)} or less, add text, or leave it out of the mixture.",
                 )
-        total = sum(chosen[name] for name in self._train)
-        self.weights = {name: chosen[name] / total for name in self._train}
         self._held_out, self._context, self._rows, self._slots, self._seed = held_out, context, rows, slots, seed
         self._names = list(self._train)
         self._quotas = _quotas(self.weights)
@@ -148,16 +136,3 @@ def _quotas(weights: Mapping[str, float]) -> dict[str, int]:
     for name in remainders[: BLOCK - sum(quotas.values())]:
         quotas[name] += 1
     return quotas
-
-
-def _check_names(weights: Mapping[str, float], train: Mapping[str, Tokens]) -> None:
-    for name, weight in weights.items():
-        if name not in train:
-            raise UserError(
-                f"The mixture names {name!r}, of which the corpus has no training text.",
-                nearest(name, train) or f"There are: {', '.join(train)}.",
-            )
-        if weight < 0:
-            raise UserError(f"The mixture gives {name!r} the weight {weight}.", "Weights are 0 or more.")
-    if not train or (weights and not any(weights.values())):
-        raise UserError("There is no training text: every weight is 0 or the corpus is empty.", "Add text or weights.")

@@ -12,6 +12,7 @@ class Kind(NamedTuple):
 
 STAGES = {
     "fetch": Kind("malmoi.pipeline.stages.fetch", "Get named sources by their cards, checked by sha256."),
+    "crawl": Kind("malmoi.pipeline.stages.crawl", "Fetch the pages of your own web sites, into WARC archives."),
     "corpus": Kind("malmoi.pipeline.stages.corpus", "Read, normalise, filter and deduplicate documents."),
     "tokenizer": Kind("malmoi.pipeline.stages.tokenizer", "Train a tokenizer: byte-level BPE, characters or words."),
     "pretrain": Kind("malmoi.pipeline.stages.pretrain", "Train a base model from scratch in a number of minutes."),

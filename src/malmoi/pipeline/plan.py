@@ -51,7 +51,8 @@ class PretrainSettings(Settings):
         model: `preset: NAME`, or fields of `GPTConfig`; the rest is derived.
         embedding_deviation: of the first token embeddings. Where the head is not tied and steps are large, 1 keeps what
             the blocks add from drowning the tokens (docs/lab/base-model.md).
-        mixture: source -> share of the tokens; empty means as large as they are.
+        mixture: source -> share of the tokens; empty means what the corpus was mixed for, or as large as they are.
+        most_epochs: how often the text of one source may be read; what it cannot give then, the others do.
         context: tokens in a row.
         rows: rows in a micro-batch.
         trainer: fields of `TrainerSettings`; the rest is derived.
@@ -69,6 +70,7 @@ class PretrainSettings(Settings):
     model: dict[str, Any] = {}
     embedding_deviation: PositiveFloat = 0.02
     mixture: dict[str, float] = {}
+    most_epochs: PositiveFloat | None = None
     context: PositiveInt = 256
     rows: PositiveInt | None = None
     trainer: dict[str, Any] = {}

@@ -21,7 +21,7 @@ from malmoi.core.errors import UserError
 from malmoi.sources.download import PlaceError, Refused, download, open_url, read_answer
 
 _ADDRESS = re.compile(
-    r"(?P<repository>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)"
+    r"(?P<repository>(datasets/(?=[^/]+/))?[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)"
     r"(@(?P<revision>refs/(pr|convert)/[\w.-]+|[^/@]+))?(/(?P<file>[^@]+))?",
     re.ASCII,
 )
@@ -30,9 +30,10 @@ _LARGEST_LISTING = 1 << 26
 
 @dataclass(frozen=True)
 class Address:
-    """`hf:ORG/NAME[@REVISION][/FILE]`.
+    """`hf:ORG/NAME[@REVISION][/FILE]`, or `hf:datasets/ORG/NAME…`.
 
     Attributes:
+        repository: ORG/NAME, with datasets/ before it where it is one.
         revision: a branch, a tag or a commit.
         file: "" for the whole repository.
     """
@@ -126,7 +127,8 @@ def list_repository(address: Address) -> Listing:
         PlaceError: the hub is out of reach, refuses, or answers what no hub answers.
     """
     revision = urllib.parse.quote(address.revision, safe="")
-    url = f"{endpoint()}/api/models/{address.repository}/revision/{revision}?blobs=true"
+    kind = "" if address.repository.startswith("datasets/") else "models/"
+    url = f"{endpoint()}/api/{kind}{address.repository}/revision/{revision}?blobs=true"
     token = _token()
     try:
         answer = json.loads(read_answer(url, token, _LARGEST_LISTING))

@@ -57,19 +57,24 @@ def fetch_model(listing: Listing, file: str = "") -> Path:
             raise UserError(f"{where} has no file {file!r}.", nearest(file, listing.files))
         if not file.endswith(".gguf"):
             raise UserError(f"{file} is no GGUF file, which alone is a whole model.", f"Take {where} instead.")
-        return _fetch(listing, [file, *(name for name in READMES if name in listing.files)]) / file
+        return fetch_files(listing, [file, *(name for name in READMES if name in listing.files)]) / file
     weights = weights_file(listing.files, where)
-    directory = _fetch(listing, [*files_beside(listing.files), weights])
+    directory = fetch_files(listing, [*files_beside(listing.files), weights])
     if weights.endswith(".json"):
         shards = shards_of(directory / weights)
         absent = [name for name in shards if name not in listing.files]
         if absent:
             raise UserError(f"{where} lacks {absent[0]}, which its {weights} names.", "Take another revision.")
-        _fetch(listing, shards)
+        fetch_files(listing, shards)
     return directory
 
 
-def _fetch(listing: Listing, names: list[str]) -> Path:
+def fetch_files(listing: Listing, names: list[str]) -> Path:
+    """Download the named files that the cache lacks; gives the folder they lie in.
+
+    Raises:
+        UserError: the hub is out of reach or refuses, or the disk is full.
+    """
     directory = _folder(listing.repository) / listing.commit
     missing = [listing.files[name] for name in names if not _is_whole(directory / name, listing.files[name])]
     if not missing:

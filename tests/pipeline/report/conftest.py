@@ -121,6 +121,7 @@ def _corpus(run: Path) -> Path:
     counts = {
         "read": 11_018,
         "dropped": {"duplicate": 412, "too short": 166, "few letters": 29},
+        "dropped_bytes": {"duplicate": 90_000, "too short": 1_200, "few letters": 900},
         "kept": 10_411,
         "bytes": 5_344_000,
         "held_out_bytes": 267_000,
@@ -132,6 +133,9 @@ def _corpus(run: Path) -> Path:
     }
     write_json(directory / "unreadable.json", {"notes/그림.png": "not text" + HOSTILE})
     write_json(directory / "counts.json", counts)
+    example = {"identifier": "글.txt#7", "value": "3", "limit": ">= 16", "text": "짧다" + HOSTILE}
+    write_json(directory / "examples.json", {"too short": [example]})
+    write_json(directory / "mixture.json", {"tales": {"weight": 0.6, "share": 0.41, "epochs": 3.4}})
     return directory
 
 

@@ -195,3 +195,10 @@ def test_durations():
     for amount, text in itertools.zip_longest(seconds, expected):
         assert Words("en").duration(amount) == text
     assert Words("ko").duration(7530) == "2시간 5분"
+
+
+def test_each_rule_is_shown_with_its_share_and_an_example(stages):
+    page = page_of(stages)
+    assert "90,000" in page
+    assert "글.txt#7: 3 (&gt;= 16)" in page
+    assert "3.40" in page

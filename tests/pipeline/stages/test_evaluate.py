@@ -4,7 +4,7 @@ import pytest
 
 from malmoi.core.errors import UserError
 from malmoi.core.files import append_json_line, read_json
-from malmoi.corpus.build import BuildSettings, build_corpus
+from malmoi.corpus.build import BuildSettings, Source, build_corpus
 from malmoi.corpus.document import Document
 from malmoi.evaluate.held_out import ALL
 from malmoi.formats.checkpoint import save_checkpoint
@@ -27,7 +27,7 @@ def made(tmp_path_factory):
         for number in range(120)
         for source, text in (("tales", TALE), ("news", NEWS))
     ]
-    build_corpus(documents, directory / "corpus", BuildSettings(held_out=0.2))
+    build_corpus([Source(lambda unreadable: iter(documents))], directory / "corpus", BuildSettings(held_out=0.2))
     tokenizer = train_tokenizer([document.text for document in documents], TokenizerSettings(vocabulary=320))
     model = GPT(GPTConfig(vocabulary=tokenizer.size, context=32, width=32, layers=1, heads=2))
     initialize(model, seed=0)
@@ -67,6 +67,8 @@ def test_a_stride_longer_than_the_context_is_refused(made, tmp_path):
 
 
 def test_a_corpus_that_holds_nothing_out_is_refused(made, tmp_path):
-    build_corpus([Document(NEWS * 3, "news")], tmp_path / "corpus", BuildSettings(held_out=0))
+    build_corpus(
+        [Source(lambda unreadable: iter([Document(NEWS * 3, "news")]))], tmp_path / "corpus", BuildSettings(held_out=0)
+    )
     with pytest.raises(UserError, match="holds no text out"):
         run(EvaluateSettings(checkpoint=made[0], corpus=tmp_path / "corpus"), tmp_path)

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from malmoi.core.console import console, progress
+from pydantic import Field
+
+from malmoi.core.console import console
 from malmoi.core.errors import MissingExtra, UserError, nearest
-from malmoi.core.files import read_json, write_json
-from malmoi.corpus.build import BuildSettings, build_corpus
+from malmoi.core.files import atomic_file, read_json, write_json
+from malmoi.core.hashing import hash_value
+from malmoi.corpus.build import BuildSettings, Source, build_corpus
+from malmoi.corpus.clean import UnreadableFiles
 from malmoi.corpus.document import Document, Unreadable
 from malmoi.corpus.read import ReadSettings, document_kind, read_file
+from malmoi.data.shares import BYTES_A_TOKEN, Share, share_out
+from malmoi.pipeline.corpus_card import corpus_card, likely_cause, reasons, warnings
+from malmoi.pipeline.runner import RECORD
 from malmoi.pipeline.stage import Stage, StageInput
+from malmoi.pipeline.stages.crawl import archive_files
 from malmoi.pipeline.stages.fetch import MANIFEST, manifest_files
 
 
@@ -22,78 +32,158 @@ class CorpusSettings(BuildSettings):
     Attributes:
         fetch: a fetch stage.
         sources: which of its sources, all by default; "SOURCE/FILE" for one file of a source.
+        crawl: a crawl stage; its pages are the source `crawl`.
         folder: your own folder of text; every file in it that can be read, in its subfolders too.
+        folders: several of them, each a source of its folder's name.
         read: how to read a source, by its name (`folder` for your own).
         exclude: "SOURCE/FILE" of fetched files whose texts must not get into the corpus.
+        quality: a quality model that `malmoi corpus train-filter` made.
+        mixture: source -> its share of the tokens that a model is trained on; what a source that is too small cannot
+            give, the others do.
+        tokens: of the whole mixture; what a source has beyond its share is left out. By default nothing is, and the
+            shares are those of the most tokens for which every source is large enough.
+        most_epochs: how often the text of one source may be read.
     """
 
     fetch: StageInput | None = None
     sources: list[str] | None = None
+    crawl: StageInput | None = None
     folder: StageInput | None = None
+    folders: list[StageInput] = []
     read: dict[str, ReadSettings] = {}
     exclude: list[str] = []
+    quality: StageInput | None = None
+    mixture: dict[str, float] = {}
+    tokens: int | None = None
+    most_epochs: float = Field(default=4.0, gt=0)
 
-
-def run(settings: CorpusSettings, directory: Path) -> dict[str, Any]:
-    """Write the corpus into `directory`."""
-    files = [*_fetched(settings, settings.sources), *_own(settings)]
-    if not files:
-        raise UserError("There is nothing to read.", "Set fetch=STAGE, or folder=DIRECTORY with files of text in it.")
-    unknown = set(settings.read) - {source for _, source, _ in files}
-    if unknown:
-        name = sorted(unknown)[0]
-        raise UserError(
-            f"'read' names the source {name!r}, which is not read.", nearest(name, {s for _, s, _ in files})
-        )
-    unreadable: dict[str, str] = {}
-    counts = _build(files, settings, directory, unreadable)
-    if settings.held_out and settings.held_out_by == "auto" and counts["held_out_bytes"] in (0, counts["bytes"]):
-        console.print("  too few documents to hold whole ones out: the tail of each is held out")
-        counts = _build(files, settings.model_copy(update={"held_out_by": "tail"}), directory, unreadable)
-    write_json(directory / "unreadable.json", unreadable)
-    for path, reason in unreadable.items():
-        console.print(f"  [yellow]not read[/yellow] {path}: {reason}")
-    if not counts["kept"]:
-        raise UserError(
-            f"Nothing is left of {counts['read']:,} documents in {len(files)} files: {_reasons(counts, unreadable)}.",
-            "Lower the filters (minimum_characters, letters), or add text.",
-        )
-    console.print(
-        f"  {counts['read']:,} documents read, {counts['kept']:,} kept ({counts['bytes'] / 1e6:.1f} MB, "
-        f"{counts['held_out_bytes'] / 1e6:.1f} MB held out), dropped: {_reasons(counts, {})}"
-    )
-    return {**counts, "unreadable": unreadable}
-
-
-File = tuple[Path, str, str]
-"""Path, source, licence."""
 
 OWN = "folder"
 """The source of what is read from a folder of one's own."""
 
+GROUP_BYTES, GROUP_FILES = 1 << 25, 512
+"""Of the small files that one worker reads at a time."""
 
-def _build(files: list[File], settings: CorpusSettings, directory: Path, unreadable: dict[str, str]) -> dict[str, Any]:
-    excluded = _documents(_fetched(settings, settings.exclude) if settings.exclude else [], settings, unreadable)
-    with progress("corpus", sum(path.stat().st_size for path, _, _ in files)) as advance:
-
-        def documents() -> Iterator[Document]:
-            for file in files:
-                yield from _documents([file], settings, unreadable)
-                advance(file[0].stat().st_size)
-
-        return build_corpus(documents(), directory, settings, excluded)
+LIGHT = {".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".parquet"}
+"""Kinds of files whose reading is cheap, so that several workers may read the same large one."""
 
 
-def _documents(files: list[File], settings: CorpusSettings, unreadable: dict[str, str]) -> Iterator[Document]:
-    for path, source, licence in files:
-        try:
-            yield from read_file(path, source, licence, settings.read.get(source, ReadSettings()))
-        except Unreadable as reason:
-            unreadable[str(path)] = str(reason)
-        except UserError as error:
-            if source != OWN or isinstance(error, MissingExtra):
-                raise
-            unreadable[str(path)] = str(error)  # one table of another kind does not stop a folder
+@dataclass(frozen=True)
+class File:
+    """A file to read."""
+
+    path: Path
+    source: str
+    licence: str
+    settings: ReadSettings
+    own: bool = False
+
+
+@dataclass(frozen=True)
+class FileReader:
+    """Reads files one after the other; a `Reader` that a worker process can be given."""
+
+    files: tuple[File, ...]
+
+    def __call__(self, unreadable: UnreadableFiles) -> Iterator[Document]:
+        for file in self.files:
+            try:
+                yield from read_file(file.path, file.source, file.licence, file.settings)
+            except Unreadable as reason:
+                unreadable[str(file.path)] = str(reason)
+            except UserError as error:
+                if not file.own or isinstance(error, MissingExtra):
+                    raise
+                unreadable[str(file.path)] = str(error)  # one table of another kind does not stop a folder
+
+
+def run(settings: CorpusSettings, directory: Path) -> dict[str, Any]:
+    """Write the corpus into `directory`."""
+    files = files_of(settings)
+    counts = _build(files, settings, directory)
+    if settings.held_out and settings.held_out_by == "auto" and counts["held_out_bytes"] in (0, counts["bytes"]):
+        console.print("  too few documents to hold whole ones out: the tail of each is held out")
+        counts = _build(files, settings.model_copy(update={"held_out_by": "tail"}), directory)
+    unreadable = read_json(directory / "unreadable.json")
+    for path, reason in unreadable.items():
+        console.print(f"  [yellow]not read[/yellow] {path}: {reason}")
+    if not counts["kept"]:
+        raise UserError(
+            f"Nothing is left of {counts['read']:,} documents in {len(files)} files: {reasons(counts, unreadable)}.",
+            likely_cause(counts, settings) or "Lower the filters (minimum_characters, letters), or add text.",
+        )
+    for warning in (found := warnings(counts, settings)):
+        console.print(f"  [bold red]{warning}[/bold red]")
+    with atomic_file(directory / "card.md") as card:
+        card.write(corpus_card(counts, settings, files))
+    console.print(
+        f"  {counts['read']:,} documents read, {counts['kept']:,} kept ({counts['bytes'] / 1e6:.1f} MB, "
+        f"{counts['held_out_bytes'] / 1e6:.1f} MB held out), dropped: {reasons(counts, {})}"
+    )
+    return {**counts, "unreadable": unreadable, "warnings": found}
+
+
+def files_of(settings: CorpusSettings) -> list[File]:
+    """All files that the corpus is made from.
+
+    Raises:
+        UserError: there are none, or `read` names a source that is not among them.
+    """
+    files = [*_fetched(settings, settings.sources), *_crawled(settings), *_own(settings)]
+    if not files:
+        raise UserError("There is nothing to read.", "Set fetch=STAGE, crawl=STAGE, or folder=DIRECTORY.")
+    sources = {file.source for file in files}
+    for setting, names in (("read", settings.read), ("mixture", settings.mixture)):
+        for name in sorted(set(names) - sources):
+            raise UserError(f"{setting!r} names the source {name!r}, which is not read.", nearest(name, sources))
+    return files
+
+
+def group_files(files: Sequence[File], workers: int) -> list[Source]:
+    """Files as what workers take: small ones together, a large one that reads cheaply by several workers."""
+    groups: list[list[File]] = []
+    room = 0
+    for file in files:
+        size = file.path.stat().st_size
+        if not groups or size > room or len(groups[-1]) >= GROUP_FILES:
+            groups.append([])
+            room = GROUP_BYTES
+        groups[-1].append(file)
+        room -= size
+    sources = []
+    for group in groups:
+        size = sum(file.path.stat().st_size for file in group)
+        shared = size > 2 * GROUP_BYTES and document_kind(group[0].path) in LIGHT
+        name = hash_value([(str(file.path), file.source, file.licence, file.settings.model_dump()) for file in group])
+        sources.append(Source(FileReader(tuple(group)), name, size, workers if shared else 1))
+    return sources
+
+
+def _build(files: list[File], settings: CorpusSettings, directory: Path) -> dict[str, Any]:
+    workers = settings.workers or os.cpu_count() or 1
+    mixed: dict[str, Share] = {}
+
+    def sample(sizes: Mapping[str, int]) -> dict[str, float]:
+        tokens = {source: size / BYTES_A_TOKEN for source, size in sizes.items()}
+        left = {source: weight for source, weight in settings.mixture.items() if source in tokens}
+        mixed.update(share_out(left, tokens, settings.tokens, settings.most_epochs) if left else {})
+        if settings.tokens is None:
+            return {}
+        return {source: mixed[source].epochs if source in mixed else 0.0 for source in sizes}
+
+    sources, sampler = group_files(files, workers), sample if settings.mixture else None
+    counts = build_corpus(sources, directory, settings, _excluded(settings), sampler)
+    if mixed:
+        write_json(directory / "mixture.json", {source: asdict(share) for source, share in mixed.items()})
+    return counts
+
+
+def _excluded(settings: CorpusSettings) -> Iterator[Document]:
+    """The evaluation texts; what cannot be read of them could get into the corpus unseen."""
+    unreadable: UnreadableFiles = {}
+    yield from FileReader(tuple(_fetched(settings, settings.exclude) if settings.exclude else []))(unreadable)
+    for path, reason in unreadable.items():
+        raise UserError(f"{path}, which is to be excluded, cannot be read: {reason}.", "Mend it, or take it out.")
 
 
 def _fetched(settings: CorpusSettings, wanted: list[str] | None) -> list[File]:
@@ -107,31 +197,38 @@ def _fetched(settings: CorpusSettings, wanted: list[str] | None) -> list[File]:
         paths = [path for path in manifest_files(settings.fetch, source) if only in ("", path.name)]
         if not paths:
             raise UserError(f"The source {source!r} has no file {only!r}.")
-        files += [(path, source, entries[source]["licence"]) for path in paths]
+        read = settings.read.get(source, ReadSettings())
+        files += [File(path, source, entries[source]["licence"], read) for path in paths]
     return files
 
 
-def _own(settings: CorpusSettings) -> list[File]:
-    if settings.folder is None:
+def _crawled(settings: CorpusSettings) -> list[File]:
+    if settings.crawl is None:
         return []
-    if not settings.folder.is_dir():
-        raise UserError(f"{settings.folder} is not a folder.", "Name the folder that holds your files.")
-    paths = sorted(path for path in settings.folder.rglob("*") if path.is_file() and not _hidden(path, settings.folder))
-    known = [path for path in paths if document_kind(path) is not None]
-    if not known:
-        raise UserError(
-            f"{settings.folder} has no file of text among {len(paths)} files.", "Add .txt, .html, .jsonl, …"
-        )
-    return [(path, OWN, "yours") for path in paths]
+    licence = read_json(settings.crawl / RECORD)["settings"]["licence"]
+    read = settings.read.get("crawl", ReadSettings())
+    return [File(path, "crawl", licence, read) for path in archive_files(settings.crawl)]
+
+
+def _own(settings: CorpusSettings) -> list[File]:
+    named = {folder.resolve().name: folder for folder in settings.folders}
+    if settings.folder is not None:
+        named[OWN] = settings.folder
+    return [file for source, folder in named.items() for file in _folder_files(folder, source, settings)]
+
+
+def _folder_files(folder: Path, source: str, settings: CorpusSettings) -> list[File]:
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder.", "Name the folder that holds your files.")
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not _hidden(path, folder))
+    if not any(document_kind(path) is not None for path in paths):
+        raise UserError(f"{folder} has no file of text among {len(paths)} files.", "Add .txt, .html, .jsonl, …")
+    read = settings.read.get(source, ReadSettings())
+    return [File(path, source, "yours", read, own=True) for path in paths]
 
 
 def _hidden(path: Path, folder: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
-
-
-def _reasons(counts: dict[str, Any], unreadable: dict[str, str]) -> str:
-    parts = [f"{reason} {number:,}" for reason, number in counts["dropped"].items()]
-    return ", ".join([*parts, *([f"unreadable files {len(unreadable)}"] if unreadable else [])]) or "nothing"
 
 
 STAGE = Stage(CorpusSettings, run)

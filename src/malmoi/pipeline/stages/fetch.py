@@ -11,6 +11,7 @@ from malmoi.core.files import read_json, write_json
 from malmoi.core.hashing import hash_file
 from malmoi.pipeline.stage import Estimate, Stage
 from malmoi.sources.card import find_card
+from malmoi.sources.data_set import fetch_data_set
 from malmoi.sources.fetch import fetch_source
 
 MANIFEST = "manifest.json"
@@ -20,7 +21,7 @@ class FetchSettings(Settings):
     """Settings of the stage.
 
     Attributes:
-        sources: names of cards.
+        sources: names of cards, or data sets of the hub: hf:datasets/ORG/NAME[@REVISION][/FILE OR FOLDER].
     """
 
     sources: list[str]
@@ -29,8 +30,9 @@ class FetchSettings(Settings):
 def run(settings: FetchSettings, directory: Path) -> dict[str, Any]:
     """Fetch every source and write `manifest.json`: for each its card's facts and its files with their sums."""
     for name in settings.sources:
-        find_card(name)  # a mistyped name is found before anything is downloaded
-    entries = [_entry(name, fetch_source(name)) for name in settings.sources]
+        if not name.startswith("hf:"):
+            find_card(name)  # a mistyped name is found before anything is downloaded
+    entries = [_entry(name) for name in settings.sources]
     write_json(directory / MANIFEST, {"sources": entries})
     size = sum(file["bytes"] for entry in entries for file in entry["files"])
     return {"sources": len(entries), "files": sum(len(entry["files"]) for entry in entries), "bytes": size}
@@ -54,15 +56,21 @@ def manifest_files(directory: Path, source: str) -> list[Path]:
     return files
 
 
-def _entry(name: str, paths: list[Path]) -> dict[str, Any]:
-    card = find_card(name)
+def _entry(name: str) -> dict[str, Any]:
+    if name.startswith("hf:"):
+        data_set = fetch_data_set(name)
+        facts = {"name": data_set.name, "about": data_set.about, "licence": data_set.licence, "language": ""}
+        paths = data_set.files
+    else:
+        card, paths = find_card(name), fetch_source(name)
+        facts = {"name": name, "about": card.about, "licence": card.licence, "language": card.language}
     files = [{"path": str(path.resolve()), "sha256": hash_file(path), "bytes": path.stat().st_size} for path in paths]
-    return {"name": name, "about": card.about, "licence": card.licence, "language": card.language, "files": files}
+    return {**facts, "files": files}
 
 
 def estimate(settings: FetchSettings) -> Estimate:
     """What has to be downloaded; how long that takes is the network's."""
-    files = [file for name in settings.sources for file in find_card(name).files]
+    files = [file for name in settings.sources if not name.startswith("hf:") for file in find_card(name).files]
     return Estimate(lines=(f"{sum(file.bytes for file in files) / 1e6:,.0f} MB, less what is in the cache",))
 
 

@@ -12,7 +12,7 @@ from malmoi.core.config import Settings
 from malmoi.core.console import console, progress
 from malmoi.core.errors import UserError
 from malmoi.core.files import append_json_line, read_json_lines
-from malmoi.corpus.filter import text_digest
+from malmoi.core.hashing import text_digest
 from malmoi.data.dialogues import Dialogue, collate_dialogues, encode_dialogues, read_dialogues
 from malmoi.data.rows import Rows
 from malmoi.formats.adapter import has_places, save_adapter

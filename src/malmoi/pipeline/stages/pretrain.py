@@ -11,6 +11,7 @@ from malmoi.core.errors import UserError
 from malmoi.core.files import append_json_line, read_json, read_json_lines, write_json
 from malmoi.corpus.store import Split, count_documents, read_documents
 from malmoi.data.mixture import Mixture
+from malmoi.data.shares import share_out
 from malmoi.data.store import Tokens, build_token_store, open_token_store
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
 from malmoi.generate.generator import complete
@@ -25,6 +26,7 @@ from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.tokenizer import Tokenizer
 from malmoi.train.trainer import Trainer, TrainerSettings, TrainingResult
 
+MIXTURE = "mixture.json"
 PLAN = "plan.json"
 SAMPLES = "samples.jsonl"
 
@@ -37,7 +39,8 @@ def run(settings: PretrainSettings, directory: Path) -> dict[str, Any]:
     plan = _plan(settings, tokenizer.size, sum(map(len, train.values())), initial, directory / PLAN)
     config, trainer_settings = GPTConfig(**plan["model"]), TrainerSettings(**plan["trainer"])
     slots = trainer_settings.slots
-    source = Mixture(train, held_out, settings.mixture, plan["context"], plan["rows"], slots, settings.seed)
+    weights = _weights(settings, train, trainer_settings.steps * slots * plan["rows"] * plan["context"])
+    source = Mixture(train, held_out, weights, plan["context"], plan["rows"], slots, settings.seed)
     model = initial or GPT(config)
     if initial is None:
         initialize(model, settings.seed, embedding_deviation=settings.embedding_deviation)
@@ -58,6 +61,17 @@ def _tokens(settings: PretrainSettings, tokenizer: Tokenizer, directory: Path, s
     documents = read_documents(settings.corpus, split)
     build_token_store(documents, count_documents(settings.corpus, split), tokenizer, store)
     return open_token_store(store)
+
+
+def _weights(settings: PretrainSettings, train: dict[str, Tokens], total: int) -> dict[str, float]:
+    """The weights of the sources in `total` tokens, none read more often than the limit."""
+    weights = settings.mixture
+    if not weights and (settings.corpus / MIXTURE).is_file():
+        weights = {name: row["share"] for name, row in read_json(settings.corpus / MIXTURE).items()}
+    if settings.most_epochs is None:
+        return weights
+    sizes = {name: len(tokens) for name, tokens in train.items()}
+    return {name: share.share for name, share in share_out(weights, sizes, total, settings.most_epochs).items()}
 
 
 def _plan(settings: PretrainSettings, vocabulary: int, text_tokens: int, initial: GPT | None, path: Path) -> Any:

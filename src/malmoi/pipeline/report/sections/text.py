@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from malmoi.pipeline.report.blocks import Bar, Bars, Block, Folded, Section, Table
+from malmoi.pipeline.report.blocks import Bar, Bars, Block, Folded, Section, Table, Text
 from malmoi.pipeline.report.run import StageRecord, titled
 from malmoi.pipeline.report.words import Words, size
 
@@ -18,7 +18,10 @@ def text_section(stages: Sequence[StageRecord], say: Words) -> Section | None:
         blocks.append(_sources(sources, say))
     corpora = [stage for stage in stages if stage.kind == "corpus" and stage.json("counts.json")]
     for stage in corpora:
-        blocks += [*titled(stage, corpora), *_funnel(stage.json("counts.json"), say), *_unreadable(stage, say)]
+        counts = stage.json("counts.json")
+        blocks += [Text(warning) for warning in stage.result.get("warnings", [])]
+        blocks += [*titled(stage, corpora), *_funnel(counts, say), *_reasons(counts, stage, say)]
+        blocks += [*_mixture(stage, say), *_unreadable(stage, say)]
     return Section("text", say("text"), say("text.lede"), blocks) if blocks else None
 
 
@@ -60,9 +63,44 @@ def _funnel(counts: dict[str, Any], say: Words) -> list[Block]:
     return [Bars(say("funnel"), bars), table]
 
 
+def _reasons(counts: dict[str, Any], stage: StageRecord, say: Words) -> list[Block]:
+    """Documents and bytes that each rule dropped, and behind them examples with what was measured."""
+    sizes, examples = counts.get("dropped_bytes"), stage.json("examples.json") or {}
+    if not counts["dropped"] or sizes is None:
+        return []
+    columns = [say("rule"), "#" + say("document"), "#" + say("share"), "#" + say("bytes")]
+    rows = [
+        [say(rule), f"{number:,}", f"{number / counts['read']:.1%}", f"{sizes[rule]:,}"]
+        for rule, number in counts["dropped"].items()
+    ]
+    total = sum(counts["dropped"].values())
+    rows.append([say("total"), f"{total:,}", f"{total / counts['read']:.1%}", f"{sum(sizes.values()):,}"])
+    shown = [
+        f"{say(rule)}: {row['identifier']}: {row['value']} ({row['limit']})\n    {' '.join(row['text'].split())}"
+        for rule in counts["dropped"]
+        for row in examples.get(rule, [])
+    ]
+    return [Table(columns, rows, last_is_total=True), Folded(say("dropped.examples"), "\n".join(shown))]
+
+
+def _mixture(stage: StageRecord, say: Words) -> list[Block]:
+    """The share of the tokens that each source gets, beside the weight that was asked for."""
+    shares = stage.json("mixture.json")
+    if not shares:
+        return []
+    columns = [say("source"), *("#" + say(key) for key in ("weight", "share", "epochs"))]
+    rows = [
+        [source, f"{row['weight']:.1%}", f"{row['share']:.1%}", f"{row['epochs']:.2f}"]
+        for source, row in shares.items()
+    ]
+    return [Table(columns, rows)]
+
+
 def _unreadable(stage: StageRecord, say: Words) -> list[Block]:
     """Files that could not be read, folded."""
     files = stage.json("unreadable.json")
     if not files:
         return []
-    return [Folded(say("unreadable", count=len(files)), "\n".join(f"{path}: {why}" for path, why in files.items()))]
+    return [
+        Folded(say("unreadable.files", count=len(files)), "\n".join(f"{path}: {why}" for path, why in files.items()))
+    ]

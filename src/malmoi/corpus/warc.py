@@ -1,0 +1,160 @@
+"""WARC archives (ISO 28500): what a crawl keeps, and what readers take out of them."""
+
+from __future__ import annotations
+
+import io
+import uuid
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from malmoi.core.errors import MissingExtra
+from malmoi.core.files import atomic_file
+from malmoi.corpus.decode import media_type
+from malmoi.corpus.document import Unreadable
+
+_CODECS = {"gzip": "gzip", "x-gzip": "gzip", "br": "brotli", "zstd": "zstd"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A server's answer to one request, its body decompressed.
+
+    Attributes:
+        headers: names and values as they came, in their order.
+        fetched: when, as ISO 8601 in UTC with a final Z.
+        address: of the server, or "".
+    """
+
+    url: str
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+    fetched: str
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A page in an archive.
+
+    Attributes:
+        type: such as "text/html".
+        label: the encoding that the server declared, or "".
+        data: the body, or why it cannot be had.
+    """
+
+    url: str
+    date: str
+    type: str
+    label: str
+    data: bytes | Unreadable
+
+
+def write_segment(path: Path, answers: Iterable[Answer], about: dict[str, str]) -> None:
+    """Write an archive that appears whole at `path`; the same answers make the same records."""
+    from warcio.statusandheaders import StatusAndHeaders
+    from warcio.warcwriter import WARCWriter
+
+    with atomic_file(path, "wb") as file:
+        writer = WARCWriter(file, gzip=True, warc_version="1.1")
+        writer.write_record(writer.create_warcinfo_record(path.name, about))
+        for answer in answers:
+            identifier = uuid.uuid5(uuid.NAMESPACE_URL, f"{answer.url} {answer.fetched}")
+            fields = {"WARC-Date": answer.fetched, "WARC-Record-ID": f"<urn:uuid:{identifier}>"}
+            if answer.address:
+                fields["WARC-IP-Address"] = answer.address
+            headers = StatusAndHeaders(str(answer.status), _of_stored_body(answer), protocol="HTTP/1.1")
+            body = io.BytesIO(answer.body)
+            record = writer.create_warc_record(
+                answer.url, "response", body, len(answer.body), http_headers=headers, warc_headers_dict=fields
+            )
+            writer.write_record(record)
+
+
+def read_records(stream: IO[bytes], largest: int) -> Iterator[Record]:
+    """The pages that were found, and texts that were extracted of pages (WET), each of at most `largest` bytes.
+
+    Raises:
+        Unreadable: the stream is no archive, or is damaged.
+    """
+    try:
+        from warcio.archiveiterator import ArchiveIterator
+        from warcio.exceptions import ArchiveLoadFailed
+    except ImportError:
+        raise MissingExtra("warcio", "corpus", "Reading WARC") from None
+    watched = _Watched(stream)
+    try:
+        for record in ArchiveIterator(watched):
+            if record.rec_type not in ("response", "resource", "conversion"):
+                continue
+            headers = record.http_headers
+            if headers is not None and headers.get_statuscode() not in ("200", "203"):
+                continue
+            kind, label = media_type((headers or record.rec_headers).get_header("Content-Type") or "")
+            try:
+                data: bytes | Unreadable = _body(record, largest)
+            except Unreadable as reason:
+                data = reason
+            url, date = (record.rec_headers.get_header(f"WARC-{name}") or "" for name in ("Target-URI", "Date"))
+            yield Record(url, date, kind, label, data)
+    except ArchiveLoadFailed as error:
+        raise Unreadable(f"damaged archive: {error}") from None
+    if watched.error is not None:
+        raise Unreadable(f"damaged archive: {watched.error}")
+
+
+class _Watched:
+    """A stream that remembers the error with which it broke off, which warcio takes for the end of the archive."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.error: Exception | None = None
+
+    def read(self, size: int) -> bytes:
+        try:
+            return self._stream.read(size)
+        except (EOFError, OSError, zlib.error) as error:
+            self.error = error
+            raise
+
+
+def _of_stored_body(answer: Answer) -> list[tuple[str, str]]:
+    """The headers, of which those that spoke of the body on the wire are renamed, since it is stored decompressed."""
+    wire = ("content-encoding", "content-length", "transfer-encoding")
+    renamed = [(f"X-Archive-Orig-{name}" if name.lower() in wire else name, value) for name, value in answer.headers]
+    return [*renamed, ("Content-Length", str(len(answer.body)))]
+
+
+def _body(record: Any, largest: int) -> bytes:
+    from warcio.bufferedreaders import ChunkedDataReader
+
+    headers, stream = record.http_headers, record.raw_stream
+    coding = (headers.get_header("Content-Encoding") or "").strip().lower() if headers else ""
+    if headers and "chunked" in (headers.get_header("Transfer-Encoding") or "").lower():
+        stream = ChunkedDataReader(stream)
+    data = bytearray()
+    while len(data) <= largest and (piece := stream.read(1 << 16)):
+        data += piece
+    body = _decompressed(bytes(data), coding, largest) if coding not in ("", "identity") else bytes(data)
+    if len(body) > largest or len(data) > largest:
+        raise Unreadable(f"more than {largest >> 20} MiB in one page")
+    return body
+
+
+def _decompressed(data: bytes, coding: str, largest: int) -> bytes:
+    """At most `largest` + 1 bytes of what compressed data stand for."""
+    import pyarrow as pa  # a crawler, which writes only, starts faster without
+
+    try:
+        if coding == "deflate":
+            raw = -zlib.MAX_WBITS if data[:1] and data[0] & 0x0F != 8 else zlib.MAX_WBITS
+            return zlib.decompressobj(raw).decompress(data, largest + 1)
+        if coding in _CODECS:
+            with pa.CompressedInputStream(pa.BufferReader(data), _CODECS[coding]) as stream:
+                return bytes(stream.read(largest + 1))
+    except (OSError, zlib.error):
+        raise Unreadable("the page's compression is damaged") from None
+    raise Unreadable(f"the page is encoded as {coding!r}")

@@ -1,0 +1,87 @@
+"""What is said about a corpus: what left it and why, what looks wrong, and its card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import malmoi
+
+if TYPE_CHECKING:
+    from malmoi.pipeline.stages.corpus import CorpusSettings, File
+
+LOUD_SHARE, LOUD_DOCUMENTS = 0.99, 100
+"""A rule that drops more than this share of at least so many documents is most likely a mistake."""
+
+CAUSES = {
+    "empty": "the column of the text is empty or another one: set read.SOURCE.text=COLUMN",
+    "too short": "what is read as one document is a line or a cell: set read.SOURCE.split=file, or minimum_characters",
+    "few letters": "these are numbers or markup rather than text: lower letters, or leave the source out",
+    "undecodable": "the files are in an encoding that was not recognised: save them as UTF-8",
+    "language": "the text is in another language than languages says, or was decoded wrongly",
+    "duplicate": "the same text was given several times: list each file once",
+    "near duplicate": "the texts are filled from one template: raise near_duplicates, or set it to 0",
+    "repeated text": "the documents share all their lines: raise repeated_lines, or set it to 0",
+    "excluded": "the texts of exclude are those of the corpus itself: name the test set alone",
+    "contaminated": "the texts of exclude are part of the corpus: name the test set alone",
+    "surplus": "tokens is small beside what the sources have, or their weights are 0",
+}
+
+
+def reasons(counts: Mapping[str, Any], unreadable: Mapping[str, str]) -> str:
+    """What was dropped, in one line."""
+    parts = [f"{reason} {number:,}" for reason, number in counts["dropped"].items()]
+    return ", ".join([*parts, *([f"unreadable files {len(unreadable)}"] if unreadable else [])]) or "nothing"
+
+
+def likely_cause(counts: Mapping[str, Any], settings: CorpusSettings) -> str:
+    """One sentence on why a corpus is empty, or an empty one."""
+    rule = next(iter(counts["dropped"]), "")
+    if rule and "ko" in settings.languages and not counts["hangul_documents"]:
+        return "There is no Hangul in the text: it is not Korean, or it was decoded wrongly."
+    cause = CAUSES.get(rule)
+    return f"Most likely {cause}." if cause else ""
+
+
+def warnings(counts: Mapping[str, Any], settings: CorpusSettings) -> list[str]:
+    """What looks like a mistake, each with its likely cause."""
+    found = []
+    for rule, number in counts["dropped"].items():
+        if counts["read"] >= LOUD_DOCUMENTS and number > LOUD_SHARE * counts["read"]:
+            cause = CAUSES.get(rule, "its limit does not fit this text: see dropped.parquet, or preview the settings")
+            share = number / counts["read"]
+            found.append(f"{rule!r} dropped {share:.1%} of {counts['read']:,} documents; most likely {cause}.")
+    for source, row in counts["sources"].items():
+        if row["read"] and not row["kept"]:
+            found.append(f"Nothing is left of the source {source!r}: {reasons(row, {})}.")
+    if "ko" in settings.languages and not counts["hangul_documents"]:
+        found.append(
+            "The corpus is declared Korean, but no document has Hangul; it was decoded wrongly, or is another."
+        )
+    return found
+
+
+def corpus_card(counts: Mapping[str, Any], settings: CorpusSettings, files: Sequence[File]) -> str:
+    """Markdown: where the text comes from, what may be done with it, and how it was made."""
+    licences = {file.source: file.licence for file in files}
+    rows = "\n".join(
+        f"| {source} | {licences.get(source, 'unknown')} | {row['read']:,} | {row['kept']:,} | {row['bytes']:,} |"
+        for source, row in counts["sources"].items()
+    )
+    dropped = "\n".join(
+        f"| {rule} | {number:,} | {counts['dropped_bytes'][rule]:,} |" for rule, number in counts["dropped"].items()
+    )
+    chosen = settings.model_dump(mode="json", exclude={"fetch", "folder", "folders", "quality", "read"})
+    changed = "\n".join(f"- {name}: {value}" for name, value in chosen.items())
+    personal = "masked with placeholders" if settings.personal else "not looked for"
+    return (
+        f"# A corpus of {counts['kept']:,} documents\n\n"
+        f"Made by malmoi {malmoi.__version__} from {len(files):,} files: {counts['bytes']:,} bytes of UTF-8 text, "
+        f"{counts['held_out_bytes']:,} of them held out. Personal data: {personal}. "
+        f"Every source keeps its own licence.\n\n"
+        f"## Sources\n\n| source | licence | read | kept | bytes |\n|---|---|---:|---:|---:|\n{rows}\n\n"
+        f"## Dropped\n\n| rule | documents | bytes |\n|---|---:|---:|\n{dropped}\n\n"
+        f"{counts['read']:,} documents were read: {counts['kept']:,} kept, "
+        f"{sum(counts['dropped'].values()):,} dropped; `dropped.parquet` has each with rule, value and limit.\n\n"
+        f"## Settings\n\n{changed}\n"
+    )

@@ -1,0 +1,66 @@
+"""A data set of the hub: `hf:datasets/ORG/NAME[@REVISION][/FILE OR FOLDER]`, fetched at one commit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from malmoi.core.errors import UserError
+from malmoi.sources.front_matter import licence_in, split_front_matter
+from malmoi.sources.hub import is_offline, list_repository, parse_address
+from malmoi.sources.model_files import READMES
+from malmoi.sources.snapshot import fetch_files
+
+KINDS = (".parquet", ".arrow", ".jsonl", ".ndjson", ".csv", ".tsv", ".txt")
+"""Files that are taken, perhaps compressed; parquet alone where there is any, since it holds what the others hold."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What was fetched.
+
+    Attributes:
+        name: the last part of the repository's name.
+        about: where it is from, and at which commit.
+    """
+
+    name: str
+    about: str
+    licence: str
+    files: list[Path]
+
+
+def fetch_data_set(words: str) -> DataSet:
+    """Download the tables and texts of a data set that the cache lacks.
+
+    Raises:
+        UserError: it is no data set, holds none, or the hub is out of reach or refuses.
+    """
+    address = parse_address(words.removeprefix("hf:"))
+    if not address.repository.startswith("datasets/"):
+        raise UserError(
+            f"{words} is no data set.", f"Write hf:datasets/{address.repository}, or malmoi import {words}."
+        )
+    if is_offline():
+        raise UserError(f"{words} is not asked for, since HF_HUB_OFFLINE is set.", "Unset it.")
+    listing = list_repository(address)
+    kinds = {name: _kind(name) for name in listing.files if name == address.file or _below(name, address.file)}
+    chosen = ".parquet" if ".parquet" in kinds.values() else ""
+    names = sorted(name for name, kind in kinds.items() if kind in KINDS and kind.startswith(chosen))
+    if not names:
+        raise UserError(f"{words} has no tables and no texts.", f"Known kinds: {', '.join(KINDS)}.")
+    readmes = [name for name in READMES if name in listing.files]
+    directory = fetch_files(listing, [*names, *readmes])
+    text = (directory / readmes[0]).read_text(encoding="utf-8", errors="replace") if readmes else ""
+    name = address.repository.rpartition("/")[2]
+    about = f"{words} at {listing.commit[:12]}"
+    return DataSet(name, about, licence_in(split_front_matter(text)[0]) or "unknown", [directory / n for n in names])
+
+
+def _below(name: str, folder: str) -> bool:
+    return not folder or name.startswith(f"{folder.rstrip('/')}/")
+
+
+def _kind(name: str) -> str:
+    path = PurePosixPath(name)
+    return PurePosixPath(path.stem).suffix if path.suffix in (".gz", ".bz2", ".zst") else path.suffix
