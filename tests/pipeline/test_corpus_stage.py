@@ -7,7 +7,9 @@ import pytest
 from malmoi.core.errors import UserError
 from malmoi.corpus import clean
 from malmoi.corpus.build import build_corpus
+from malmoi.corpus.steps import make_steps
 from malmoi.corpus.store import read_documents
+from malmoi.pipeline.corpus_config import load_corpus_config
 from malmoi.pipeline.stages import corpus
 from malmoi.pipeline.stages.corpus import CorpusSettings, run
 
@@ -117,3 +119,9 @@ def test_one_large_file_is_shared_by_workers_without_a_trace_in_the_result(tmp_p
     sources = corpus.group_files(files, 3)
     build_corpus(sources, tmp_path / "three", CorpusSettings(folder=tmp_path / "texts", workers=1))
     assert (tmp_path / "one/train.parquet").read_bytes() == (tmp_path / "three/train.parquet").read_bytes()
+
+
+def test_the_shipped_examples_name_rules_that_there_are():
+    recipe = load_corpus_config("gpt3-mixture", [])
+    assert [step.kind for step in recipe.steps] == ["fetch", "corpus", "report"]
+    assert len(make_steps(recipe.steps[1].settings)) == 5
