@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from malmoi.core.errors import UserError
+from malmoi.layers.pattern import FULL
 from malmoi.layers.pattern_text import parse_pattern
-from malmoi.layers.patterns import CAUSAL, FULL, Documents, Global, Stride, Window
+from malmoi.layers.patterns import CAUSAL, Documents, Global, Stride, Window
 
 FORMULAS = {
     "full": lambda q, k: True,

@@ -7,7 +7,8 @@ from malmoi.core.config import parse_settings
 from malmoi.core.errors import UserError
 from malmoi.layers.mixes.hashed import Hashed
 from malmoi.layers.mixes.registry import AUTO
-from malmoi.layers.patterns import FULL, Window
+from malmoi.layers.pattern import FULL
+from malmoi.layers.patterns import Window
 from malmoi.layers.schedule import LayerAttention, parse_layer
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import build_model

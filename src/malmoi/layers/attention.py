@@ -10,7 +10,8 @@ from malmoi.layers.mixes.hashed import shared_keys
 from malmoi.layers.mixes.heads import Heads, Mix
 from malmoi.layers.mixes.registry import AUTO, attend
 from malmoi.layers.norms import RMSNorm
-from malmoi.layers.patterns import CAUSAL, Pattern
+from malmoi.layers.pattern import Pattern
+from malmoi.layers.patterns import CAUSAL
 from malmoi.layers.rotary import RotaryTable, rotate
 from malmoi.layers.stores import Kept
 

@@ -10,7 +10,7 @@ from torch import nn
 from malmoi.layers.attention import Attention
 from malmoi.layers.mixes.heads import Heads
 from malmoi.layers.mixes.registry import attend
-from malmoi.layers.patterns import FULL
+from malmoi.layers.pattern import FULL
 
 
 class GlobalAttention(Attention):

@@ -8,7 +8,8 @@ from dataclasses import fields
 from typing import Any, NamedTuple, TypeVar
 
 from malmoi.core.errors import UserError, nearest
-from malmoi.layers.patterns import Blocks, Causal, Documents, Fixed, Full, Global, Pattern, Stride, Window
+from malmoi.layers.pattern import Full, Pattern
+from malmoi.layers.patterns import Blocks, Causal, Documents, Fixed, Global, Stride, Window
 
 PATTERNS: dict[str, type[Any]] = {
     "full": Full,

@@ -12,8 +12,8 @@ from pydantic import PlainSerializer, PlainValidator
 from malmoi.core.errors import UserError
 from malmoi.layers.mixes.heads import Heads, Mix
 from malmoi.layers.mixes.registry import AUTO, MIXES
+from malmoi.layers.pattern import FULL, Pattern
 from malmoi.layers.pattern_text import Words, make, read_call, read_pattern
-from malmoi.layers.patterns import FULL, Pattern
 
 
 @dataclass(frozen=True)

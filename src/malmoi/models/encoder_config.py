@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from malmoi.layers.patterns import FULL
+from malmoi.layers.pattern import FULL
 from malmoi.layers.schedule import EVERYTHING, LayerAttention, Schedule, check_schedule
 from malmoi.models.model import ModelConfig
 

@@ -12,7 +12,8 @@ from malmoi.layers.attention import Attention
 from malmoi.layers.cache import CacheSizes, KeysAndValues, KeyValueCache, LayerCache
 from malmoi.layers.feed_forward import FeedForward
 from malmoi.layers.norms import LayerNorm, RMSNorm
-from malmoi.layers.patterns import CAUSAL, FULL
+from malmoi.layers.pattern import FULL
+from malmoi.layers.patterns import CAUSAL
 from malmoi.layers.relative_positions import RelativePositions
 from malmoi.layers.sinusoids import sinusoids
 from malmoi.models.encoder import real_tokens

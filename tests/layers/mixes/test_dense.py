@@ -6,8 +6,9 @@ import torch
 from malmoi.layers.mixes.dense import Dense, Plain
 from malmoi.layers.mixes.heads import Heads
 from malmoi.layers.mixes.registry import AUTO, attend
+from malmoi.layers.pattern import FULL
 from malmoi.layers.pattern_text import parse_pattern
-from malmoi.layers.patterns import CAUSAL, FULL
+from malmoi.layers.patterns import CAUSAL
 
 both = pytest.mark.parametrize("mix", [Plain(), Dense()], ids=str)
 all_three = pytest.mark.parametrize("mix", [Plain(), Dense(), AUTO], ids=str)

@@ -14,8 +14,9 @@ from malmoi.layers.mixes.hashed import Hashed
 from malmoi.layers.mixes.heads import Heads
 from malmoi.layers.mixes.linear import Linear
 from malmoi.layers.mixes.registry import AUTO, attend, choose
+from malmoi.layers.pattern import FULL
 from malmoi.layers.pattern_text import parse_pattern
-from malmoi.layers.patterns import CAUSAL, FULL, Window
+from malmoi.layers.patterns import CAUSAL, Window
 
 EXACT = [Plain(), Blocked(chunk=5), Folded(), AUTO]
 PATTERNS = [

@@ -4,7 +4,7 @@ import pytest
 
 from malmoi.core.errors import UserError
 from malmoi.core.files import read_json
-from malmoi.corpus.build import BuildSettings, build_corpus
+from malmoi.corpus.build import BuildSettings, Source, build_corpus
 from malmoi.corpus.document import Document
 from malmoi.formats.checkpoint import save_checkpoint
 from malmoi.pipeline.stages.compare import CompareSettings, run
@@ -17,7 +17,7 @@ TEXT = "옛날 옛적에 여우 {} 마리가 숲에 살았다. The fox number {}
 def made(tmp_path, make_model, shake, tokenizer):
     """Two models and a corpus."""
     documents = [Document(TEXT.format(number, number**2), "tales") for number in range(60)]
-    build_corpus(documents, tmp_path / "corpus", BuildSettings(held_out=0.3))
+    build_corpus([Source(lambda unreadable: iter(documents))], tmp_path / "corpus", BuildSettings(held_out=0.3))
     for name, attention in {"dense": "full", "near": ["window(8)", "full"]}.items():
         save_checkpoint(tmp_path / name / "model", shake(make_model(attention=attention)), tokenizer, "")
     return tmp_path

@@ -8,7 +8,8 @@ from typing import Any
 
 from malmoi.formats.family import Family, Fields
 from malmoi.layers.mixes.registry import AUTO
-from malmoi.layers.patterns import FULL, Window
+from malmoi.layers.pattern import FULL
+from malmoi.layers.patterns import Window
 from malmoi.layers.rotary import RotaryScaling
 from malmoi.models.gpt_config import GPTConfig
 

@@ -8,7 +8,8 @@ from typing import Any
 from malmoi.formats.families.bert import ROBERTA, ROBERTA_TABLE
 from malmoi.formats.family import Family, Fields
 from malmoi.layers.mixes.registry import AUTO
-from malmoi.layers.patterns import FULL, Either, Global, Pattern, Window
+from malmoi.layers.pattern import FULL, Either, Pattern
+from malmoi.layers.patterns import Global, Window
 from malmoi.layers.schedule import EVERYTHING, LayerAttention
 from malmoi.models.encoder_config import EncoderConfig
 

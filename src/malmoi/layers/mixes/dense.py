@@ -8,7 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from malmoi.layers.mixes.heads import Heads, Mix
-from malmoi.layers.patterns import CAUSAL, FULL
+from malmoi.layers.pattern import FULL
+from malmoi.layers.patterns import CAUSAL
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from malmoi.core.errors import UserError
 from malmoi.layers.mixes.dense import Dense
 from malmoi.layers.mixes.heads import Heads, Mix
-from malmoi.layers.patterns import CAUSAL, FULL, Blocks, Both, Causal, Pattern, Stride
+from malmoi.layers.pattern import FULL, Both, Pattern
+from malmoi.layers.patterns import CAUSAL, Blocks, Causal, Stride
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from malmoi.core.errors import UserError
 from malmoi.layers.mixes.blocked import chunk_size
 from malmoi.layers.mixes.chunks import Chunk, attend_in_chunks
 from malmoi.layers.mixes.heads import Heads, Mix
-from malmoi.layers.patterns import CAUSAL, FULL, Documents
+from malmoi.layers.pattern import FULL
+from malmoi.layers.patterns import CAUSAL, Documents
 
 LAST_CHOICE = -1e5
 """Added to the product of a token with itself, which would else outweigh all others."""

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import torch
 
-from malmoi.layers.patterns import CAUSAL, FULL, Pattern
+from malmoi.layers.pattern import FULL, Pattern
+from malmoi.layers.patterns import CAUSAL
 
 
 @dataclass(frozen=True)
