@@ -78,7 +78,7 @@ def test_buckets_are_filled_evenly():
     buckets = Hashed(buckets=256, rounds=1).hash(Heads(query, shared_keys(query), query, CAUSAL))
     counts = buckets.flatten().bincount(minlength=256)
     assert len(counts) == 256
-    assert counts.max() < 4 * counts.float().mean()
+    assert counts.max() < 8 * counts.float().mean()
 
 
 @pytest.mark.parametrize("numbers", [{"buckets": 12}, {"buckets": 0}, {"reach": 0}, {"rounds": 0}], ids=str)
