@@ -8,7 +8,6 @@ from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import build_model
 
-
 SHAPE = {"vocabulary": 31, "context": 24, "width": 32, "layers": 2, "heads": 4}
 BODIES = {"language model": GPTConfig(**SHAPE, bigram_buckets=9), "encoder": EncoderConfig(**SHAPE)}
 

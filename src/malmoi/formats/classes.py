@@ -50,10 +50,14 @@ def read_form(fields: Fields, where: str) -> TextForm:
         UserError: it is damaged.
     """
     form = fields.get(_FORM) or {}
-    longest, suffix = (form.get("longest", 0), form.get("suffix", "")) if isinstance(form, dict) else (None, None)
-    if not (isinstance(longest, int) and longest >= 0 and isinstance(suffix, str)):
+    longest, suffix, pair = (
+        (form.get("longest", 0), form.get("suffix", ""), form.get("pair", False))
+        if isinstance(form, dict)
+        else [None] * 3
+    )
+    if not (isinstance(longest, int) and longest >= 0 and isinstance(suffix, str) and isinstance(pair, bool)):
         raise UserError(f"{where} has no {_FORM} that can be read.", "Get the checkpoint again.")
-    return TextForm(longest, suffix)
+    return TextForm(longest, suffix, pair)
 
 
 def for_classes(config: ModelConfig, where: str) -> ModelConfig:

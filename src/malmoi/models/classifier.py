@@ -19,10 +19,12 @@ class TextForm:
     Attributes:
         longest: tokens, the suffix among them; a longer text is cut. 0 for as many as the context has.
         suffix: stands behind every text; the class is read at its last token.
+        pair: two texts are asked about at a time.
     """
 
     longest: int = 0
     suffix: str = ""
+    pair: bool = False
 
 
 class Classifier(nn.Module):
@@ -50,21 +52,26 @@ class Classifier(nn.Module):
             shapes["score.bias"] = torch.Size((classes,))
         return shapes
 
-    def forward(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, tokens: torch.Tensor, lengths: torch.Tensor, segments: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Unnormalised log-probabilities of the classes.
 
         Args:
             tokens: (rows, length) int64, padded on the right; the padding is never looked at.
             lengths: (rows,) int64, the number of real tokens, at least 1.
+            segments: (rows, length) int64, which text of a pair each token belongs to; None for the first.
 
         Returns:
             (rows, classes) in the model's dtype.
         """
-        return self.upper(self.body.embed(tokens), lengths, 0)
+        return self.upper(self.body.embed(tokens, segments), lengths, 0)
 
-    def lower(self, tokens: torch.Tensor, lengths: torch.Tensor, end: int) -> torch.Tensor:
+    def lower(
+        self, tokens: torch.Tensor, lengths: torch.Tensor, segments: torch.Tensor | None, end: int
+    ) -> torch.Tensor:
         """The hidden states that block number `end` gets, (rows, length, width); takes what `forward` takes."""
-        return self.body.through(self.body.embed(tokens), lengths, end=end)
+        return self.body.through(self.body.embed(tokens, segments), lengths, end=end)
 
     def upper(self, hidden: torch.Tensor, lengths: torch.Tensor, first: int) -> torch.Tensor:
         """What `forward` gives, of the hidden states that block number `first` gets."""
@@ -82,8 +89,8 @@ class UpperClassifier(nn.Module):
         super().__init__()
         self.classifier, self.first = classifier, first
 
-    def forward(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """(rows, length, width) and (rows,) to (rows, classes); see `Classifier.upper`."""
+    def forward(self, hidden: torch.Tensor, lengths: torch.Tensor, segments: None = None) -> torch.Tensor:
+        """(rows, length, width) and (rows,) to (rows, classes); segments are in the hidden states already."""
         return self.classifier.upper(hidden, lengths, self.first)
 
 

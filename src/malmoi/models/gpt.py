@@ -57,14 +57,16 @@ class GPT(Backbone):
         start, length = (cache.length if cache else 0), tokens.shape[1]
         room = min(self.config.context, cache.capacity) if cache else self.config.context
         check_room(start + length, room)
-        hidden = self.through(self.embed(tokens, cache), cache=cache)
+        hidden = self.through(self.embed(tokens, cache=cache), cache=cache)
         if cache:
             cache.advance(tokens)
         result: torch.Tensor = self.norm(hidden)
         return result
 
-    def embed(self, tokens: torch.Tensor, cache: KeyValueCache | None = None) -> torch.Tensor:
-        """(rows, length) ids to (rows, length, width), what the first block gets."""
+    def embed(
+        self, tokens: torch.Tensor, segments: torch.Tensor | None = None, cache: KeyValueCache | None = None
+    ) -> torch.Tensor:
+        """See `Backbone.embed`; there are no segments here, and `forward` checks the context."""
         start, length = (cache.length if cache else 0), tokens.shape[1]
         hidden: torch.Tensor = self.embedding(tokens)
         if self.bigram is not None:

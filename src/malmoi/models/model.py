@@ -72,8 +72,11 @@ class Backbone(Model):
     causal: ClassVar[bool]
     score_bias: ClassVar[bool]
 
-    def embed(self, tokens: torch.Tensor) -> torch.Tensor:
+    def embed(self, tokens: torch.Tensor, segments: torch.Tensor | None = None) -> torch.Tensor:
         """(rows, length) int64 ids to (rows, length, width), what the first block gets.
+
+        Args:
+            segments: (rows, length) int64, which text of a pair each token belongs to; nothing to a causal model.
 
         Raises:
             UserError: the tokens do not fit into the context.

@@ -12,7 +12,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from malmoi.core.console import console, progress
 from malmoi.core.errors import UserError
 from malmoi.core.files import write_json
-from malmoi.data.labelled import EncodedText, LabelledText, Splits, class_names, collate_labelled
+from malmoi.data.labelled import EncodedText, Splits, class_names, collate_labelled
 from malmoi.data.rows import Rows
 from malmoi.evaluate.classification import logistic_regression, score_classes
 from malmoi.evaluate.predict import encode_texts, lower_states, predict
@@ -26,7 +26,6 @@ from malmoi.pipeline.costs import ASSUMED_TOKENS, UNKNOWN, Training, base_shape,
 from malmoi.pipeline.labelled_texts import LabelledTextsSettings, read_splits
 from malmoi.pipeline.stage import Estimate, Stage, StageInput
 from malmoi.sources.fetch import fetch_weights
-from malmoi.tokenizers.tokenizer import Tokenizer
 from malmoi.train.allocator import keep_freed_memory
 from malmoi.train.trainer import Trainer, TrainerSettings
 
@@ -76,7 +75,7 @@ def run(settings: ClassifySettings, directory: Path) -> dict[str, Any]:
     checkpoint = load_checkpoint(settings.base if settings.base is not None else fetch_weights(settings.weights))
     classifier, tokenizer = _classifier(checkpoint.backbone, classes, settings), checkpoint.tokenizer
     first = freeze(classifier.body, settings.train, settings.seed)
-    encoded = [_encode(tokenizer, part, classifier) for part in (splits.train, splits.validation, splits.test)]
+    encoded = [encode_texts(tokenizer, part, classifier) for part in (splits.train, splits.validation, splits.test)]
     model: torch.nn.Module = classifier
     if first:
         model = UpperClassifier(classifier, first)
@@ -139,23 +138,20 @@ def _classifier(base: Backbone, classes: list[str], settings: ClassifySettings) 
             "suffix is for language models, whose last token has seen all; an encoder is read at its first token.",
             "Leave suffix out.",
         )
-    return new_classifier(base, classes, settings.seed, TextForm(settings.longest, settings.suffix))
-
-
-def _encode(tokenizer: Tokenizer, texts: Sequence[LabelledText], classifier: Classifier) -> list[EncodedText]:
-    tokens = encode_texts(tokenizer, [text.text for text in texts], classifier)
-    return [EncodedText(row, classifier.classes.index(text.label)) for row, text in zip(tokens, texts, strict=True)]
+    if settings.pair is not None and base.causal:
+        raise UserError("pair is for encoders; a language model reads one text.", "Take weights=minilm-l6-v2.")
+    form = TextForm(settings.longest, settings.suffix, settings.pair is not None)
+    return new_classifier(base, classes, settings.seed, form)
 
 
 def _lower_states(classifier: Classifier, texts: Sequence[EncodedText], first: int) -> list[EncodedText]:
     with progress("frozen layers", len(texts)) as advance:
-        states = lower_states(classifier, [text.tokens for text in texts], first, advance)
-    return [EncodedText(hidden, text.label) for hidden, text in zip(states, texts, strict=True)]
+        return lower_states(classifier, texts, first, advance)
 
 
 def _predict(model: torch.nn.Module, texts: Sequence[EncodedText]) -> list[int]:
     with progress("testing", len(texts)) as advance:
-        numbers: list[int] = predict(model, [text.tokens for text in texts], advance).argmax(-1).tolist()
+        numbers: list[int] = predict(model, texts, advance).argmax(-1).tolist()
     return numbers
 
 
@@ -166,9 +162,9 @@ def _length(text: EncodedText) -> int:
 def _control(splits: Splits, classes: list[str], settings: ClassifySettings) -> list[int]:
     with console.status("logistic regression"):
         return logistic_regression(
-            [text.text for text in splits.train],
+            [text.whole for text in splits.train],
             [classes.index(text.label) for text in splits.train],
-            [text.text for text in splits.test],
+            [text.whole for text in splits.test],
             settings.control,
         )
 
@@ -196,7 +192,7 @@ def estimate(settings: ClassifySettings) -> Estimate:
     if settings.are_here:
         splits = read_splits(settings)
         learned, validation, test = (
-            sum(token_estimate(text.text + settings.suffix, settings.longest) for text in part)
+            sum(token_estimate(text.whole + settings.suffix, settings.longest) for text in part)
             for part in (splits.train, splits.validation, splits.test)
         )
         scored = validation + test
