@@ -8,8 +8,7 @@ from typing import Any
 from malmoi.core.errors import UserError
 from malmoi.formats.family import Fields
 from malmoi.models.classifier import Classifier, TextForm
-from malmoi.models.model import Backbone, ModelConfig
-from malmoi.models.registry import model_class
+from malmoi.models.model import BackboneConfig, ModelConfig
 
 CLASSIFIES = "ForSequenceClassification"
 """How the names of their classifiers end."""
@@ -60,12 +59,12 @@ def read_form(fields: Fields, where: str) -> TextForm:
     return TextForm(longest, suffix, pair)
 
 
-def for_classes(config: ModelConfig, where: str) -> ModelConfig:
+def for_classes(config: ModelConfig, where: str) -> BackboneConfig:
     """The configuration of a classifier's body.
 
     Raises:
         UserError: classifiers on such a model are not supported.
     """
-    if not issubclass(model_class(config), Backbone):
+    if not isinstance(config, BackboneConfig):
         raise UserError(f"{where} is of a classifier on an encoder-decoder.", "Take one on an encoder, such as BERT.")
     return config.for_classes()

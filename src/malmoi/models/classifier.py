@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from malmoi.models.initialize import initialize
-from malmoi.models.model import Backbone, ModelConfig
+from malmoi.models.model import Backbone, BackboneConfig, Pooling
 from malmoi.models.registry import model_class
 
 
@@ -41,13 +41,13 @@ class Classifier(nn.Module):
         self.body = body
         self.classes = classes
         self.form = form or TextForm()
-        self.score = nn.Linear(body.config.width, len(classes), bias=body.score_bias)
+        self.score = nn.Linear(body.config.pooled_width, len(classes), bias=body.score_bias)
         initialize(self.score, seed, prefix="score")
 
     @staticmethod
-    def score_shapes(config: ModelConfig, classes: int) -> dict[str, torch.Size]:
+    def score_shapes(config: BackboneConfig, classes: int) -> dict[str, torch.Size]:
         """The shapes of `score`, for so many classes on a body of this configuration."""
-        shapes = {"score.weight": torch.Size((classes, config.width))}
+        shapes = {"score.weight": torch.Size((classes, config.pooled_width))}
         if model_class(config).score_bias:
             shapes["score.bias"] = torch.Size((classes,))
         return shapes
@@ -94,9 +94,12 @@ class UpperClassifier(nn.Module):
         return self.classifier.upper(hidden, lengths, self.first)
 
 
-def new_classifier(body: Backbone, classes: list[str], seed: int, form: TextForm) -> Classifier:
+def new_classifier(
+    body: Backbone, classes: list[str], seed: int, form: TextForm, pooling: Pooling = "token"
+) -> Classifier:
     """A classifier to be trained. What published ones have between body and scores is added where it is missing."""
-    added = body.add_pooler()
+    body.config = body.config.model_copy(update={"pooling": pooling})
+    added = body.add_pooler() if pooling == "token" else None
     if added is not None:
         initialize(added, seed, prefix="pooler")
     return Classifier(body, classes, seed, form)

@@ -6,14 +6,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from malmoi.models.model import ModelConfig
+from malmoi.models.model import BackboneConfig
 
 
-class EncoderConfig(ModelConfig):
+class EncoderConfig(BackboneConfig):
     """An encoder whose norms stand behind each sublayer. The defaults are BERT's.
 
     Attributes:
-        layers: number of blocks.
         heads: number of attention heads.
         feed_forward: inner size of the feed-forward layer; 0 means 4 x width.
         activation: "gelu", "gelu_tanh" or "relu".
@@ -24,7 +23,6 @@ class EncoderConfig(ModelConfig):
         dropout: on embeddings, attention weights and the outputs of both sublayers.
     """
 
-    layers: PositiveInt
     heads: PositiveInt
     feed_forward: NonNegativeInt = 0
     activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu"

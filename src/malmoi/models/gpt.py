@@ -60,8 +60,7 @@ class GPT(Backbone):
         hidden = self.through(self.embed(tokens, cache=cache), cache=cache)
         if cache:
             cache.advance(tokens)
-        result: torch.Tensor = self.norm(hidden)
-        return result
+        return self.finish(hidden)
 
     def embed(
         self, tokens: torch.Tensor, segments: torch.Tensor | None = None, cache: KeyValueCache | None = None
@@ -92,11 +91,14 @@ class GPT(Backbone):
             hidden = block(hidden, rotary, cache.layer(index) if cache else None)
         return hidden
 
-    def pooled(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """See `Backbone.pooled`: the normed state of the last real token."""
-        last = torch.arange(hidden.shape[0], device=hidden.device), lengths - 1
-        result: torch.Tensor = self.norm(hidden[last])
+    def finish(self, hidden: torch.Tensor) -> torch.Tensor:
+        """See `Backbone.finish`: the final norm."""
+        result: torch.Tensor = self.norm(hidden)
         return result
+
+    def token_state(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """See `Backbone.token_state`: the last real token is the only one that has seen the whole text."""
+        return hidden[torch.arange(hidden.shape[0], device=hidden.device), lengths - 1]
 
     @property
     def pooler_parts(self) -> list[nn.Module]:

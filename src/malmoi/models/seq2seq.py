@@ -14,9 +14,8 @@ from malmoi.layers.feed_forward import FeedForward
 from malmoi.layers.norms import LayerNorm, RMSNorm
 from malmoi.layers.relative_positions import RelativePositions
 from malmoi.layers.sinusoids import sinusoids
-from malmoi.models.encoder import real_tokens
 from malmoi.models.gpt import TiedHead
-from malmoi.models.model import Model, check_room
+from malmoi.models.model import Model, check_room, real_tokens
 from malmoi.models.seq2seq_config import EncoderDecoderConfig
 
 

@@ -14,6 +14,7 @@ from malmoi.data.labelled import LabelledText
 from malmoi.evaluate.predict import encode_texts, predict
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
 from malmoi.models.encoder_config import EncoderConfig
+from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import build_model
 from malmoi.models.seq2seq_config import EncoderDecoderConfig
 from malmoi.pipeline.labelled_texts import read_splits
@@ -128,6 +129,18 @@ def test_a_pair_is_asked_about_as_it_was_learned(published, answers, tmp_path, c
 def test_an_encoder_learns_what_a_word_means(published, reviews, tmp_path):
     settings = ClassifySettings(base=published, file=reviews, train="all", **QUICK | {"epochs": 8})
     assert classify.run(settings, tmp_path)["accuracy"] == 1
+
+
+@pytest.mark.parametrize("kind", ["language model", "encoder"])
+@pytest.mark.parametrize("train", ["head", "last:1"])
+def test_what_reads_all_tokens_opens_here_alone_and_says_so(own, reviews, tmp_path, kind, train):
+    base = own(EncoderConfig(**SHAPE, pooler="none") if kind == "encoder" else GPTConfig(**SHAPE))
+    settings = ClassifySettings(base=base, file=reviews, train=train, pooling="concat", **QUICK)
+    classify.run(settings, tmp_path)
+    stored = load_checkpoint(tmp_path)
+    tested = encode_texts(stored.tokenizer, read_splits(settings).test, stored.classifier)
+    assert predict(stored.model, tested).argmax(-1).tolist() == read_json(tmp_path / "predictions.json")["predicted"]
+    assert "only malmoi opens it" in stored.card
 
 
 def test_a_pipeline_of_transformers_names_the_same_classes(published, reviews, tmp_path):

@@ -19,7 +19,7 @@ from malmoi.evaluate.predict import encode_texts, lower_states, predict
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
 from malmoi.layers.low_rank import merge_low_rank
 from malmoi.models.classifier import Classifier, TextForm, UpperClassifier, new_classifier
-from malmoi.models.model import Backbone
+from malmoi.models.model import Backbone, Pooling
 from malmoi.models.trained_part import freeze, lowest_trained
 from malmoi.objectives.classification import Classification
 from malmoi.pipeline.costs import ASSUMED_TOKENS, UNKNOWN, Training, base_shape, token_estimate
@@ -39,6 +39,8 @@ class ClassifySettings(LabelledTextsSettings):
         weights: a card of public weights.
         layers: use only this many of the base's layers, from below; 0 for all.
         train: "head" trains the new head, "last:N" the last N layers too, "lora:R" low-rank differences, "all" all.
+        pooling: "token" reads the class at one token, the last of a language model and the first of an encoder;
+            "concat" also at the mean and the maximum over all tokens, better with few texts, but only malmoi opens it.
         suffix: put after every text, for language models; the class is read at its last token.
         longest: longer texts, in tokens, are cut; the suffix counts.
         rows: texts in a step.
@@ -54,6 +56,7 @@ class ClassifySettings(LabelledTextsSettings):
     weights: str = "smollm2-135m-instruct"
     layers: NonNegativeInt = 0
     train: str = "last:4"
+    pooling: Pooling = "token"
     suffix: str = ""
     longest: PositiveInt = 128
     rows: PositiveInt = 16
@@ -141,7 +144,7 @@ def _classifier(base: Backbone, classes: list[str], settings: ClassifySettings) 
     if settings.pair is not None and base.causal:
         raise UserError("pair is for encoders; a language model reads one text.", "Take weights=minilm-l6-v2.")
     form = TextForm(settings.longest, settings.suffix, settings.pair is not None)
-    return new_classifier(base, classes, settings.seed, form)
+    return new_classifier(base, classes, settings.seed, form, settings.pooling)
 
 
 def _lower_states(classifier: Classifier, texts: Sequence[EncodedText], first: int) -> list[EncodedText]:
@@ -201,7 +204,7 @@ def estimate(settings: ClassifySettings) -> Estimate:
         scored = (settings.limit // 8 + (settings.test_limit or settings.limit // 4)) * ASSUMED_TOKENS
     training = Training(
         config=config,
-        frozen=lowest_trained(settings.train, config.depth),
+        frozen=lowest_trained(settings.train, config.layers),
         learned=learned,
         scored=scored,
         epochs=settings.epochs,
