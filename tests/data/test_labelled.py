@@ -101,3 +101,19 @@ def test_the_split_of_the_book_has_its_sizes(mirror):
     split = SplitSettings(balance=True, split="shuffled", split_seed=123, validation=0.1, test=0.2)
     parts = split_labelled(messages, split)
     assert (len(parts.train), len(parts.validation), len(parts.test)) == (1045, 149, 300)
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.jsonl"])
+def test_a_pair_of_texts_stands_in_two_columns(tmp_path, name):
+    rows = {
+        "a.tsv": "id\tone\tother\tlabel\n1\t비가 온다\t날이 맑다\t모순\n",
+        "a.jsonl": '{"one": "비가 온다", "other": "날이 맑다", "label": "모순"}\n',
+    }
+    (tmp_path / name).write_text(rows[name])
+    read = read_labelled(tmp_path / name, TableSettings(text="one", pair="other"))
+    assert read == [LabelledText("비가 온다", "모순", "날이 맑다")]
+
+
+def test_pairs_that_share_one_text_are_not_equal():
+    pairs = [LabelledText("비가 온다", str(number % 2), f"날이 {number}") for number in range(9)]
+    assert Splits(pairs, [], pairs[:1]).without_tested().train == pairs[1:]

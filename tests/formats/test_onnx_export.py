@@ -9,7 +9,7 @@ import torch
 from malmoi.core.errors import UserError
 from malmoi.formats import onnx_export
 from malmoi.formats.onnx_export import export_onnx
-from malmoi.models.classifier import Classifier
+from malmoi.models.classifier import Classifier, TextForm
 from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import build_model
@@ -20,6 +20,9 @@ CLASSES = ["부정", "긍정", "neutral"]
 MODELS = {
     "encoder": lambda: build_model(EncoderConfig(**SHAPE), seed=0),
     "classifier on an encoder": lambda: Classifier(build_model(EncoderConfig(**SHAPE), seed=0), CLASSES),
+    "classifier of pairs": lambda: Classifier(
+        build_model(EncoderConfig(**SHAPE), seed=0), CLASSES, form=TextForm(pair=True)
+    ),
     "classifier on a language model": lambda: Classifier(
         build_model(GPTConfig(**SHAPE, key_value_heads=2, attention="window(6)"), seed=0), CLASSES
     ),
@@ -43,8 +46,10 @@ def test_the_same_numbers_and_what_lies_beside_them(make, tokenizer, tmp_path, s
         counts = torch.tensor(lengths)
         ids = torch.randint(270, (len(lengths), max(lengths)))
         mask = torch.arange(max(lengths)) < counts[:, None]
-        (got,) = session.run(None, {"input_ids": ids.numpy(), "attention_mask": mask.long().numpy()})
-        wanted = model(ids, counts).detach()
+        inputs = {"input_ids": ids, "attention_mask": mask.long(), "token_type_ids": torch.randint(2, ids.shape)}
+        named = {one.name: inputs[one.name].numpy() for one in session.get_inputs()}
+        (got,) = session.run(None, named)
+        wanted = model(ids, counts, inputs["token_type_ids"] if "token_type_ids" in named else None).detach()
         if wanted.dim() == 3:
             wanted, got = wanted[mask], got[mask.numpy()]
         torch.testing.assert_close(torch.from_numpy(got), wanted, rtol=1e-5, atol=1e-5)

@@ -12,17 +12,31 @@ SHAPE = {"vocabulary": 31, "context": 24, "width": 32, "layers": 2, "heads": 4}
 BODIES = {"language model": GPTConfig(**SHAPE, bigram_buckets=9), "encoder": EncoderConfig(**SHAPE)}
 
 
+@pytest.mark.parametrize("pooling", ["token", "concat"])
 @pytest.mark.parametrize("config", BODIES.values(), ids=BODIES.keys())
-def test_padding_changes_nothing(config):
+def test_padding_changes_nothing(config, pooling):
     body = build_model(config, seed=0)
     torch.nn.init.normal_(body.blocks[0].attention.output.weight)
-    classifier = Classifier(body, ["좋다", "나쁘다"])
+    classifier = new_classifier(body, ["좋다", "나쁘다"], 0, TextForm(), pooling)
     rows = [torch.randint(31, (length,)) for length in (5, 12, 1)]
     lengths = torch.tensor([5, 12, 1])
     alone = torch.cat([classifier(row[None], torch.tensor([len(row)])) for row in rows])
     for padding in (0, 30):
         padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=padding)
         torch.testing.assert_close(classifier(padded, lengths), alone)
+
+
+@pytest.mark.parametrize(
+    ("config", "place"),
+    [(GPTConfig(**SHAPE, pooling="concat"), -1), (EncoderConfig(**SHAPE, pooling="concat", pooler="none"), 0)],
+    ids=BODIES.keys(),
+)
+def test_concatenated_are_one_token_the_mean_and_the_maximum(config, place):
+    body = build_model(config, seed=0)
+    tokens = torch.randint(31, (1, 7))
+    states = body(tokens)
+    read = body.pooled(body.through(body.embed(tokens)), torch.tensor([7]))
+    torch.testing.assert_close(read, torch.cat([states[:, place], states.mean(1), states.amax(1)], -1))
 
 
 def test_the_same_seed_gives_the_same_head():

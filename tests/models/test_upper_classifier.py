@@ -21,7 +21,7 @@ def test_upper_layers_on_stored_states_equal_the_whole(make_model, kind):
     expected = {name: parameter.grad.clone() for name, parameter in classifier.body.blocks[2:].named_parameters()}
     classifier.zero_grad()
     with torch.no_grad():
-        hidden = classifier.lower(tokens, lengths, 2)
+        hidden = classifier.lower(tokens, lengths, None, 2)
     upper = UpperClassifier(classifier, 2)(hidden, lengths)
     upper.sum().backward()
     torch.testing.assert_close(upper, whole)

@@ -15,16 +15,25 @@ def predict(
 ) -> None:
     """Name the class of texts: a line each with the class, its probability and the text, between tabs.
 
+    Where pairs are asked about, a tab stands between the two.
+
     Example: malmoi predict runs/quickstart/classify 'A warm and clever film.'
     """
     from malmoi.cli.options import read_checkpoint
+    from malmoi.core.errors import UserError
+    from malmoi.data.labelled import LabelledText
     from malmoi.evaluate.predict import encode_texts, predict
 
     chosen = texts or [line.rstrip("\n") for line in sys.stdin if line.strip()]
     if not chosen:
         return
     opened = read_checkpoint(checkpoint)
-    probabilities = predict(opened.classifier, encode_texts(opened.tokenizer, chosen, opened.classifier))
+    asked = [LabelledText(text, "") for text in chosen]
+    if opened.classifier.form.pair:
+        asked = [LabelledText(first, "", second) for first, _, second in (text.partition("\t") for text in chosen)]
+    if lone := [text.text for text in asked if text.pair == ""]:
+        raise UserError(f"This classifier is asked about pairs, and {lone[0]!r} is one text.", "Put a tab between two.")
+    probabilities = predict(opened.classifier, encode_texts(opened.tokenizer, asked, opened.classifier))
     for text, row in zip(chosen, probabilities, strict=True):
         best = int(row.argmax())
         print(f"{opened.classifier.classes[best]}\t{row[best]:.3f}\t{text}")

@@ -52,11 +52,13 @@ class LabelledBatch(Batch):
             frozen layers that were computed once.
         lengths: (rows,) int64, the number of real tokens in each row, at least 1.
         labels: (rows,) int64, index of the class; IGNORED when it is not known.
+        segments: (rows, length) int64, which text of a pair each token belongs to; None where there are no pairs.
     """
 
     tokens: torch.Tensor
     lengths: torch.Tensor
     labels: torch.Tensor
+    segments: torch.Tensor | None = None
 
 
 class BatchSource(Protocol):

@@ -14,23 +14,35 @@ from typing import Literal, Self
 import numpy as np
 import torch
 from pydantic import Field, model_validator
+from torch.nn.utils.rnn import pad_sequence
 
 from malmoi.core.config import Settings
 from malmoi.core.errors import UserError, nearest
 from malmoi.core.hashing import text_digest
 from malmoi.corpus.decode import decode
 from malmoi.corpus.normalize import normalize
-from malmoi.data.batch import LabelledBatch
+from malmoi.data.batch import IGNORED, LabelledBatch
 
 csv.field_size_limit(1 << 26)
 
 
 @dataclass(frozen=True)
 class LabelledText:
-    """A text and the name of its class."""
+    """A text, or a pair of them, and the name of its class."""
 
     text: str
     label: str
+    pair: str | None = None
+
+    @property
+    def whole(self) -> str:
+        """The text, or both of a pair."""
+        return self.text if self.pair is None else f"{self.text}\n{self.pair}"
+
+    @property
+    def key(self) -> str:
+        """What texts that count as equal have in common: case does not count."""
+        return self.whole.casefold()
 
 
 class TableSettings(Settings):
@@ -38,12 +50,14 @@ class TableSettings(Settings):
 
     Attributes:
         text, label: columns, by name, or by number from 0 where the table has no header.
+        pair: column of the second text, where what is to be classified is a pair.
         quotes: whether quotation marks enclose fields of a tab-separated file.
         threshold: for numeric labels: above is "positive", below "negative", equal is left out.
     """
 
     text: str | int = "text"
     label: str | int = "label"
+    pair: str | int | None = None
     quotes: bool = False
     threshold: float | None = None
 
@@ -82,9 +96,9 @@ class Splits:
 
     def without_tested(self) -> Splits:
         """The same without those training and validation texts that are also tested."""
-        tested = {text.text.casefold() for text in self.test}
+        tested = {text.key for text in self.test}
         train, validation = (
-            [text for text in part if text.text.casefold() not in tested] for part in (self.train, self.validation)
+            [text for text in part if text.key not in tested] for part in (self.train, self.validation)
         )
         return Splits(train, validation, self.test)
 
@@ -98,11 +112,12 @@ def read_labelled(path: Path, settings: TableSettings) -> list[LabelledText]:
     if not path.is_file():
         raise UserError(f"There is no file {path}.", "Check the path.")
     texts = []
-    for number, text, label in _json_rows(path, settings) if path.suffix == ".jsonl" else _table_rows(path, settings):
+    rows = _json_rows(path, settings) if path.suffix == ".jsonl" else _table_rows(path, settings)
+    for number, (label, *parts) in rows:
         name = _class_name(normalize(label), settings.threshold, f"{path}, line {number}")
-        cleaned = normalize(text)
-        if cleaned and name is not None:
-            texts.append(LabelledText(cleaned, name))
+        text, *pair = map(normalize, parts)
+        if text and name is not None:
+            texts.append(LabelledText(text, name, *pair))
     if not texts:
         raise UserError(f"{path} has no labelled text.", "Check the columns: text=COLUMN label=COLUMN.")
     return texts
@@ -151,18 +166,22 @@ class EncodedText:
 
     Attributes:
         tokens: (length,) int64 or (length, width) float32.
-        label: number of the class.
+        label: number of the class; IGNORED when it is not known.
+        segments: (length,) int64, which text of a pair each token belongs to; None where there is no pair.
     """
 
     tokens: torch.Tensor
-    label: int
+    label: int = IGNORED
+    segments: torch.Tensor | None = None
 
 
 def collate_labelled(texts: Sequence[EncodedText]) -> LabelledBatch:
     """A batch padded on the right with zeros."""
     lengths = torch.tensor([len(text.tokens) for text in texts])
-    tokens = torch.nn.utils.rnn.pad_sequence([text.tokens for text in texts], batch_first=True)
-    return LabelledBatch(tokens, lengths, torch.tensor([text.label for text in texts]))
+    tokens = pad_sequence([text.tokens for text in texts], batch_first=True)
+    segments = [text.segments for text in texts if text.segments is not None]
+    padded = pad_sequence(segments, batch_first=True) if segments else None
+    return LabelledBatch(tokens, lengths, torch.tensor([text.label for text in texts]), padded)
 
 
 def _balanced(texts: Sequence[LabelledText], seed: int) -> list[LabelledText]:
@@ -179,7 +198,7 @@ def _balanced(texts: Sequence[LabelledText], seed: int) -> list[LabelledText]:
 
 
 def _place(text: LabelledText, seed: int) -> float:
-    return int.from_bytes(text_digest(f"{seed}/{text.text.casefold()}")[:6], "little") / 2**48
+    return int.from_bytes(text_digest(f"{seed}/{text.key}")[:6], "little") / 2**48
 
 
 def _class_name(label: str, threshold: float | None, where: str) -> str | None:
@@ -196,36 +215,43 @@ def _class_name(label: str, threshold: float | None, where: str) -> str | None:
     return None if value == threshold else "positive" if value > threshold else "negative"
 
 
-def _json_rows(path: Path, settings: TableSettings) -> Iterator[tuple[int, str, str]]:
+def _columns(settings: TableSettings) -> list[str | int]:
+    return [settings.label, settings.text, *([] if settings.pair is None else [settings.pair])]
+
+
+def _json_rows(path: Path, settings: TableSettings) -> Iterator[tuple[int, list[str]]]:
+    """Number, label, text and, where there is one, second text of every line."""
+    columns = [str(column) for column in _columns(settings)]
     for number, line in enumerate(_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
             record = json.loads(line)
-            yield number, str(record[str(settings.text)]), str(record[str(settings.label)])
+            yield number, [str(record[column]) for column in columns]
         except json.JSONDecodeError as error:
             raise UserError(f"{path}, line {number}: not valid JSON ({error.msg}).") from None
         except (KeyError, TypeError):
             raise UserError(
-                f"{path}, line {number}: needs the keys {settings.text!r} and {settings.label!r}."
+                f"{path}, line {number}: needs the keys {' and '.join(map(repr, sorted(columns, reverse=True)))}."
             ) from None
 
 
-def _table_rows(path: Path, settings: TableSettings) -> Iterator[tuple[int, str, str]]:
+def _table_rows(path: Path, settings: TableSettings) -> Iterator[tuple[int, list[str]]]:
+    """The same of a table."""
     delimiter = "," if path.suffix == ".csv" else "\t"
     quoted = settings.quotes or path.suffix == ".csv"
     # Not splitlines(): it would also cut at U+2028, U+0085 and others, which stand inside of texts.
     lines = io.StringIO(_text(path), newline="")
     rows = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
-    by_number = isinstance(settings.text, int) and isinstance(settings.label, int)
+    by_number = all(isinstance(wanted, int) for wanted in _columns(settings))
     header = [] if by_number else next(rows, [])
-    columns = [_column(path, header, wanted) for wanted in (settings.text, settings.label)]
+    columns = [_column(path, header, wanted) for wanted in _columns(settings)]
     try:
         for row in rows:
             if row and max(columns) >= len(row):
                 raise UserError(f"{path}, line {rows.line_num}: {len(row)} columns, one too few.", "Mend the line.")
             if row:
-                yield rows.line_num, row[columns[0]], row[columns[1]]
+                yield rows.line_num, [row[column] for column in columns]
     except csv.Error as error:
         raise UserError(f"{path}, line {rows.line_num}: no table ({error}).", "Check the quotation marks.") from None
 

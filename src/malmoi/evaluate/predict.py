@@ -8,48 +8,59 @@ import torch
 
 from malmoi.core.console import Advance
 from malmoi.core.errors import UserError
-from malmoi.data.batch import IGNORED
-from malmoi.data.labelled import EncodedText, collate_labelled
+from malmoi.data.batch import IGNORED, LabelledBatch
+from malmoi.data.labelled import EncodedText, LabelledText, collate_labelled
 from malmoi.models.classifier import Classifier
+from malmoi.tokenizers.framing import Frame, shorten
 from malmoi.tokenizers.tokenizer import Tokenizer
 
 ROWS = 32
 """Texts that are read at a time, of about one length."""
 
 
-def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], classifier: Classifier) -> list[torch.Tensor]:
-    """(length,) int64 ids of every text in the form that the classifier wants.
+def encode_texts(tokenizer: Tokenizer, texts: Sequence[LabelledText], classifier: Classifier) -> list[EncodedText]:
+    """Every text in the form that the classifier wants.
 
-    Special tokens that the vocabulary's family puts around a text, such as BERT's, stand around it and the suffix.
-    Where there are none, an empty text is an end-of-text.
+    Special tokens that the vocabulary's family puts around a text or a pair, such as BERT's, stand around it and the
+    suffix. Where there are none, an empty text is an end-of-text.
+
+    Args:
+        texts: a label that is no class of the classifier's counts as not known.
 
     Raises:
         UserError: the suffix leaves no room for a text.
     """
     form, context = classifier.form, classifier.body.config.context
-    before, behind = tokenizer.around
-    behind = [*(tokenizer.encode(form.suffix) if form.suffix else []), *behind]
+    suffix, frame = tokenizer.encode(form.suffix) if form.suffix else [], Frame(tokenizer, pair=form.pair)
     longest = min(form.longest or context, context)
-    room = longest - len(before) - len(behind)
-    if room < 1:
+    room = longest - frame.size - len(suffix)
+    if room < 1 + form.pair:
         raise UserError(f"{longest} tokens leave no room beside the suffix.", "Raise longest.")
-    empty = [] if before else [tokenizer.end]
-    rows = tokenizer.encode_batch(texts)
-    return [torch.tensor([*before, *(row[:room] or empty), *behind]) for row in rows]
+    empty = [] if frame.size else [tokenizer.end]
+    parts = [tokenizer.encode_batch([text.text for text in texts])]
+    if form.pair:
+        parts.append(tokenizer.encode_batch([text.pair or "" for text in texts]))
+    numbers = {name: number for number, name in enumerate(classifier.classes)}
+    encoded = []
+    for text, *rows in zip(texts, *parts, strict=True):
+        *first, last = shorten(rows, room)
+        ids, segments = frame.fill([*first, [*(last or empty), *suffix]])
+        label = numbers.get(text.label, IGNORED)
+        encoded.append(EncodedText(torch.tensor(ids), label, torch.tensor(segments) if form.pair else None))
+    return encoded
 
 
 @torch.inference_mode()
-def predict(model: torch.nn.Module, texts: Sequence[torch.Tensor], advance: Advance | None = None) -> torch.Tensor:
+def predict(model: torch.nn.Module, texts: Sequence[EncodedText], advance: Advance | None = None) -> torch.Tensor:
     """(texts, classes) float32 probabilities, in the order of the texts.
 
     Args:
         model: a `Classifier`, or an `UpperClassifier` for stored states.
-        texts: (length,) int64 ids, or (length, width) hidden states.
         advance: told of every batch.
     """
 
-    def probabilities(tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        scores: torch.Tensor = model(tokens, lengths)
+    def probabilities(batch: LabelledBatch) -> torch.Tensor:
+        scores: torch.Tensor = model(batch.tokens, batch.lengths, batch.segments)
         return scores.float().softmax(-1)
 
     model.eval()
@@ -58,27 +69,25 @@ def predict(model: torch.nn.Module, texts: Sequence[torch.Tensor], advance: Adva
 
 @torch.no_grad()  # not inference_mode, since gradients flow through the layers above
 def lower_states(
-    classifier: Classifier, texts: Sequence[torch.Tensor], end: int, advance: Advance | None = None
-) -> list[torch.Tensor]:
-    """(length, width) hidden states of every text, those that block number `end` gets; for `UpperClassifier`."""
+    classifier: Classifier, texts: Sequence[EncodedText], end: int, advance: Advance | None = None
+) -> list[EncodedText]:
+    """The texts as the hidden states that block number `end` gets, for `UpperClassifier`."""
     classifier.eval()
-    padded = _of_each(lambda tokens, lengths: classifier.lower(tokens, lengths, end), texts, advance)
-    return [states[: len(text)].clone() for states, text in zip(padded, texts, strict=True)]
+    padded = _of_each(lambda batch: classifier.lower(batch.tokens, batch.lengths, batch.segments, end), texts, advance)
+    return [
+        EncodedText(states[: len(text.tokens)].clone(), text.label) for states, text in zip(padded, texts, strict=True)
+    ]
 
 
 def _of_each(
-    compute: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    texts: Sequence[torch.Tensor],
-    advance: Advance | None,
+    compute: Callable[[LabelledBatch], torch.Tensor], texts: Sequence[EncodedText], advance: Advance | None
 ) -> list[torch.Tensor]:
-    """What `compute`, which gets (rows, length) and (rows,), gives for each text; texts of about one length go in
-    together."""
-    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+    """What `compute` gives for each text; texts of about one length go in together."""
+    order = sorted(range(len(texts)), key=lambda index: len(texts[index].tokens))
     found: dict[int, torch.Tensor] = {}
     for start in range(0, len(order), ROWS):
         chosen = order[start : start + ROWS]
-        batch = collate_labelled([EncodedText(texts[index], IGNORED) for index in chosen])
-        found |= zip(chosen, compute(batch.tokens, batch.lengths), strict=True)
+        found |= zip(chosen, compute(collate_labelled([texts[index] for index in chosen])), strict=True)
         if advance:
             advance(len(chosen))
     return [found[index] for index in range(len(texts))]

@@ -167,11 +167,11 @@ def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> Model | C
     classes, family = read_classes(fields, where), find_family(fields, where)
     with open_weights(directory) as weights:
         config = understand(fields, weights.shapes, where)
+        scores: dict[str, torch.Size] = {}
         if classes is not None:
-            config = for_classes(config, where)
-        shapes = shapes_of(config, len(weights.shapes), where)
-        if classes is not None:
-            shapes |= Classifier.score_shapes(config, len(classes))
+            config = body = for_classes(config, where)
+            scores = Classifier.score_shapes(body, len(classes))
+        shapes = shapes_of(config, len(weights.shapes), where) | scores
         plan, theirs = _matched(family, _plan(family, config, shapes), weights.shapes)
         check_shapes(plan, shapes, theirs, str(directory))
         model: Model | Classifier = empty_model(config, dtype)

@@ -8,8 +8,7 @@ from typing import Any
 from malmoi.core.errors import UserError
 from malmoi.formats.family import Fields
 from malmoi.models.classifier import Classifier, TextForm
-from malmoi.models.model import Backbone, ModelConfig
-from malmoi.models.registry import model_class
+from malmoi.models.model import BackboneConfig, ModelConfig
 
 CLASSIFIES = "ForSequenceClassification"
 """How the names of their classifiers end."""
@@ -50,18 +49,22 @@ def read_form(fields: Fields, where: str) -> TextForm:
         UserError: it is damaged.
     """
     form = fields.get(_FORM) or {}
-    longest, suffix = (form.get("longest", 0), form.get("suffix", "")) if isinstance(form, dict) else (None, None)
-    if not (isinstance(longest, int) and longest >= 0 and isinstance(suffix, str)):
+    longest, suffix, pair = (
+        (form.get("longest", 0), form.get("suffix", ""), form.get("pair", False))
+        if isinstance(form, dict)
+        else [None] * 3
+    )
+    if not (isinstance(longest, int) and longest >= 0 and isinstance(suffix, str) and isinstance(pair, bool)):
         raise UserError(f"{where} has no {_FORM} that can be read.", "Get the checkpoint again.")
-    return TextForm(longest, suffix)
+    return TextForm(longest, suffix, pair)
 
 
-def for_classes(config: ModelConfig, where: str) -> ModelConfig:
+def for_classes(config: ModelConfig, where: str) -> BackboneConfig:
     """The configuration of a classifier's body.
 
     Raises:
         UserError: classifiers on such a model are not supported.
     """
-    if not issubclass(model_class(config), Backbone):
+    if not isinstance(config, BackboneConfig):
         raise UserError(f"{where} is of a classifier on an encoder-decoder.", "Take one on an encoder, such as BERT.")
     return config.for_classes()

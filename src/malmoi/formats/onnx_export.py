@@ -31,8 +31,9 @@ OPSET = 20
 def export_onnx(model: Model | Classifier, tokenizer: Tokenizer, directory: Path) -> None:
     """Write `model.onnx`, config.json and the tokenizer, whole or not at all.
 
-    Inputs are `input_ids` and `attention_mask`, (rows, length) int64, padded on the right, rows and length free. The
-    output is `logits`, (rows, classes), of a classifier, else `last_hidden_state`, (rows, length, width), float32.
+    Inputs are `input_ids` and `attention_mask`, (rows, length) int64, padded on the right, rows and length free; for
+    pairs of texts `token_type_ids` too. The output is `logits`, (rows, classes), of a classifier, else
+    `last_hidden_state`, (rows, length, width), float32.
 
     Raises:
         UserError: it is a model that writes text, the packages are missing, or the disk is full.
@@ -46,16 +47,17 @@ def export_onnx(model: Model | Classifier, tokenizer: Tokenizer, directory: Path
     if missing:
         raise UserError(f"ONNX needs {' and '.join(missing)}.", "Install it: pip install 'malmoi[onnx]'")
     output = "logits" if isinstance(model, Classifier) else "last_hidden_state"
-    ids, mask = torch.ones(2, 7, dtype=torch.int64), torch.ones(2, 7, dtype=torch.int64)
+    names = ["input_ids", "attention_mask", *(["token_type_ids"] if _reads_pairs(model) else [])]
+    inputs = tuple(torch.ones(2, 7, dtype=torch.int64) for _ in names)
     free = {0: torch.export.Dim("rows"), 1: torch.export.Dim("length", max=_context(model))}
     with atomic_directory(directory) as temporary:
         with console.status("ONNX"), _quiet(), _traceable(model):
             program = torch.onnx.export(
                 _Padded(model).eval(),
-                (ids, mask),
-                input_names=["input_ids", "attention_mask"],
+                inputs,
+                input_names=names,
                 output_names=[output],
-                dynamic_shapes=(free, free),
+                dynamic_shapes=tuple(free for _ in names),
                 opset_version=OPSET,
                 dynamo=True,
             )
@@ -72,9 +74,15 @@ class _Padded(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        result: torch.Tensor = self.model(input_ids, attention_mask.sum(1))
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        result: torch.Tensor = self.model(input_ids, attention_mask.sum(1), token_type_ids)
         return result
+
+
+def _reads_pairs(model: Encoder | Classifier) -> bool:
+    return isinstance(model, Classifier) and model.form.pair
 
 
 def _context(model: Encoder | Classifier) -> int:

@@ -14,7 +14,7 @@ from malmoi.formats.families.longformer import LONGFORMER
 from malmoi.formats.families.marian import MARIAN
 from malmoi.formats.families.t5 import T5
 from malmoi.formats.family import Family, Fields
-from malmoi.models.model import ModelConfig
+from malmoi.models.model import BackboneConfig, ModelConfig
 from malmoi.models.registry import FAMILIES as OURS
 
 FAMILIES = (QWEN3, QWEN2, MISTRAL, LLAMA, GPT2, BERT, ROBERTA, DISTILBERT, LONGFORMER, T5, MARIAN)
@@ -29,6 +29,8 @@ def family_of(config: ModelConfig, names: Collection[str]) -> Family | None:
     Args:
         names: of its parameters; a classifier has `score.weight`.
     """
+    if isinstance(config, BackboneConfig) and config.pooling != "token":
+        return None
     for family in FAMILIES:
         if type(config) is family.config and family.express(config) is not None:
             return family if _holds(family, config, names) else None

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from malmoi.models.initialize import initialize
-from malmoi.models.model import Backbone, ModelConfig
+from malmoi.models.model import Backbone, BackboneConfig, Pooling
 from malmoi.models.registry import model_class
 
 
@@ -19,10 +19,12 @@ class TextForm:
     Attributes:
         longest: tokens, the suffix among them; a longer text is cut. 0 for as many as the context has.
         suffix: stands behind every text; the class is read at its last token.
+        pair: two texts are asked about at a time.
     """
 
     longest: int = 0
     suffix: str = ""
+    pair: bool = False
 
 
 class Classifier(nn.Module):
@@ -39,32 +41,37 @@ class Classifier(nn.Module):
         self.body = body
         self.classes = classes
         self.form = form or TextForm()
-        self.score = nn.Linear(body.config.width, len(classes), bias=body.score_bias)
+        self.score = nn.Linear(body.config.pooled_width, len(classes), bias=body.score_bias)
         initialize(self.score, seed, prefix="score")
 
     @staticmethod
-    def score_shapes(config: ModelConfig, classes: int) -> dict[str, torch.Size]:
+    def score_shapes(config: BackboneConfig, classes: int) -> dict[str, torch.Size]:
         """The shapes of `score`, for so many classes on a body of this configuration."""
-        shapes = {"score.weight": torch.Size((classes, config.width))}
+        shapes = {"score.weight": torch.Size((classes, config.pooled_width))}
         if model_class(config).score_bias:
             shapes["score.bias"] = torch.Size((classes,))
         return shapes
 
-    def forward(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, tokens: torch.Tensor, lengths: torch.Tensor, segments: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Unnormalised log-probabilities of the classes.
 
         Args:
             tokens: (rows, length) int64, padded on the right; the padding is never looked at.
             lengths: (rows,) int64, the number of real tokens, at least 1.
+            segments: (rows, length) int64, which text of a pair each token belongs to; None for the first.
 
         Returns:
             (rows, classes) in the model's dtype.
         """
-        return self.upper(self.body.embed(tokens), lengths, 0)
+        return self.upper(self.body.embed(tokens, segments), lengths, 0)
 
-    def lower(self, tokens: torch.Tensor, lengths: torch.Tensor, end: int) -> torch.Tensor:
+    def lower(
+        self, tokens: torch.Tensor, lengths: torch.Tensor, segments: torch.Tensor | None, end: int
+    ) -> torch.Tensor:
         """The hidden states that block number `end` gets, (rows, length, width); takes what `forward` takes."""
-        return self.body.through(self.body.embed(tokens), lengths, end=end)
+        return self.body.through(self.body.embed(tokens, segments), lengths, end=end)
 
     def upper(self, hidden: torch.Tensor, lengths: torch.Tensor, first: int) -> torch.Tensor:
         """What `forward` gives, of the hidden states that block number `first` gets."""
@@ -82,14 +89,17 @@ class UpperClassifier(nn.Module):
         super().__init__()
         self.classifier, self.first = classifier, first
 
-    def forward(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """(rows, length, width) and (rows,) to (rows, classes); see `Classifier.upper`."""
+    def forward(self, hidden: torch.Tensor, lengths: torch.Tensor, segments: None = None) -> torch.Tensor:
+        """(rows, length, width) and (rows,) to (rows, classes); segments are in the hidden states already."""
         return self.classifier.upper(hidden, lengths, self.first)
 
 
-def new_classifier(body: Backbone, classes: list[str], seed: int, form: TextForm) -> Classifier:
+def new_classifier(
+    body: Backbone, classes: list[str], seed: int, form: TextForm, pooling: Pooling = "token"
+) -> Classifier:
     """A classifier to be trained. What published ones have between body and scores is added where it is missing."""
-    added = body.add_pooler()
+    body.config = body.config.model_copy(update={"pooling": pooling})
+    added = body.add_pooler() if pooling == "token" else None
     if added is not None:
         initialize(added, seed, prefix="pooler")
     return Classifier(body, classes, seed, form)

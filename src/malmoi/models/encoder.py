@@ -15,7 +15,7 @@ from malmoi.layers.global_attention import GlobalAttention
 from malmoi.layers.norms import LayerNorm
 from malmoi.layers.schedule import LayerAttention
 from malmoi.models.encoder_config import EncoderConfig
-from malmoi.models.model import Backbone, check_room
+from malmoi.models.model import Backbone, check_room, real_tokens
 
 
 class Encoder(Backbone):
@@ -85,8 +85,8 @@ class Encoder(Backbone):
             hidden = block(hidden, real)
         return hidden
 
-    def pooled(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """See `Backbone.pooled`: the state of the first token, which stands there for this, bent by the pooler."""
+    def token_state(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """See `Backbone.token_state`: the first token, which stands there for this, bent by the pooler."""
         state = hidden[:, 0]
         if self.pooler is None:
             return state
@@ -161,11 +161,6 @@ class NoHead(nn.Module):
             UserError: there is nothing to guess words with.
         """
         raise UserError("This encoder has no head that guesses words.", "Take a checkpoint with a masked-word head.")
-
-
-def real_tokens(lengths: torch.Tensor, length: int) -> torch.Tensor:
-    """(rows, length) boolean, True where a row has a real token and no padding."""
-    return torch.arange(length, device=lengths.device) < lengths[:, None]
 
 
 def mean_pooled(hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:

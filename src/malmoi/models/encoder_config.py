@@ -8,14 +8,13 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from malmoi.layers.pattern import FULL
 from malmoi.layers.schedule import EVERYTHING, LayerAttention, Schedule, check_schedule
-from malmoi.models.model import ModelConfig
+from malmoi.models.model import BackboneConfig
 
 
-class EncoderConfig(ModelConfig):
+class EncoderConfig(BackboneConfig):
     """An encoder whose norms stand behind each sublayer. The defaults are BERT's.
 
     Attributes:
-        layers: number of blocks.
         heads: number of attention heads.
         feed_forward: inner size of the feed-forward layer; 0 means 4 x width.
         activation: "gelu", "gelu_tanh" or "relu".
@@ -28,7 +27,6 @@ class EncoderConfig(ModelConfig):
         dropout: on embeddings, attention weights and the outputs of both sublayers.
     """
 
-    layers: PositiveInt
     heads: PositiveInt
     feed_forward: NonNegativeInt = 0
     activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu"

@@ -62,14 +62,15 @@ class GPT(Backbone):
         start, length = (cache.length if cache else 0), tokens.shape[1]
         room = min(self.config.context, cache.capacity) if cache else self.config.context
         check_room(start + length, room)
-        hidden = self.through(self.embed(tokens, cache), cache=cache, documents=self._documents(tokens, cache))
+        hidden = self.through(self.embed(tokens, cache=cache), cache=cache, documents=self._documents(tokens, cache))
         if cache:
             cache.advance(tokens)
-        result: torch.Tensor = self.norm(hidden)
-        return result
+        return self.finish(hidden)
 
-    def embed(self, tokens: torch.Tensor, cache: KeyValueCache | None = None) -> torch.Tensor:
-        """(rows, length) ids to (rows, length, width), what the first block gets."""
+    def embed(
+        self, tokens: torch.Tensor, segments: torch.Tensor | None = None, cache: KeyValueCache | None = None
+    ) -> torch.Tensor:
+        """See `Backbone.embed`; there are no segments here, and `forward` checks the context."""
         start, length = (cache.length if cache else 0), tokens.shape[1]
         hidden: torch.Tensor = self.embedding(tokens)
         if self.bigram is not None:
@@ -102,11 +103,14 @@ class GPT(Backbone):
             hidden = block(hidden, rotary, cache.layer(index) if cache else None, documents)
         return hidden
 
-    def pooled(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """See `Backbone.pooled`: the normed state of the last real token."""
-        last = torch.arange(hidden.shape[0], device=hidden.device), lengths - 1
-        result: torch.Tensor = self.norm(hidden[last])
+    def finish(self, hidden: torch.Tensor) -> torch.Tensor:
+        """See `Backbone.finish`: the final norm."""
+        result: torch.Tensor = self.norm(hidden)
         return result
+
+    def token_state(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """See `Backbone.token_state`: the last real token is the only one that has seen the whole text."""
+        return hidden[torch.arange(hidden.shape[0], device=hidden.device), lengths - 1]
 
     def _through_both_streams(
         self,

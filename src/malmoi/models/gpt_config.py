@@ -10,14 +10,13 @@ from malmoi.layers.feed_forward import GATED
 from malmoi.layers.patterns import CAUSAL
 from malmoi.layers.rotary import RotaryScaling
 from malmoi.layers.schedule import EVERYTHING, LayerAttention, Schedule, check_schedule
-from malmoi.models.model import ModelConfig
+from malmoi.models.model import BackboneConfig
 
 
-class GPTConfig(ModelConfig):
+class GPTConfig(BackboneConfig):
     """A decoder-only transformer. The defaults are Qwen3's shape.
 
     Attributes:
-        layers: number of blocks.
         heads: number of query heads.
         key_value_heads: number of key and value heads, a divisor of `heads`; 0 means as many as `heads`.
         head_width: size of one head; 0 means width / heads.
@@ -42,7 +41,6 @@ class GPTConfig(ModelConfig):
         bigram_buckets: rows of a hashed table of embeddings of token pairs, 0 for none. Not expressible either.
     """
 
-    layers: PositiveInt
     heads: PositiveInt
     key_value_heads: NonNegativeInt = 0
     head_width: NonNegativeInt = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import PositiveInt
@@ -10,6 +10,8 @@ from torch import nn
 
 from malmoi.core.config import Settings
 from malmoi.core.errors import UserError
+
+Pooling = Literal["token", "concat"]
 
 
 class ModelConfig(Settings):
@@ -34,6 +36,25 @@ class ModelConfig(Settings):
     def for_classes(self) -> Self:
         """The same without a head of words of its own, as classifiers are published."""
         return self
+
+
+class BackboneConfig(ModelConfig):
+    """Base of the configurations of models that are one stack of blocks.
+
+    Attributes:
+        layers: number of blocks.
+        pooling: what a classifier reads. "token" is the state of the one token that stands for the text, as published
+            classifiers have it; "concat" is that beside the mean and the maximum over all tokens (Howard and Ruder
+            2018, arXiv:1801.06146), which nobody else opens.
+    """
+
+    layers: PositiveInt
+    pooling: Pooling = "token"
+
+    @property
+    def pooled_width(self) -> int:
+        """Size of what a classifier reads."""
+        return self.width if self.pooling == "token" else 3 * self.width
 
 
 class Model(nn.Module):
@@ -68,12 +89,16 @@ class Backbone(Model):
         score_bias: whether published classifiers of this kind have biases.
     """
 
+    config: BackboneConfig
     blocks: nn.ModuleList
     causal: ClassVar[bool]
     score_bias: ClassVar[bool]
 
-    def embed(self, tokens: torch.Tensor) -> torch.Tensor:
+    def embed(self, tokens: torch.Tensor, segments: torch.Tensor | None = None) -> torch.Tensor:
         """(rows, length) int64 ids to (rows, length, width), what the first block gets.
+
+        Args:
+            segments: (rows, length) int64, which text of a pair each token belongs to; nothing to a causal model.
 
         Raises:
             UserError: the tokens do not fit into the context.
@@ -91,12 +116,26 @@ class Backbone(Model):
         raise NotImplementedError
 
     def pooled(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """(rows, width), the one state that stands for each text, of what the last block gives.
+        """(rows, pooled width), what stands for each text, of what the last block gives; see `BackboneConfig.pooling`.
 
         Args:
             hidden: (rows, length, width); the padding is not looked at.
             lengths: (rows,) int64, the number of real tokens, at least 1.
         """
+        hidden = self.finish(hidden)
+        token = self.token_state(hidden, lengths)
+        if self.config.pooling == "token":
+            return token
+        real = real_tokens(lengths, hidden.shape[1])[..., None]
+        mean = hidden.masked_fill(~real, 0).sum(1) / lengths[:, None]
+        return torch.cat([token, mean, hidden.masked_fill(~real, -torch.inf).amax(1)], dim=-1)
+
+    def finish(self, hidden: torch.Tensor) -> torch.Tensor:
+        """What `forward` gives, of what the last block gives."""
+        return hidden
+
+    def token_state(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """(rows, width), the state of the one token that stands for each text; takes what `forward` gives."""
         raise NotImplementedError
 
     @property
@@ -121,6 +160,11 @@ class Backbone(Model):
             raise UserError(f"The base has {len(self.blocks)} layers, not {layers}.", "Set layers to 0 for all.")
         del self.blocks[layers:]
         self.config = self.config.model_copy(update={"layers": layers})
+
+
+def real_tokens(lengths: torch.Tensor, length: int) -> torch.Tensor:
+    """(rows, length) boolean, True where a row has a real token and no padding."""
+    return torch.arange(length, device=lengths.device) < lengths[:, None]
 
 
 def check_room(length: int, room: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from malmoi.core.errors import UserError, nearest
 from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.gpt_config import GPTConfig
-from malmoi.models.model import ModelConfig
+from malmoi.models.model import BackboneConfig
 
 
 def _gpt2(width: int, layers: int, heads: int, vocabulary: int = 50_257, context: int = 1_024) -> GPTConfig:
@@ -24,7 +24,7 @@ def _gpt2(width: int, layers: int, heads: int, vocabulary: int = 50_257, context
     )
 
 
-PRESETS: dict[str, ModelConfig] = {
+PRESETS: dict[str, BackboneConfig] = {
     # Radford and others 2019; the sizes as released, not as first printed.
     "gpt2": _gpt2(768, 12, 12),
     "gpt2-medium": _gpt2(1_024, 24, 16),
@@ -75,7 +75,7 @@ PRESETS: dict[str, ModelConfig] = {
 }
 
 
-def preset(name: str) -> ModelConfig:
+def preset(name: str) -> BackboneConfig:
     """The published shape `name`; change fields with `model_copy(update=...)`.
 
     Raises:

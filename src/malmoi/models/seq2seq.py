@@ -16,9 +16,8 @@ from malmoi.layers.pattern import FULL
 from malmoi.layers.patterns import CAUSAL
 from malmoi.layers.relative_positions import RelativePositions
 from malmoi.layers.sinusoids import sinusoids
-from malmoi.models.encoder import real_tokens
 from malmoi.models.gpt import TiedHead
-from malmoi.models.model import Model, check_room
+from malmoi.models.model import Model, check_room, real_tokens
 from malmoi.models.seq2seq_config import EncoderDecoderConfig
 
 

@@ -10,9 +10,9 @@ import torch
 from malmoi.core.errors import UserError
 from malmoi.formats.checkpoint import read_config
 from malmoi.models.gpt_config import GPTConfig
-from malmoi.models.model import Backbone, ModelConfig
+from malmoi.models.model import BackboneConfig
 from malmoi.models.presets import preset
-from malmoi.models.registry import count_parameters, model_class
+from malmoi.models.registry import count_parameters
 from malmoi.pipeline.stage import Estimate
 from malmoi.sources.card import find_card
 from malmoi.train.precision import choose_precision, product_speed
@@ -48,7 +48,7 @@ class Training:
         adapters: whether low-rank differences alone are trained.
     """
 
-    config: ModelConfig
+    config: BackboneConfig
     learned: int
     batch: int
     frozen: int = 0
@@ -61,7 +61,7 @@ class Training:
         """Time here: two operations a weight forward, two for the gradient of its input, two for its own."""
         config = self.config
         block = self._block()
-        upper = (config.depth - self.frozen) * block + (config.vocabulary * config.width if self.head else 0)
+        upper = (config.layers - self.frozen) * block + (config.vocabulary * config.width if self.head else 0)
         once = 2 * self.frozen * block * (self.learned + self.scored)
         learning = (4 if self.adapters else 6) * upper * self.learned * self.epochs
         operations = once + learning + 2 * upper * self.scored
@@ -71,7 +71,7 @@ class Training:
     def memory(self) -> int:
         """Peak bytes: weights, their gradients and optimizer states, what the backward pass needs, stored states."""
         config = self.config
-        trained_layers = config.depth - self.frozen
+        trained_layers = config.layers - self.frozen
         weights = 4 * count_parameters(config)
         trained = trained_layers * self._block()
         if self.head:
@@ -91,7 +91,7 @@ class Training:
 UNKNOWN = Estimate(lines=("follows from the stages before",))
 
 
-def base_shape(base: Path | None, weights: str) -> ModelConfig | None:
+def base_shape(base: Path | None, weights: str) -> BackboneConfig | None:
     """The shape of the model that a stage takes; None as long as an earlier stage has to make it, or if no card says.
 
     Raises:
@@ -100,8 +100,10 @@ def base_shape(base: Path | None, weights: str) -> ModelConfig | None:
     if base is None:
         name = find_card(weights).shape
         return preset(name) if name else None
-    config = read_config(base) if base.exists() else None
-    if config is not None and not issubclass(model_class(config), Backbone):
+    if not base.exists():
+        return None
+    config = read_config(base)
+    if not isinstance(config, BackboneConfig):
         raise UserError(f"{base} is a translator.", "Fine-tuning starts from an encoder or a language model.")
     return config
 

@@ -61,8 +61,8 @@ def test_a_stored_classifier_reads_texts_as_it_learned_to(base, reviews, tmp_pat
     settings = ClassifySettings(base=base, file=reviews, train="last:1", epochs=1, rows=8, suffix=" The film is")
     classify.run(settings, tmp_path)
     stored = load_checkpoint(tmp_path)
-    tested = [text.text for text in read_splits(settings).test]
-    classes = predict(stored.model, encode_texts(stored.tokenizer, tested, stored.classifier)).argmax(-1)
+    tested = encode_texts(stored.tokenizer, read_splits(settings).test, stored.classifier)
+    classes = predict(stored.model, tested).argmax(-1)
     assert stored.classifier.form == TextForm(128, " The film is")
     assert classes.tolist() == read_json(tmp_path / "predictions.json")["predicted"]
 

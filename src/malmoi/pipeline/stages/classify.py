@@ -12,21 +12,20 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from malmoi.core.console import console, progress
 from malmoi.core.errors import UserError
 from malmoi.core.files import write_json
-from malmoi.data.labelled import EncodedText, LabelledText, Splits, class_names, collate_labelled
+from malmoi.data.labelled import EncodedText, Splits, class_names, collate_labelled
 from malmoi.data.rows import Rows
 from malmoi.evaluate.classification import logistic_regression, score_classes
 from malmoi.evaluate.predict import encode_texts, lower_states, predict
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
 from malmoi.layers.low_rank import merge_low_rank
 from malmoi.models.classifier import Classifier, TextForm, UpperClassifier, new_classifier
-from malmoi.models.model import Backbone
+from malmoi.models.model import Backbone, Pooling
 from malmoi.models.trained_part import freeze, lowest_trained
 from malmoi.objectives.classification import Classification
 from malmoi.pipeline.costs import ASSUMED_TOKENS, UNKNOWN, Training, base_shape, token_estimate
 from malmoi.pipeline.labelled_texts import LabelledTextsSettings, read_splits
 from malmoi.pipeline.stage import Estimate, Stage, StageInput
 from malmoi.sources.fetch import fetch_weights
-from malmoi.tokenizers.tokenizer import Tokenizer
 from malmoi.train.allocator import keep_freed_memory
 from malmoi.train.trainer import Trainer, TrainerSettings
 
@@ -40,6 +39,8 @@ class ClassifySettings(LabelledTextsSettings):
         weights: a card of public weights.
         layers: use only this many of the base's layers, from below; 0 for all.
         train: "head" trains the new head, "last:N" the last N layers too, "lora:R" low-rank differences, "all" all.
+        pooling: "token" reads the class at one token, the last of a language model and the first of an encoder;
+            "concat" also at the mean and the maximum over all tokens, better with few texts, but only malmoi opens it.
         suffix: put after every text, for language models; the class is read at its last token.
         longest: longer texts, in tokens, are cut; the suffix counts.
         rows: texts in a step.
@@ -55,6 +56,7 @@ class ClassifySettings(LabelledTextsSettings):
     weights: str = "smollm2-135m-instruct"
     layers: NonNegativeInt = 0
     train: str = "last:4"
+    pooling: Pooling = "token"
     suffix: str = ""
     longest: PositiveInt = 128
     rows: PositiveInt = 16
@@ -76,7 +78,7 @@ def run(settings: ClassifySettings, directory: Path) -> dict[str, Any]:
     checkpoint = load_checkpoint(settings.base if settings.base is not None else fetch_weights(settings.weights))
     classifier, tokenizer = _classifier(checkpoint.backbone, classes, settings), checkpoint.tokenizer
     first = freeze(classifier.body, settings.train, settings.seed)
-    encoded = [_encode(tokenizer, part, classifier) for part in (splits.train, splits.validation, splits.test)]
+    encoded = [encode_texts(tokenizer, part, classifier) for part in (splits.train, splits.validation, splits.test)]
     model: torch.nn.Module = classifier
     if first:
         model = UpperClassifier(classifier, first)
@@ -139,23 +141,20 @@ def _classifier(base: Backbone, classes: list[str], settings: ClassifySettings) 
             "suffix is for language models, whose last token has seen all; an encoder is read at its first token.",
             "Leave suffix out.",
         )
-    return new_classifier(base, classes, settings.seed, TextForm(settings.longest, settings.suffix))
-
-
-def _encode(tokenizer: Tokenizer, texts: Sequence[LabelledText], classifier: Classifier) -> list[EncodedText]:
-    tokens = encode_texts(tokenizer, [text.text for text in texts], classifier)
-    return [EncodedText(row, classifier.classes.index(text.label)) for row, text in zip(tokens, texts, strict=True)]
+    if settings.pair is not None and base.causal:
+        raise UserError("pair is for encoders; a language model reads one text.", "Take weights=minilm-l6-v2.")
+    form = TextForm(settings.longest, settings.suffix, settings.pair is not None)
+    return new_classifier(base, classes, settings.seed, form, settings.pooling)
 
 
 def _lower_states(classifier: Classifier, texts: Sequence[EncodedText], first: int) -> list[EncodedText]:
     with progress("frozen layers", len(texts)) as advance:
-        states = lower_states(classifier, [text.tokens for text in texts], first, advance)
-    return [EncodedText(hidden, text.label) for hidden, text in zip(states, texts, strict=True)]
+        return lower_states(classifier, texts, first, advance)
 
 
 def _predict(model: torch.nn.Module, texts: Sequence[EncodedText]) -> list[int]:
     with progress("testing", len(texts)) as advance:
-        numbers: list[int] = predict(model, [text.tokens for text in texts], advance).argmax(-1).tolist()
+        numbers: list[int] = predict(model, texts, advance).argmax(-1).tolist()
     return numbers
 
 
@@ -166,9 +165,9 @@ def _length(text: EncodedText) -> int:
 def _control(splits: Splits, classes: list[str], settings: ClassifySettings) -> list[int]:
     with console.status("logistic regression"):
         return logistic_regression(
-            [text.text for text in splits.train],
+            [text.whole for text in splits.train],
             [classes.index(text.label) for text in splits.train],
-            [text.text for text in splits.test],
+            [text.whole for text in splits.test],
             settings.control,
         )
 
@@ -196,7 +195,7 @@ def estimate(settings: ClassifySettings) -> Estimate:
     if settings.are_here:
         splits = read_splits(settings)
         learned, validation, test = (
-            sum(token_estimate(text.text + settings.suffix, settings.longest) for text in part)
+            sum(token_estimate(text.whole + settings.suffix, settings.longest) for text in part)
             for part in (splits.train, splits.validation, splits.test)
         )
         scored = validation + test
@@ -205,7 +204,7 @@ def estimate(settings: ClassifySettings) -> Estimate:
         scored = (settings.limit // 8 + (settings.test_limit or settings.limit // 4)) * ASSUMED_TOKENS
     training = Training(
         config=config,
-        frozen=lowest_trained(settings.train, config.depth),
+        frozen=lowest_trained(settings.train, config.layers),
         learned=learned,
         scored=scored,
         epochs=settings.epochs,

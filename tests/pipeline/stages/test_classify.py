@@ -1,17 +1,20 @@
 """Encoders under a new head: what is saved opens here and in transformers, and names the same classes."""
 
+import json
 import random
 
 import pytest
 import torch
 import transformers
 
+from malmoi.cli.predict import predict as answer
 from malmoi.core.errors import UserError
 from malmoi.core.files import read_json
 from malmoi.data.labelled import LabelledText
 from malmoi.evaluate.predict import encode_texts, predict
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
 from malmoi.models.encoder_config import EncoderConfig
+from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import build_model
 from malmoi.models.seq2seq_config import EncoderDecoderConfig
 from malmoi.pipeline.labelled_texts import read_splits
@@ -75,8 +78,9 @@ def close_to_theirs(directory, texts):
     checkpoint = load_checkpoint(directory)
     theirs = transformers.AutoModelForSequenceClassification.from_pretrained(directory / "model").eval()
     rows = encode_texts(checkpoint.tokenizer, texts, checkpoint.classifier)
-    wanted = torch.cat([theirs(row[None]).logits.softmax(-1) for row in rows])
-    torch.testing.assert_close(predict(checkpoint.classifier, rows), wanted, rtol=1e-5, atol=1e-5)
+    named = [{} if row.segments is None else {"token_type_ids": row.segments[None]} for row in rows]
+    wanted = [theirs(row.tokens[None], **each).logits.softmax(-1) for row, each in zip(rows, named, strict=True)]
+    torch.testing.assert_close(predict(checkpoint.classifier, rows), torch.cat(wanted), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("changes", FAMILIES.values(), ids=FAMILIES.keys())
@@ -84,7 +88,7 @@ def test_what_is_saved_gives_the_same_in_transformers(changes, own, reviews, tmp
     base = own(EncoderConfig(**SHAPE | changes, masked_head=True))
     settings = ClassifySettings(base=base, file=reviews, train="last:1", **QUICK)
     classify.run(settings, tmp_path)
-    close_to_theirs(tmp_path, [text.text for text in read_splits(settings).test])
+    close_to_theirs(tmp_path, read_splits(settings).test)
 
 
 @pytest.mark.parametrize("train", ["head", "last:1", "lora:2", "all"])
@@ -92,15 +96,51 @@ def test_a_published_encoder_learns_and_opens_again(published, reviews, tmp_path
     settings = ClassifySettings(base=published, file=reviews, train=train, **QUICK)
     classify.run(settings, tmp_path)
     checkpoint = load_checkpoint(tmp_path)
-    tested = [text.text for text in read_splits(settings).test]
+    tested = read_splits(settings).test
     classes = predict(checkpoint.model, encode_texts(checkpoint.tokenizer, tested, checkpoint.classifier)).argmax(-1)
     assert classes.tolist() == read_json(tmp_path / "predictions.json")["predicted"]
     close_to_theirs(tmp_path, tested)
 
 
+@pytest.fixture
+def answers(tmp_path):
+    """Pairs of reviews of which the second one counts."""
+    path, chance = tmp_path / "pairs.jsonl", random.Random(0)
+    words = {word: label for label, each in WORDS.items() for word in each}
+    pairs = [chance.choices(list(words), k=2) for _ in range(160)]
+    records = [{"one": one, "other": other, "label": words[other]} for one, other in pairs]
+    path.write_text("\n".join(json.dumps(record) for record in records))
+    return path
+
+
+def test_a_pair_is_asked_about_as_it_was_learned(published, answers, tmp_path, capsys):
+    settings = ClassifySettings(
+        base=published, file=answers, text="one", pair="other", train="all", **QUICK | {"epochs": 12}
+    )
+    classify.run(settings, tmp_path)
+    close_to_theirs(tmp_path, read_splits(settings).test)
+    capsys.readouterr()
+    answer(tmp_path, ["great\t지루하다", "지루하다\tgreat"])
+    assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()] == ["나쁨", "좋음"]
+    with pytest.raises(UserError, match="'great' is one text. Put a tab"):
+        answer(tmp_path, ["great"])
+
+
 def test_an_encoder_learns_what_a_word_means(published, reviews, tmp_path):
     settings = ClassifySettings(base=published, file=reviews, train="all", **QUICK | {"epochs": 8})
     assert classify.run(settings, tmp_path)["accuracy"] == 1
+
+
+@pytest.mark.parametrize("kind", ["language model", "encoder"])
+@pytest.mark.parametrize("train", ["head", "last:1"])
+def test_what_reads_all_tokens_opens_here_alone_and_says_so(own, reviews, tmp_path, kind, train):
+    base = own(EncoderConfig(**SHAPE, pooler="none") if kind == "encoder" else GPTConfig(**SHAPE))
+    settings = ClassifySettings(base=base, file=reviews, train=train, pooling="concat", **QUICK)
+    classify.run(settings, tmp_path)
+    stored = load_checkpoint(tmp_path)
+    tested = encode_texts(stored.tokenizer, read_splits(settings).test, stored.classifier)
+    assert predict(stored.model, tested).argmax(-1).tolist() == read_json(tmp_path / "predictions.json")["predicted"]
+    assert "only malmoi opens it" in stored.card
 
 
 def test_a_pipeline_of_transformers_names_the_same_classes(published, reviews, tmp_path):
@@ -118,7 +158,7 @@ def test_frozen_layers_that_are_computed_once_drop_nothing_out(own, reviews, tmp
         load_checkpoint(base).backbone, ["나쁨", "좋음"], ClassifySettings(**QUICK, train="last:1")
     )
     classifier.train()
-    texts = classify._encode(load_checkpoint(base).tokenizer, [LabelledText("영화 지루하다", "나쁨")] * 2, classifier)
+    texts = encode_texts(load_checkpoint(base).tokenizer, [LabelledText("영화 지루하다", "나쁨")] * 2, classifier)
     one, same = classify._lower_states(classifier, texts, 1)
     assert torch.equal(one.tokens, same.tokens)
 
