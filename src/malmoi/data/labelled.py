@@ -113,9 +113,9 @@ def read_labelled(path: Path, settings: TableSettings) -> list[LabelledText]:
         raise UserError(f"There is no file {path}.", "Check the path.")
     texts = []
     rows = _json_rows(path, settings) if path.suffix == ".jsonl" else _table_rows(path, settings)
-    for number, (label, *parts) in rows:
-        name = _class_name(normalize(label), settings.threshold, f"{path}, line {number}")
-        text, *pair = map(normalize, parts)
+    for number, row in rows:
+        text, label, *pair = map(normalize, row)
+        name = _class_name(label, settings.threshold, f"{path}, line {number}")
         if text and name is not None:
             texts.append(LabelledText(text, name, *pair))
     if not texts:
@@ -216,11 +216,11 @@ def _class_name(label: str, threshold: float | None, where: str) -> str | None:
 
 
 def _columns(settings: TableSettings) -> list[str | int]:
-    return [settings.label, settings.text, *([] if settings.pair is None else [settings.pair])]
+    return [settings.text, settings.label, *([] if settings.pair is None else [settings.pair])]
 
 
 def _json_rows(path: Path, settings: TableSettings) -> Iterator[tuple[int, list[str]]]:
-    """Number, label, text and, where there is one, second text of every line."""
+    """Number, text, label and, where there is one, second text of every line."""
     columns = [str(column) for column in _columns(settings)]
     for number, line in enumerate(_text(path).split("\n"), start=1):
         if not line.strip():
@@ -231,9 +231,7 @@ def _json_rows(path: Path, settings: TableSettings) -> Iterator[tuple[int, list[
         except json.JSONDecodeError as error:
             raise UserError(f"{path}, line {number}: not valid JSON ({error.msg}).") from None
         except (KeyError, TypeError):
-            raise UserError(
-                f"{path}, line {number}: needs the keys {' and '.join(map(repr, sorted(columns, reverse=True)))}."
-            ) from None
+            raise UserError(f"{path}, line {number}: needs the keys {' and '.join(map(repr, columns))}.") from None
 
 
 def _table_rows(path: Path, settings: TableSettings) -> Iterator[tuple[int, list[str]]]:
