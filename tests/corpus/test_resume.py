@@ -9,10 +9,12 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from malmoi.core.errors import UserError
+from malmoi.core.files import read_json
 from malmoi.corpus import clean
 from malmoi.corpus.build import WORK
 from malmoi.corpus.engine import run_tasks
@@ -136,8 +138,4 @@ def test_settings_that_change_what_parts_hold_begin_anew(folder, tmp_path):
 
 def test_a_mistake_found_by_a_worker_is_told_in_its_words():
     with pytest.raises(UserError, match=r"There is no file (nowhere|there)\. Check the path\."):
-        list(run_tasks(_fail, ["nowhere", "there"], 2))
-
-
-def _fail(name):
-    raise UserError(f"There is no file {name}.", "Check the path.")
+        list(run_tasks(read_json, [Path("nowhere"), Path("there")], 2))
