@@ -210,13 +210,15 @@ WORDS: dict[str, tuple[str, str]] = {
     "compare.attention": ("attention of the layers", "층의 어텐션"),
     "compare.loss": ("loss a token", "토큰당 손실"),
     "compare.of_first": ("of the first", "첫 모델 대비"),
-    "compare.seconds": ("processor seconds a step", "학습 한 걸음의 프로세서 초"),
-    "compare.kept": ("MiB kept for the gradient", "기울기를 위해 남긴 MiB"),
+    "compare.seconds": ("seconds a step", "한 걸음의 초"),
+    "compare.kept": ("MiB kept", "남긴 MiB"),
     "compare.along": ("Loss against position in the context", "문맥 안의 위치에 따른 손실"),
     "compare.position": ("position", "위치"),
     "compare.counted": (
-        "Held-out text, {rows} rows of {context} tokens. Seconds are medians of steps that took turns in one process.",
-        "떼어 둔 글, {context}토큰짜리 {rows}줄. 시간은 한 프로세스에서 번갈아 잰 값의 중앙값입니다.",
+        "Held-out text, {rows} rows of {context} tokens. Seconds are processor time, medians of steps that took "
+        "turns in one process; MiB kept are what a step keeps for its gradient.",
+        "떼어 둔 글, {context}토큰짜리 {rows}줄. 초는 한 프로세스에서 번갈아 잰 프로세서 시간의 중앙값이고, 남긴 MiB는 "
+        "기울기를 위해 간직한 값의 크기입니다.",
     ),
     # few-shot
     "few-shot": ("With examples alone", "예시만으로"),
