@@ -40,7 +40,7 @@ class ClassifySettings(LabelledTextsSettings):
         layers: use only this many of the base's layers, from below; 0 for all.
         train: "head" trains the new head, "last:N" the last N layers too, "lora:R" low-rank differences, "all" all.
         pooling: "token" reads the class at one token, the last of a language model and the first of an encoder;
-            "concat" also at the mean and the maximum over all tokens, better with few texts, but only malmoi opens it.
+            "concat" also at the mean and the maximum over all tokens, but only malmoi opens it.
         suffix: put after every text, for language models; the class is read at its last token.
         longest: longer texts, in tokens, are cut; the suffix counts.
         rows: texts in a step.
