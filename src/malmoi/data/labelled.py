@@ -51,6 +51,8 @@ class TableSettings(Settings):
     Attributes:
         text, label: columns, by name, or by number from 0 where the table has no header.
         pair: column of the second text, where what is to be classified is a pair.
+        classes: file name -> class, of a source whose files each hold the texts of one class, one a line.
+        encoding: of the file, where it is not to be told by its bytes, such as windows-1252.
         quotes: whether quotation marks enclose fields of a tab-separated file.
         threshold: for numeric labels: above is "positive", below "negative", equal is left out.
     """
@@ -58,6 +60,8 @@ class TableSettings(Settings):
     text: str | int = "text"
     label: str | int = "label"
     pair: str | int | None = None
+    classes: dict[str, str] = {}
+    encoding: str = ""
     quotes: bool = False
     threshold: float | None = None
 
@@ -104,7 +108,7 @@ class Splits:
 
 
 def read_labelled(path: Path, settings: TableSettings) -> list[LabelledText]:
-    """The labelled texts of a csv, tsv or jsonl file; texts in NFC, empty ones left out.
+    """The labelled texts of a csv, tsv or jsonl file, or of one of `classes`; texts in NFC, empty ones left out.
 
     Raises:
         UserError: the file or a column is missing, or a label is empty or no number; names the line.
@@ -112,7 +116,10 @@ def read_labelled(path: Path, settings: TableSettings) -> list[LabelledText]:
     if not path.is_file():
         raise UserError(f"There is no file {path}.", "Check the path.")
     texts = []
-    rows = _json_rows(path, settings) if path.suffix == ".jsonl" else _table_rows(path, settings)
+    if path.name in settings.classes:
+        rows = _lines_of_a_class(path, settings)
+    else:
+        rows = _json_rows(path, settings) if path.suffix == ".jsonl" else _table_rows(path, settings)
     for number, row in rows:
         text, label, *pair = map(normalize, row)
         name = _class_name(label, settings.threshold, f"{path}, line {number}")
@@ -219,10 +226,16 @@ def _columns(settings: TableSettings) -> list[str | int]:
     return [settings.text, settings.label, *([] if settings.pair is None else [settings.pair])]
 
 
+def _lines_of_a_class(path: Path, settings: TableSettings) -> Iterator[tuple[int, list[str]]]:
+    """Number, text and label of every line."""
+    for number, line in enumerate(_text(path, settings.encoding).split("\n"), start=1):
+        yield number, [line, settings.classes[path.name]]
+
+
 def _json_rows(path: Path, settings: TableSettings) -> Iterator[tuple[int, list[str]]]:
     """Number, text, label and, where there is one, second text of every line."""
     columns = [str(column) for column in _columns(settings)]
-    for number, line in enumerate(_text(path).split("\n"), start=1):
+    for number, line in enumerate(_text(path, settings.encoding).split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -239,7 +252,7 @@ def _table_rows(path: Path, settings: TableSettings) -> Iterator[tuple[int, list
     delimiter = "," if path.suffix == ".csv" else "\t"
     quoted = settings.quotes or path.suffix == ".csv"
     # Not splitlines(): it would also cut at U+2028, U+0085 and others, which stand inside of texts.
-    lines = io.StringIO(_text(path), newline="")
+    lines = io.StringIO(_text(path, settings.encoding), newline="")
     rows = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
     by_number = all(isinstance(wanted, int) for wanted in _columns(settings))
     header = [] if by_number else next(rows, [])
@@ -263,8 +276,11 @@ def _column(path: Path, header: list[str], wanted: str | int) -> int:
     return header.index(wanted)
 
 
-def _text(path: Path) -> str:
-    text = decode(path.read_bytes())
+def _text(path: Path, encoding: str) -> str:
+    try:
+        text = path.read_bytes().decode(encoding) if encoding else decode(path.read_bytes())
+    except (LookupError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as {encoding}: {error}.", "Leave encoding out, or name another.") from None
     if text is None:
         raise UserError(f"{path} is not text.", "Save it as UTF-8.")
     return text
