@@ -16,6 +16,7 @@ EXAMPLES = {
     "corpus": "malmoi corpus folder=~/texts --out my-corpus",
     "tokenizer": "malmoi tokenizer corpus=my-corpus vocabulary=4096 --out my-tokenizer",
     "pretrain": "malmoi pretrain corpus=my-corpus tokenizer=my-tokenizer minutes=5 --out my-model",
+    "pretrain-encoder": "malmoi pretrain-encoder corpus=my-corpus tokenizer=my-tokenizer minutes=10 --out my-encoder",
     "evaluate": "malmoi evaluate checkpoint=my-model corpus=my-corpus --out my-evaluation",
     "compare": "malmoi compare checkpoints=[runs/long/dense,runs/long/window] corpus=runs/long/corpus",
     "classify": "malmoi classify file=reviews.tsv text=review label=stars --out my-classifier",

@@ -61,6 +61,25 @@ class LabelledBatch(Batch):
     segments: torch.Tensor | None = None
 
 
+@dataclass(frozen=True)
+class MaskedBatch(Batch):
+    """Texts, or pairs of them, with words to be guessed, and a class each where there is one.
+
+    Attributes:
+        tokens: (rows, length) int64, padded on the right, most of the words to be guessed hidden.
+        lengths: (rows,) int64, the number of real tokens in each row, at least 1.
+        targets: (rows, length) int64, what stood there; IGNORED where nothing is to be guessed.
+        segments: (rows, length) int64, which text of a pair each token belongs to; None where there are no pairs.
+        labels: (rows,) int64, index of the class; IGNORED when it is not known; None where there are no classes.
+    """
+
+    tokens: torch.Tensor
+    lengths: torch.Tensor
+    targets: torch.Tensor
+    segments: torch.Tensor | None = None
+    labels: torch.Tensor | None = None
+
+
 class BatchSource(Protocol):
     """Where the trainer gets its batches.
 

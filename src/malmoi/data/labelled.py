@@ -280,7 +280,9 @@ def _text(path: Path, encoding: str) -> str:
     try:
         text = path.read_bytes().decode(encoding) if encoding else decode(path.read_bytes())
     except (LookupError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as {encoding}: {error}.", "Leave encoding out, or name another.") from None
+        raise UserError(
+            f"{path} cannot be read as {encoding}: {error}.", "Leave encoding out, or name another."
+        ) from None
     if text is None:
         raise UserError(f"{path} is not text.", "Save it as UTF-8.")
     return text

@@ -79,6 +79,11 @@ class Classifier(nn.Module):
         return result
 
 
+def body_of(model: Backbone | Classifier) -> Backbone:
+    """A classifier's body; another model itself."""
+    return model.body if isinstance(model, Classifier) else model
+
+
 class UpperClassifier(nn.Module):
     """The blocks of a classifier from number `first` on, fed with stored hidden states.
 

@@ -16,6 +16,7 @@ STAGES = {
     "corpus": Kind("malmoi.pipeline.stages.corpus", "Read, normalise, filter and deduplicate documents."),
     "tokenizer": Kind("malmoi.pipeline.stages.tokenizer", "Train a tokenizer: byte-level BPE, characters or words."),
     "pretrain": Kind("malmoi.pipeline.stages.pretrain", "Train a base model from scratch in a number of minutes."),
+    "pretrain-encoder": Kind("malmoi.pipeline.stages.pretrain_encoder", "Train an encoder on hidden words and pairs."),
     "evaluate": Kind("malmoi.pipeline.stages.evaluate", "Bits per byte on held-out text, beside simple models."),
     "compare": Kind("malmoi.pipeline.stages.compare", "Models on the same text: loss along the context, costs."),
     "classify": Kind("malmoi.pipeline.stages.classify", "Fine-tune a classifier on labelled texts."),

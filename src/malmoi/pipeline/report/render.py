@@ -17,6 +17,7 @@ from malmoi.pipeline.report.blocks import Section
 from malmoi.pipeline.report.chart import Curve
 from malmoi.pipeline.report.run import StageRecord
 from malmoi.pipeline.report.sections.comparison import comparison_section
+from malmoi.pipeline.report.sections.encoders import encoder_section
 from malmoi.pipeline.report.sections.evaluation import evaluation_section, samples_section
 from malmoi.pipeline.report.sections.few_shot import few_shot_section
 from malmoi.pipeline.report.sections.overview import (
@@ -42,6 +43,7 @@ SECTIONS: list[Callable[[Sequence[StageRecord], Words], Section | None]] = [
     text_section,
     tokenizer_section,
     pretraining_section,
+    encoder_section,
     run_section,
     settings_section,
 ]

@@ -255,6 +255,33 @@ WORDS: dict[str, tuple[str, str]] = {
     "counts.exact": ("exact match", "정확 일치"),
     "counts.chrf": ("chrF", "chrF"),
     "control": ("control", "기준"),
+    # encoders
+    "pretrain-encoder": ("Guessing hidden words", "가린 낱말 맞히기"),
+    "pretrain-encoder.lede": (
+        "An encoder reads both ways: some words of every text are hidden, and it learns to guess them.",
+        "인코더는 글을 양쪽으로 읽습니다. 글마다 낱말 몇 개를 가리고 맞히는 법을 배웁니다.",
+    ),
+    "loss.item": ("Loss (nats an item)", "손실 (항목당 나트)"),
+    "objective.masked": ("Hidden words guessed", "맞힌 가린 낱말"),
+    "objective.next-sentence": ("Does the second half go on?", "뒷부분이 앞에서 이어지나"),
+    "objective.sentence-order": ("Do the halves stand in their order?", "앞뒤 순서가 맞나"),
+    "control.unigram": ("always the most frequent token", "늘 가장 흔한 토큰"),
+    "control.neighbours": ("counting neighbours", "이웃 토큰 세기"),
+    "control.half": ("guessing", "찍기"),
+    "masked.counted": (
+        "Accuracy over the tokens to be guessed in held-out text, the same ones for all. Of ten of them eight are "
+        "hidden, one is replaced and one left as it is. Counting takes what stands there unless it is hidden, else the "
+        "token most often seen between the two neighbours, beside one of them, or at all.",
+        "평가용 글에서 맞혀야 할 토큰의 정확도이며 모두 같은 토큰입니다. 열에 여덟은 가리고 하나는 바꾸고 하나는 "
+        "그대로 둡니다. 세기는 가려지지 않았으면 보이는 토큰을, 가려졌으면 두 이웃 사이, 한쪽 이웃 옆, 전체에서 가장 자주 본 "
+        "토큰을 고릅니다.",
+    ),
+    "masked.tile": ("of hidden words guessed", "가린 낱말을 맞힘"),
+    "masked.note": ("{share} by counting neighbours", "이웃을 세면 {share}"),
+    "guesses": ("Some guesses", "맞혀 본 낱말"),
+    "guess.text": ("text", "글"),
+    "guess.right": ("stood there", "정답"),
+    "guess.model": ("guesses, the best first", "추측 (좋은 것부터)"),
     # next
     "next": ("What to do next", "다음에 할 일"),
     "chat": ("Talk to the assistant in the terminal.", "터미널에서 비서와 이야기합니다."),

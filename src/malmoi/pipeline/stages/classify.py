@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from malmoi.core.console import console, progress
 from malmoi.core.errors import UserError
@@ -19,6 +19,7 @@ from malmoi.evaluate.predict import encode_texts, lower_states, predict
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
 from malmoi.layers.low_rank import merge_low_rank
 from malmoi.models.classifier import Classifier, TextForm, UpperClassifier, new_classifier
+from malmoi.models.initialize import initialize
 from malmoi.models.model import Backbone, Pooling
 from malmoi.models.trained_part import freeze, lowest_trained
 from malmoi.objectives.classification import Classification
@@ -37,6 +38,7 @@ class ClassifySettings(LabelledTextsSettings):
         base: a stage or checkpoint to start from, a language model or an encoder; by default the public weights named
             in `weights`.
         weights: a card of public weights.
+        from_scratch: new weights in the shape of the base, which show what its training is worth; its tokenizer stays.
         layers: use only this many of the base's layers, from below; 0 for all.
         train: "head" trains the new head, "last:N" the last N layers too, "lora:R" low-rank differences, "all" all.
         pooling: "token" reads the class at one token, the last of a language model and the first of an encoder;
@@ -47,6 +49,7 @@ class ClassifySettings(LabelledTextsSettings):
         epochs: how often each text is seen.
         optimizer: "adamw", or "muon" for the matrices of the layers, which suits a small base with many texts.
         learning_rate: of AdamW.
+        depth_decay: the learning rate of each layer is that of the one above times this.
         weight_decay: of AdamW.
         control: units of the logistic regression beside it; characters for Korean.
         seed: of the new head and of the order.
@@ -54,6 +57,7 @@ class ClassifySettings(LabelledTextsSettings):
 
     base: StageInput | None = None
     weights: str = "smollm2-135m-instruct"
+    from_scratch: bool = False
     layers: NonNegativeInt = 0
     train: str = "last:4"
     pooling: Pooling = "token"
@@ -63,6 +67,7 @@ class ClassifySettings(LabelledTextsSettings):
     epochs: PositiveFloat = 2
     optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: PositiveFloat = 3e-4
+    depth_decay: float = Field(1.0, gt=0, le=1)
     weight_decay: NonNegativeFloat = 0.01
     control: Literal["word", "character"] = "word"
     seed: int = 0
@@ -76,7 +81,10 @@ def run(settings: ClassifySettings, directory: Path) -> dict[str, Any]:
     truth = [classes.index(text.label) for text in splits.test]
     control = score_classes(classes, truth, _control(splits, classes, settings))
     checkpoint = load_checkpoint(settings.base if settings.base is not None else fetch_weights(settings.weights))
-    classifier, tokenizer = _classifier(checkpoint.backbone, classes, settings), checkpoint.tokenizer
+    base, tokenizer = checkpoint.backbone, checkpoint.tokenizer
+    if settings.from_scratch:
+        initialize(base, settings.seed)
+    classifier = _classifier(base, classes, settings)
     first = freeze(classifier.body, settings.train, settings.seed)
     encoded = [encode_texts(tokenizer, part, classifier) for part in (splits.train, splits.validation, splits.test)]
     model: torch.nn.Module = classifier
@@ -89,6 +97,7 @@ def run(settings: ClassifySettings, directory: Path) -> dict[str, Any]:
         steps=steps,
         optimizer=settings.optimizer,
         learning_rate=settings.learning_rate,
+        depth_decay=settings.depth_decay,
         weight_decay=settings.weight_decay,
         warm_up=max(1, steps // 10),
         cool_down=0.9,
@@ -107,6 +116,7 @@ def run(settings: ClassifySettings, directory: Path) -> dict[str, Any]:
         "control": control.as_json(),
         "control_unit": settings.control,
         "train": settings.train,
+        "from_scratch": settings.from_scratch,
         "layers": len(classifier.body.blocks),
         "train_texts": len(splits.train),
         "validation_texts": len(splits.validation),
@@ -176,7 +186,7 @@ def _card(settings: ClassifySettings, facts: dict[str, Any]) -> str:
     base = settings.base.name if settings.base is not None else settings.weights
     data = settings.file.name if settings.file is not None else settings.source
     return (
-        f"# A classifier fine-tuned from {base}\n\n"
+        f"# A classifier {'in the shape of' if settings.from_scratch else 'fine-tuned from'} {base}\n\n"
         f"Classes: {', '.join(facts['classes'])}. Trained by malmoi on {facts['train_texts']:,} texts of {data} "
         f"({settings.train}, {facts['steps']} steps, seed {settings.seed}). Accuracy {facts['accuracy']:.1%} on "
         f"{facts['test_texts']:,} other texts; logistic regression on the same {facts['control']['accuracy']:.1%}.\n\n"
