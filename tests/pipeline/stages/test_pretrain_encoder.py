@@ -198,4 +198,3 @@ def test_settings_that_contradict_each_other_are_refused(settings, changes, sent
 def test_a_dry_run_knows_what_the_steps_cost(settings):
     few, many = (estimate(settings(steps=steps)) for steps in (10, 1000))
     assert 0 < few.seconds < many.seconds
-

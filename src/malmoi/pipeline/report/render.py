@@ -16,6 +16,7 @@ import malmoi
 from malmoi.pipeline.report.blocks import Section
 from malmoi.pipeline.report.chart import Curve
 from malmoi.pipeline.report.run import StageRecord
+from malmoi.pipeline.report.sections.classic import classic_section
 from malmoi.pipeline.report.sections.comparison import comparison_section
 from malmoi.pipeline.report.sections.encoders import encoder_section
 from malmoi.pipeline.report.sections.evaluation import evaluation_section, samples_section
@@ -36,6 +37,7 @@ SECTIONS: list[Callable[[Sequence[StageRecord], Words], Section | None]] = [
     evaluation_section,
     samples_section,
     classification_section,
+    classic_section,
     assistant_section,
     few_shot_section,
     comparison_section,

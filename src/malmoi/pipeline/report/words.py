@@ -255,6 +255,51 @@ WORDS: dict[str, tuple[str, str]] = {
     "counts.exact": ("exact match", "정확 일치"),
     "counts.chrf": ("chrF", "chrF"),
     "control": ("control", "기준"),
+    # classic classifiers
+    "classic": ("Before deep learning", "딥 러닝 이전"),
+    "classic.lede": (
+        "The same texts sorted by what people wrote down, by counting words, and by both.",
+        "사람이 적어 둔 특징으로, 낱말을 세어서, 그리고 둘 다로 같은 글을 나누어 봅니다.",
+    ),
+    "classic.features": ("hand-made features", "손으로 만든 특징"),
+    "classic.naive Bayes": ("naive Bayes on words", "낱말 나이브 베이즈"),
+    "classic.words": ("logistic regression on words", "낱말 로지스틱 회귀"),
+    "classic.words and features": ("words and features", "낱말과 특징"),
+    "classic.deep": ("fine-tuned model", "미세 조정한 모델"),
+    "classic.story.features": (
+        "Somebody looked at the texts and thought of seven things to measure: length, words, capitals, digits, "
+        "exclamation marks, links, money. Logistic regression weighs them. Nothing of the words is known.",
+        "누군가 글을 보고 잴 것 일곱 가지를 떠올렸습니다. 길이, 낱말 수, 대문자, 숫자, 느낌표, 링크, 돈입니다. "
+        "로지스틱 회귀가 그 무게를 정합니다. 낱말은 하나도 모릅니다.",
+    ),
+    "classic.story.naive Bayes": (
+        "Naive Bayes counts how often each word stands in each class, and multiplies as if words knew nothing of "
+        "one another.",
+        "나이브 베이즈는 낱말마다 어느 분류에 얼마나 나오는지 세고, 낱말끼리 아무 상관이 없는 것처럼 곱합니다.",
+    ),
+    "classic.story.words": (
+        "Logistic regression weighs all words and pairs of words against each other: what every fine-tuned model here "
+        "is put beside.",
+        "로지스틱 회귀는 모든 낱말과 낱말 쌍의 무게를 함께 정합니다. 여기서 미세 조정한 모델마다 나란히 "
+        "두는 기준입니다.",
+    ),
+    "classic.story.words and features": (
+        "With the features beside the words it sees both what is said and how it is written.",
+        "낱말 옆에 특징을 두면 무엇을 말하는지와 어떻게 적었는지를 함께 봅니다.",
+    ),
+    "classic.story.deep": (
+        "A fine-tuned model reads the text in its order and was given no feature at all.",
+        "미세 조정한 모델은 글을 차례대로 읽으며, 아무 특징도 받지 않았습니다.",
+    ),
+    "classic.features.title": ("What the features see: means of the training texts", "특징이 보는 것: 배운 글의 평균"),
+    "classic.feature": ("feature", "특징"),
+    "feature.characters": ("characters", "글자 수"),
+    "feature.words": ("words", "낱말 수"),
+    "feature.capitals": ("share of capitals", "대문자 비율"),
+    "feature.digits": ("share of digits", "숫자 비율"),
+    "feature.exclamation marks": ("exclamation marks", "느낌표"),
+    "feature.links": ("links", "링크"),
+    "feature.money": ("sums of money", "돈 표시"),
     # encoders
     "pretrain-encoder": ("Guessing hidden words", "가린 낱말 맞히기"),
     "pretrain-encoder.lede": (
@@ -273,8 +318,8 @@ WORDS: dict[str, tuple[str, str]] = {
         "hidden, one is replaced and one left as it is. Counting takes what stands there unless it is hidden, else the "
         "token most often seen between the two neighbours, beside one of them, or at all.",
         "평가용 글에서 맞혀야 할 토큰의 정확도이며 모두 같은 토큰입니다. 열에 여덟은 가리고 하나는 바꾸고 하나는 "
-        "그대로 둡니다. 세기는 가려지지 않았으면 보이는 토큰을, 가려졌으면 두 이웃 사이, 한쪽 이웃 옆, 전체에서 가장 자주 본 "
-        "토큰을 고릅니다.",
+        "그대로 둡니다. 세기는 가려지지 않았으면 보이는 토큰을, 가려졌으면 두 이웃 사이, 한쪽 이웃 옆, "
+        "전체에서 가장 자주 본 토큰을 고릅니다.",
     ),
     "masked.tile": ("of hidden words guessed", "가린 낱말을 맞힘"),
     "masked.note": ("{share} by counting neighbours", "이웃을 세면 {share}"),
