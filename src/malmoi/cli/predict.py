@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from malmoi.models.classifier import Classifier
 
 
 def predict(
@@ -14,6 +17,8 @@ def predict(
     texts: Annotated[list[str] | None, typer.Argument(help="Without any, every line of standard input is one.")] = None,
 ) -> None:
     """Name the class of texts: a line each with the class, its probability and the text, between tabs.
+
+    Several classes stand between |; where the answer is a number, it stands alone before the text.
 
     Where pairs are asked about, a tab stands between the two.
 
@@ -35,5 +40,15 @@ def predict(
         raise UserError(f"This classifier is asked about pairs, and {lone[0]!r} is one text.", "Put a tab between two.")
     probabilities = predict(opened.classifier, encode_texts(opened.tokenizer, asked, opened.classifier))
     for text, row in zip(chosen, probabilities, strict=True):
-        best = int(row.argmax())
-        print(f"{opened.classifier.classes[best]}\t{row[best]:.3f}\t{text}")
+        print(f"{_answer(opened.classifier, row.tolist())}\t{text}")
+
+
+def _answer(classifier: Classifier, row: list[float]) -> str:
+    """The class and its probability, every class that is likelier than not with its own, or the number."""
+    if classifier.answer == "number":
+        return f"{row[0]:.3f}"
+    if classifier.answer == "classes":
+        named = [(name, chance) for name, chance in zip(classifier.classes, row, strict=True) if chance > 0.5]
+        return f"{'|'.join(name for name, _ in named)}\t{'|'.join(f'{chance:.3f}' for _, chance in named)}"
+    best = max(range(len(row)), key=row.__getitem__)
+    return f"{classifier.classes[best]}\t{row[best]:.3f}"

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 import torch
 
 IGNORED = -100
 """Target value that no loss looks at; PyTorch's own convention."""
+
+Answer = Literal["class", "classes", "number"]
+"""What a label is, and a classifier answers: one class, any number of classes, or a number."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,14 @@ class TextBatch(Batch):
 
 @dataclass(frozen=True)
 class LabelledBatch(Batch):
-    """Texts with one class each.
+    """Texts with a class each, or several, or a number.
 
     Attributes:
         tokens: (rows, length) int64, padded on the right; or (rows, length, width) float32, the hidden states of
             frozen layers that were computed once.
         lengths: (rows,) int64, the number of real tokens in each row, at least 1.
-        labels: (rows,) int64, index of the class; IGNORED when it is not known.
+        labels: (rows,) int64, index of the class; IGNORED when it is not known; or (rows, classes) float32, 1 for each
+            of several classes; or (rows,) float32 numbers.
         segments: (rows, length) int64, which text of a pair each token belongs to; None where there are no pairs.
     """
 

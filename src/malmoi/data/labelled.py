@@ -21,14 +21,14 @@ from malmoi.core.errors import UserError, nearest
 from malmoi.core.hashing import text_digest
 from malmoi.corpus.decode import decode
 from malmoi.corpus.normalize import normalize
-from malmoi.data.batch import IGNORED, LabelledBatch
+from malmoi.data.batch import IGNORED, Answer, LabelledBatch
 
 csv.field_size_limit(1 << 26)
 
 
 @dataclass(frozen=True)
 class LabelledText:
-    """A text, or a pair of them, and the name of its class."""
+    """A text, or a pair of them, and its label: the name of a class, of several with `|` between them, or a number."""
 
     text: str
     label: str
@@ -50,6 +50,7 @@ class TableSettings(Settings):
 
     Attributes:
         text, label: columns, by name, or by number from 0 where the table has no header.
+        answer: what a label is: one "class", several "classes" with | between them, or none, or a "number".
         pair: column of the second text, where what is to be classified is a pair.
         classes: file name -> class, of a source whose files each hold the texts of one class, one a line.
         encoding: of the file, where it is not to be told by its bytes, such as windows-1252.
@@ -59,6 +60,7 @@ class TableSettings(Settings):
 
     text: str | int = "text"
     label: str | int = "label"
+    answer: Answer = "class"
     pair: str | int | None = None
     classes: dict[str, str] = {}
     encoding: str = ""
@@ -122,7 +124,7 @@ def read_labelled(path: Path, settings: TableSettings) -> list[LabelledText]:
         rows = _json_rows(path, settings) if path.suffix == ".jsonl" else _table_rows(path, settings)
     for number, row in rows:
         text, label, *pair = map(normalize, row)
-        name = _class_name(label, settings.threshold, f"{path}, line {number}")
+        name = _class_name(label, settings, f"{path}, line {number}")
         if text and name is not None:
             texts.append(LabelledText(text, name, *pair))
     if not texts:
@@ -146,15 +148,24 @@ def split_labelled(texts: Sequence[LabelledText], settings: SplitSettings) -> Sp
     return Splits(*parts)
 
 
-def class_names(splits: Splits) -> list[str]:
+def several(label: str) -> list[str]:
+    """The classes that a label names."""
+    return [name.strip() for name in label.split("|") if name.strip()]
+
+
+def class_names(splits: Splits, answer: Answer = "class") -> list[str]:
     """Names of the classes of the training texts, sorted.
 
     Raises:
         UserError: a class occurs in validation or test only, there is but one, or there are no texts to test on.
     """
-    classes = sorted({text.label for text in splits.train})
+
+    def names(texts: Sequence[LabelledText]) -> set[str]:
+        return {name for text in texts for name in (several(text.label) if answer == "classes" else [text.label])}
+
+    classes = sorted(names(splits.train))
     for name, part in (("validation", splits.validation), ("test", splits.test)):
-        unseen = sorted({text.label for text in part} - set(classes))
+        unseen = sorted(names(part) - set(classes))
         if unseen:
             raise UserError(
                 f"The label {unseen[0]!r} occurs in the {name} texts only.",
@@ -173,12 +184,12 @@ class EncodedText:
 
     Attributes:
         tokens: (length,) int64 or (length, width) float32.
-        label: number of the class; IGNORED when it is not known.
+        label: a row of `LabelledBatch.labels`; IGNORED when it is not known.
         segments: (length,) int64, which text of a pair each token belongs to; None where there is no pair.
     """
 
     tokens: torch.Tensor
-    label: int = IGNORED
+    label: int | float | torch.Tensor = IGNORED
     segments: torch.Tensor | None = None
 
 
@@ -188,7 +199,8 @@ def collate_labelled(texts: Sequence[EncodedText]) -> LabelledBatch:
     tokens = pad_sequence([text.tokens for text in texts], batch_first=True)
     segments = [text.segments for text in texts if text.segments is not None]
     padded = pad_sequence(segments, batch_first=True) if segments else None
-    return LabelledBatch(tokens, lengths, torch.tensor([text.label for text in texts]), padded)
+    labels = torch.stack([torch.as_tensor(text.label) for text in texts])
+    return LabelledBatch(tokens, lengths, labels, padded)
 
 
 def _balanced(texts: Sequence[LabelledText], seed: int) -> list[LabelledText]:
@@ -208,8 +220,9 @@ def _place(text: LabelledText, seed: int) -> float:
     return int.from_bytes(text_digest(f"{seed}/{text.key}")[:6], "little") / 2**48
 
 
-def _class_name(label: str, threshold: float | None, where: str) -> str | None:
-    if not label:
+def _class_name(label: str, settings: TableSettings, where: str) -> str | None:
+    threshold = settings.threshold
+    if not label and settings.answer != "classes":
         raise UserError(f"{where}: the label is empty.", "Give the text a label, or remove the line.")
     if threshold is None:
         return label

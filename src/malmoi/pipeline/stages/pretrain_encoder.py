@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import copy
-import statistics
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, cast
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
-from torch import nn
+import numpy as np
+import torch
 
-from malmoi.core.config import Settings, parse_settings
 from malmoi.core.console import console
 from malmoi.core.errors import UserError
 from malmoi.core.files import read_json, write_json
@@ -21,107 +17,37 @@ from malmoi.corpus.store import Split, count_documents, read_documents
 from malmoi.data.masked_text import MaskedText, text_room
 from malmoi.data.masking import Masker
 from malmoi.data.mixture import Mixture
-from malmoi.data.sentence_pairs import CLASSES, PairKind
+from malmoi.data.sentence_pairs import CLASSES
 from malmoi.data.store import Tokens, build_token_store, open_token_store
 from malmoi.evaluate.masked import Counts, control_accuracy, guesses
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
 from malmoi.models.classifier import TextForm, new_classifier
-from malmoi.models.encoder import Encoder, NoHead
+from malmoi.models.encoder import Encoder, MaskedHead, NoHead
 from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.registry import build_model, count_parameters
 from malmoi.objectives.classification import Classification
 from malmoi.objectives.joint import Joint, Part, StatesObjective
 from malmoi.objectives.masked import Masked
-from malmoi.objectives.objective import Objective
-from malmoi.pipeline.costs import Training
-from malmoi.pipeline.plan import ASSUMED_VOCABULARY
-from malmoi.pipeline.stage import Estimate, Stage, StageInput
+from malmoi.pipeline.encoder_plan import PretrainEncoderSettings, encoder_config, estimate_encoder, make_plan
+from malmoi.pipeline.stage import Stage
 from malmoi.pipeline.stages.pretrain import MIXTURE, PLAN
 from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.tokenizer import Tokenizer
-from malmoi.train.optimizers import OptimizerSettings, build_optimizers
-from malmoi.train.trainer import Trainer, TrainerSettings, TrainingResult
-
-ObjectiveName = Literal["masked", "next-sentence", "sentence-order"]
+from malmoi.train.trainer import Trainer, TrainingResult
 
 HELD_OUT = 1 << 15
 """Tokens of each source on which the model is judged at most."""
 
-SHAPE = {"layers": 4, "width": 256, "heads": 4}
-"""The encoder where nothing else is asked for."""
-
-TIME_SHARE = 0.93
-"""Share of the minutes that is spent in training steps; validation and saving take the rest."""
-
-SAVED_AFTER = 45
-"""Seconds of training that a kill may cost."""
-
 GUESSES = "guesses.json"
 
-MEASURED = 5
-"""Steps that are timed where minutes are given."""
+UNSEEN = 1e-6
+"""Frequency that a token is expected with where it does not occur."""
 
 OBJECTIVES: dict[str, Callable[[], StatesObjective]] = {
     "masked": Masked,
     "next-sentence": Classification,
     "sentence-order": Classification,
 }
-
-
-class PretrainEncoderSettings(Settings):
-    """Settings of the stage. What it derives is kept in `plan.json`.
-
-    Attributes:
-        corpus: text.
-        tokenizer: a tokenizer stage with `frame: bert`, or a checkpoint's folder.
-        minutes: time for training, from which the steps follow when they are not given.
-        steps: optimizer steps, instead of what fits into the minutes.
-        initial: an encoder to go on from, whose tokenizer must be the one given; new weights without it.
-        model: fields of `EncoderConfig`; by default BERT's form with 4 layers of width 256. `positions: rotary` and
-            `activation: swiglu` make a modern one.
-        objectives: what is learned, and how much an item weighs. "masked" guesses hidden words; "next-sentence" tells
-            whether the second half of a row goes on where the first one ends or is another row's, "sentence-order"
-            whether the two stand in their order. `{masked: 1, next-sentence: 20}` is about BERT's: a row of 128 tokens
-            has some 20 hidden ones.
-        masked_share: share of the words that are to be guessed: 8 of 10 of their tokens are hidden, 1 is another one, 1
-            stays.
-        mixture: source -> share of the tokens; empty means what the corpus was mixed for, or as large as they are.
-        context: tokens in a row.
-        rows: rows in a micro-batch.
-        trainer: fields of `TrainerSettings`; the rest is derived.
-        seed: of weights, of the order of the data, and of what is hidden.
-    """
-
-    corpus: StageInput
-    tokenizer: StageInput
-    minutes: PositiveFloat = 5
-    steps: PositiveInt | None = None
-    initial: StageInput | None = None
-    model: dict[str, Any] = {}
-    objectives: dict[ObjectiveName, PositiveInt] = {"masked": 1}
-    masked_share: float = Field(0.15, gt=0, lt=1)
-    mixture: dict[str, float] = {}
-    context: int = Field(128, ge=16)
-    rows: PositiveInt = 32
-    trainer: dict[str, Any] = {}
-    seed: int = 0
-
-    @model_validator(mode="after")
-    def _check_choices(self) -> Self:
-        if not self.objectives:
-            raise ValueError("objectives is empty; {masked: 1} guesses hidden words")
-        if len(self.objectives.keys() - {"masked"}) > 1:
-            raise ValueError("next-sentence and sentence-order ask two things of the same pair; take one of them")
-        if "next-sentence" in self.objectives and self.rows < 2:
-            raise ValueError("next-sentence takes the other half from another row; set rows to 2 or more")
-        if self.initial and self.model:
-            raise ValueError("a model that goes on from a checkpoint has the checkpoint's shape; leave out model")
-        return self
-
-    @property
-    def pair(self) -> PairKind | None:
-        """The objective that asks about two halves, if there is one."""
-        return next((name for name in self.objectives if name != "masked"), None)
 
 
 def run(settings: PretrainEncoderSettings, directory: Path) -> dict[str, Any]:
@@ -133,10 +59,12 @@ def run(settings: PretrainEncoderSettings, directory: Path) -> dict[str, Any]:
     held_out = {name: tokens[:HELD_OUT] for name, tokens in held_out.items()}
     room, slots = text_room(tokenizer, body.config.context, settings.pair), settings.trainer.get("slots", 1)
     mixture = Mixture(train, held_out, _weights(settings), room, settings.rows, slots, settings.seed)
+    if settings.initial is None:
+        _expect_frequencies(body, {name: (train[name], weight) for name, weight in mixture.weights.items()})
     source = MaskedText(mixture, tokenizer, masker, settings.pair, settings.seed)
     model = body if settings.pair is None else new_classifier(body, CLASSES, settings.seed, TextForm(pair=True))
     objective = Joint({name: Part(OBJECTIVES[name](), weight) for name, weight in settings.objectives.items()})
-    trainer_settings = _plan(settings, model, objective, source, directory / PLAN)
+    trainer_settings = make_plan(settings, model, objective, source, directory / PLAN)
     trainer = Trainer(model, objective, source, trainer_settings, directory)
     result = trainer.run()
     with console.status("counting neighbours"):
@@ -160,21 +88,25 @@ def _body(settings: PretrainEncoderSettings, tokenizer: Tokenizer) -> Encoder:
     Raises:
         UserError: the checkpoint to go on from cannot serve the objectives, or has another tokenizer.
     """
-    if settings.initial is None:
-        fields = {**SHAPE, **settings.model, "vocabulary": tokenizer.size, "context": settings.context}
-        config = parse_settings(EncoderConfig, fields, "'model' of the stage 'pretrain-encoder'")
-        return cast(Encoder, build_model(config, settings.seed))
+    body = _new_body(settings, tokenizer.size) if settings.initial is None else _stored_body(settings, tokenizer)
+    if isinstance(body.head, NoHead) and "masked" in settings.objectives:
+        where = settings.initial or "The model that is asked for"
+        raise UserError(f"{where} has no head that guesses words.", "Take one that has it, or leave masked out.")
+    return body
+
+
+def _new_body(settings: PretrainEncoderSettings, vocabulary: int) -> Encoder:
+    return cast(Encoder, build_model(encoder_config(settings, vocabulary), settings.seed))
+
+
+def _stored_body(settings: PretrainEncoderSettings, tokenizer: Tokenizer) -> Encoder:
+    assert settings.initial is not None
     checkpoint = load_checkpoint(settings.initial)
     body = checkpoint.model
     if not isinstance(body, Encoder):
         raise UserError(
             f"{settings.initial} is no encoder: {', '.join(settings.objectives)} want a model that looks both ways.",
             "Take an encoder such as BERT, or go on with a language model by the stage pretrain.",
-        )
-    if isinstance(body.head, NoHead) and "masked" in settings.objectives:
-        raise UserError(
-            f"{settings.initial} has no head that guesses words.",
-            "Take a checkpoint that has it, or leave initial out.",
         )
     if checkpoint.tokenizer.backend.get_vocab() != tokenizer.backend.get_vocab():
         raise UserError(
@@ -187,6 +119,20 @@ def _body(settings: PretrainEncoderSettings, tokenizer: Tokenizer) -> Encoder:
             f"Set it to {body.config.context} or less.",
         )
     return body
+
+
+def _expect_frequencies(body: Encoder, texts: Mapping[str, tuple[Tokens, float]]) -> None:
+    """Let the head's bias begin with the logarithm of how often each token stands in the mixture.
+
+    What takes a small encoder its first hundred steps is known by counting.
+    """
+    if not isinstance(body.head, MaskedHead):
+        return
+    size = body.config.vocabulary
+    shares = [weight * np.bincount(tokens, minlength=size) / len(tokens) for tokens, weight in texts.values()]
+    expected = np.log(np.sum(shares, axis=0) + UNSEEN)
+    with torch.no_grad():
+        body.head.bias.copy_(torch.from_numpy(expected))
 
 
 def _tokens(
@@ -203,43 +149,6 @@ def _weights(settings: PretrainEncoderSettings) -> dict[str, float]:
     if settings.mixture or not (settings.corpus / MIXTURE).is_file():
         return settings.mixture
     return {name: row["share"] for name, row in read_json(settings.corpus / MIXTURE).items()}
-
-
-def _plan(
-    settings: PretrainEncoderSettings, model: nn.Module, objective: Objective, source: MaskedText, path: Path
-) -> TrainerSettings:
-    """The derived numbers, made once: going on after a kill, or repeating the run elsewhere, uses the same."""
-    if not path.exists():
-        seconds = _seconds_a_step(model, objective, source, settings.trainer.get("slots", 1))
-        steps = settings.steps or max(1, int(TIME_SHARE * settings.minutes * 60 / seconds))
-        fields = {
-            "steps": steps,
-            "optimizer": "adamw" if settings.initial else "muon",
-            "learning_rate": 3e-4 if settings.initial else 3e-3,
-            "warm_up": max(1, steps // 20),
-            "validate_every": max(1, steps // 8),
-            "checkpoint_every": max(1, min(steps, round(SAVED_AFTER / seconds))),
-            "seed": settings.seed,
-        }
-        write_json(path, {"seconds_a_step": round(seconds, 4), "trainer": fields | settings.trainer})
-    plan = read_json(path)
-    console.print(f"  {plan['trainer']['steps']:,} steps of about {plan['seconds_a_step']:.2f} s")
-    return parse_settings(TrainerSettings, plan["trainer"], "'trainer' of the stage 'pretrain-encoder'")
-
-
-def _seconds_a_step(model: nn.Module, objective: Objective, source: MaskedText, slots: int) -> float:
-    """The median of some steps of a copy, after a first one."""
-    copied, times = copy.deepcopy(model).train(), []
-    optimizers = build_optimizers(copied, OptimizerSettings())
-    for step in range(MEASURED + 1):
-        started = time.perf_counter()
-        for slot in range(slots):
-            objective.loss(copied, source.batch(step, slot)).total.backward()  # type: ignore[no-untyped-call]
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times[1:])
 
 
 def _measured(values: dict[str, float], objectives: Iterable[str]) -> dict[str, Any]:
@@ -293,17 +202,4 @@ def _print(facts: dict[str, Any]) -> None:
     console.print(f"  right on held-out text: {'; '.join(words)}" if words else "  nothing is held out to measure on")
 
 
-def estimate(settings: PretrainEncoderSettings) -> Estimate:
-    """Minutes as set, or what the given steps cost."""
-    if settings.initial is not None:
-        return Estimate(None if settings.steps else settings.minutes * 60)
-    fields = {**SHAPE, **settings.model, "vocabulary": ASSUMED_VOCABULARY, "context": settings.context}
-    config = parse_settings(EncoderConfig, fields, "'model' of the stage 'pretrain-encoder'")
-    batch = settings.rows * settings.context
-    tokens = (settings.steps or 1) * batch * settings.trainer.get("slots", 1)
-    training = Training(config=config, learned=tokens, batch=batch)
-    words = f"{config.layers} layers of width {config.width}, {count_parameters(config) / 1e6:.1f}M parameters"
-    return Estimate(training.seconds() if settings.steps else settings.minutes * 60, training.memory(), (words,))
-
-
-STAGE = Stage(PretrainEncoderSettings, run, estimate)
+STAGE = Stage(PretrainEncoderSettings, run, estimate_encoder)
