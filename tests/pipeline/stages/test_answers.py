@@ -57,11 +57,11 @@ def test_several_classes_are_told_of_a_text(base, write, tmp_path, capsys):
     assert result["control"]["micro_f1"] > 0.5
     assert sorted(result["classes"]) == sorted(WORDS)
     capsys.readouterr()
-    ask(tmp_path, ["영화 사랑 laugh", "영화"])
+    ask(tmp_path, ["777 영화 사랑 laugh", "777 영화"])
     one, none = (line.split("\t") for line in capsys.readouterr().out.splitlines())
     assert one[0].split("|") == [name for name in result["classes"] if name != "액션"]
     assert none[0] == ""
-    kind, scores = scores_of_theirs(tmp_path, ["영화 총"])
+    kind, scores = scores_of_theirs(tmp_path, ["777 영화 총"])
     assert kind == "multi_label_classification"
     assert [result["classes"][number] for number in scores.gt(0).nonzero()[:, 0]] == ["액션"]
     assert "모든 분류의 F1" in render([StageRecord(tmp_path, {"kind": "classify", "result": result})], "", "ko")
