@@ -49,7 +49,8 @@ class BuildSettings(StepSettings):
         near_duplicates: least Jaccard similarity of shingles from which the later of two documents is dropped, such as
             0.8; 0 drops only equal texts.
         repeated_lines: lines and paragraphs that so many documents share stay in the first only; 0 leaves them.
-        decontaminate: drop also what shares a passage of 40 characters with a text of `exclude`.
+        decontaminate: drop also what shares a passage of 40 characters with a text that models are evaluated on, not
+            only what is equal to one.
         provenance: write the sha256 of every text into its metadata.
         held_out: share of the text that no model is trained on.
         held_out_by: whole "document"s chosen by their hash; the "tail" of each one, for a single long text; or "auto",
@@ -61,7 +62,7 @@ class BuildSettings(StepSettings):
     normalize: bool = True
     near_duplicates: float = Field(default=0.0, ge=0, le=1)
     repeated_lines: int = Field(default=0, ge=0)
-    decontaminate: bool = False
+    decontaminate: bool = True
     provenance: bool = False
     held_out: float = Field(default=0.05, ge=0, lt=1)
     held_out_by: Literal["auto", "document", "tail"] = "auto"
