@@ -6,12 +6,13 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 import malmoi
@@ -26,7 +27,7 @@ from malmoi.corpus.duplicates import BANDS, Similar, first_of_equal, near_duplic
 from malmoi.corpus.engine import Engine, run_tasks
 from malmoi.corpus.parts import Cleaned, Parts
 from malmoi.corpus.repeated import RepeatedText, repeated_hashes
-from malmoi.corpus.shingles import HANGUL
+from malmoi.corpus.shingles import HANGUL, Hashes
 from malmoi.corpus.step import Dropped
 from malmoi.corpus.steps import StepSettings
 from malmoi.corpus.store import DROPPED_SCHEMA, DocumentWriter
@@ -178,9 +179,7 @@ def _decide(parts: Parts, settings: BuildSettings, sample: Sampler | None) -> _D
     )
     stays[numbers[equal]] = False
     if settings.near_duplicates:
-        bands = (parts.bands(band, stays) for band in range(BANDS))
-        numbers, threshold = np.flatnonzero(stays), settings.near_duplicates
-        similar = near_duplicates(bands, numbers, lambda number: parts.row(number).document.text, threshold)
+        similar = _similar(parts, stays, settings.near_duplicates)
         stays[list(similar)] = False
         decided.like |= similar
     if settings.repeated_lines:
@@ -188,6 +187,19 @@ def _decide(parts: Parts, settings: BuildSettings, sample: Sampler | None) -> _D
     if sample is not None:
         decided.shares = sample(parts.sizes(stays))
     return decided
+
+
+def _similar(parts: Parts, stays: NDArray[np.bool_], threshold: float) -> dict[int, Similar]:
+    with progress("near duplicates", BANDS) as advance:
+
+        def bands() -> Iterator[Hashes]:
+            for band in range(BANDS):
+                yield parts.bands(band, stays)
+                advance()
+
+        return near_duplicates(
+            bands(), np.flatnonzero(stays), lambda number: parts.row(number).document.text, threshold
+        )
 
 
 def _write(
