@@ -44,6 +44,7 @@ def pretraining_section(stages: Sequence[StageRecord], say: Words) -> Section | 
     for stage in trained:
         blocks += [*titled(stage, trained), facts(stage.result, PRETRAINED, say)]
         blocks += curves(stage, say, say("loss.token"))
+        blocks += map(Text, stage.warnings())
         if stage.result.get("mixture"):
             blocks += [Heading(say("mixture")), _mixture(stage.result["mixture"], say)]
         blocks += _trials(stage, say)
