@@ -183,6 +183,63 @@ WORDS: dict[str, tuple[str, str]] = {
     "recall": ("recall", "재현율"),
     "true": ("true", "실제"),
     "predicted": ("predicted", "예측"),
+    # images
+    "images": ("Telling images apart", "이미지 가려내기"),
+    "images.lede": (
+        "A network learned from labelled images and is judged on others, beside methods that see nothing but pixels.",
+        "분류된 이미지로 신경망을 학습하고 다른 이미지로 평가하였습니다. 픽셀만 보는 방법과 나란히 둡니다.",
+    ),
+    "images.regression": ("logistic regression on pixels", "픽셀 로지스틱 회귀"),
+    "images.neighbour": ("nearest neighbour on pixels", "픽셀 최근접 이웃"),
+    "images.note": ("{share} by the nearest neighbour", "최근접 이웃은 {share}"),
+    "images.confusion": ("What was taken for what", "무엇을 무엇으로 보았나"),
+    "images.wrong": ("Those that it got wrong, the surest first", "틀린 이미지, 가장 확신한 것부터"),
+    "images.wrong.one": ("{true} taken for {predicted} ({share})", "{true}을(를) {predicted}(으)로 봄 ({share})"),
+    "images.skipped": ("{count} files that could not be read", "읽지 못한 파일 {count}개"),
+    "loss.image": ("Loss (nats an image)", "손실 (이미지당 나트)"),
+    "fact.network": ("network", "신경망"),
+    "fact.size": ("pixels of a side", "한 변의 픽셀"),
+    "fact.train_images": ("images learned", "배운 이미지"),
+    "fact.validation_images": ("images to watch", "살펴본 이미지"),
+    "fact.test_images": ("images tested", "시험한 이미지"),
+    "fact.trained_parameters": ("parameters trained", "학습한 매개변수"),
+    "fact.frozen_unchanged": ("frozen part unchanged to the bit", "얼린 부분이 비트까지 그대로인가"),
+    "made": ("Images out of noise", "잡음에서 나온 이미지"),
+    "made.lede": (
+        "A generator learned from nothing but the verdicts of a discriminator, which learned to tell its images from "
+        "real ones. Another network, which had no part in this, says what it sees.",
+        "생성기는 판별기의 판정만으로 배웠고, 판별기는 진짜와 만든 것을 가려내는 법을 배웠습니다. 학습에 끼지 않은 "
+        "다른 신경망이 무엇이 보이는지 말합니다.",
+    ),
+    "made.progress": ("The same noise at several moments", "같은 잡음을 여러 순간에"),
+    "made.beside": ("Beside real images and two controls", "진짜 이미지와 두 대조군 옆에서"),
+    "made.made": ("generator", "생성기"),
+    "made.held_out": ("real images, held out", "떼어 둔 진짜 이미지"),
+    "made.gaussian": ("each pixel drawn alone", "픽셀마다 따로 뽑음"),
+    "made.means": ("mean of each class", "분류별 평균"),
+    "made.shares": ("What the judge sees in {count} images", "판정자가 이미지 {count}장에서 본 것"),
+    "made.images": ("images", "이미지"),
+    "made.sure": ("judge is sure of", "판정자가 확신"),
+    "made.least": ("rarest class", "가장 드문 분류"),
+    "made.nearest": ("to the nearest learned image", "가장 가까운 학습 이미지까지"),
+    "made.apart": ("to the nearest of its own kind", "같은 무리에서 가장 가까운 이미지까지"),
+    "made.counted": (
+        "Sure is a probability of {sure} or more; the rarest class counts what the judge sees first, sure or not. "
+        "Distances are medians of the root mean square difference of pixels between 0 and 1: images that are copied "
+        "have none to the nearest learned one, images without variety none to their own kind. Mean images show that "
+        "the judge alone proves little, and single pixels that noise is not taken for a digit.",
+        "확신은 확률 {sure} 이상입니다. 가장 드문 분류는 확신과 상관없이 판정자의 첫 답을 셉니다. 거리는 0에서 1 사이 "
+        "픽셀 차이의 제곱 평균 제곱근의 중앙값입니다. 베낀 이미지는 학습 이미지까지의 거리가 없고, 다양하지 않은 "
+        "이미지는 같은 무리와의 거리가 없습니다. 평균 이미지는 판정만으로는 알 수 있는 것이 적음을, 따로 뽑은 픽셀은 "
+        "잡음을 숫자로 보지 않음을 보여 줍니다.",
+    ),
+    "made.tile": ("share of the rarest class", "가장 드문 분류의 비율"),
+    "made.tile.note": ("the judge is sure of {share}", "판정자가 확신한 것은 {share}"),
+    "made.losses": ("Losses on held-out images (nats an image)", "떼어 둔 이미지의 손실 (이미지당 나트)"),
+    "made.generator": ("generator", "생성기"),
+    "made.discriminator": ("discriminator", "판별기"),
+    "fact.generator_parameters": ("parameters of the generator", "생성기의 매개변수"),
+    "fact.discriminator_parameters": ("parameters of the discriminator", "판별기의 매개변수"),
     # assistant
     "instruct": ("Answering", "대답하기"),
     "instruct.lede": (
