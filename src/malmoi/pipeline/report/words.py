@@ -35,7 +35,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "instructions": ("instruction sets", "명령어 집합"),
     "system": ("system", "운영 체제"),
     "versions": ("versions", "버전"),
-    "tile.time": ("from text to answers", "글에서 대답까지"),
+    "tile.time": ("from beginning to end", "처음부터 끝까지"),
     "tile.memory": ("at most {size} of memory", "최대 메모리 {size}"),
     # text
     "text": ("The text", "글"),

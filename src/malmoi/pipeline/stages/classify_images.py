@@ -68,28 +68,21 @@ class ClassifyImagesSettings(LabelledImagesSettings):
 def run(settings: ClassifyImagesSettings, directory: Path) -> dict[str, Any]:
     """Write `model/`, `wrong.jsonl`, `predictions.json` and `metrics.jsonl` into `directory`."""
     body = _body(settings)
-    first = freeze(body, settings.train)
-    if first and settings.moved:
-        raise UserError("moved changes what frozen blocks give, which is computed once.", "Set moved=0 or train=all.")
+    first = _frozen_below(body, settings)
     splits = read_image_splits(settings, body.config.size, body.config.channels)
-    truth = splits.test.labels.tolist()
-    with console.status("controls on raw pixels"):
-        said = pixel_controls(splits.train, splits.test)
-    classes = splits.train.classes
-    controls = {name: score_classes(classes, truth, numbers).as_json() for name, numbers in said.items()}
+    classes, truth = splits.train.classes, splits.test.labels.tolist()
+    controls = _controls(splits)
     classifier = new_image_classifier(body, classes, settings.seed)
     frozen = {name: value.clone() for name, value in body.blocks[:first].state_dict().items()}
     model, inputs = _prepared(classifier, splits, first)
     rows = image_rows(inputs[:2], [splits.train.labels, splits.validation.labels], settings.rows, settings.seed)
-    result = Trainer(
-        model, ImageClass(settings.moved), rows, _schedule(settings, rows.steps(settings.epochs)), directory
-    ).run()
+    schedule = _schedule(settings, rows.steps(settings.epochs))
+    result = Trainer(model, ImageClass(settings.moved), rows, schedule, directory).run()
     with progress("testing", len(truth)) as advance:
         probabilities = image_probabilities(model, inputs[2], advance)
     predicted = probabilities.argmax(-1).tolist()
-    score = score_classes(classes, truth, predicted)
     facts = {
-        **score.as_json(),
+        **score_classes(classes, truth, predicted).as_json(),
         "controls": controls,
         "network": _network(settings),
         "train": settings.train,
@@ -105,8 +98,7 @@ def run(settings: ClassifyImagesSettings, directory: Path) -> dict[str, Any]:
     write_json(directory / "predictions.json", {"classes": classes, "truth": truth, "predicted": predicted})
     _keep_wrong(directory / "wrong.jsonl", splits.test, predicted, probabilities)
     save_images_checkpoint(directory / "model", classifier, _card(settings, facts))
-    beside = ", ".join(f"{name} {control['accuracy']:.1%}" for name, control in controls.items())
-    console.print(f"  accuracy {score.accuracy:.1%} on {len(truth):,} images; on raw pixels: {beside}")
+    console.print(f"  accuracy {facts['accuracy']:.1%} on {len(truth):,} images; on raw pixels: {_beside(facts)}")
     return facts
 
 
@@ -134,6 +126,22 @@ def _body(settings: ClassifyImagesSettings) -> ImageBody:
     if settings.size:
         body.resize(settings.size)
     return body
+
+
+def _frozen_below(body: ImageBody, settings: ClassifyImagesSettings) -> int:
+    """The number of the lowest block that learns."""
+    first = freeze(body, settings.train)
+    if first and settings.moved:
+        raise UserError("moved changes what frozen blocks give, which is computed once.", "Set moved=0 or train=all.")
+    return first
+
+
+def _controls(splits: ImageSplits) -> dict[str, dict[str, Any]]:
+    """Scores of methods on raw pixels."""
+    with console.status("controls on raw pixels"):
+        said = pixel_controls(splits.train, splits.test)
+    truth = splits.test.labels.tolist()
+    return {name: score_classes(splits.train.classes, truth, numbers).as_json() for name, numbers in said.items()}
 
 
 def _prepared(classifier: ImageClassifier, splits: ImageSplits, first: int) -> tuple[nn.Module, list[torch.Tensor]]:
@@ -186,15 +194,18 @@ def _network(settings: ClassifyImagesSettings) -> str:
     return settings.base.name if settings.base is not None else settings.weights or settings.model
 
 
+def _beside(facts: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {control['accuracy']:.1%}" for name, control in facts["controls"].items())
+
+
 def _card(settings: ClassifyImagesSettings, facts: dict[str, Any]) -> str:
     start = "from scratch" if settings.base is None and not settings.weights else f"on {facts['network']}"
-    beside = ", ".join(f"{name} {control['accuracy']:.1%}" for name, control in facts["controls"].items())
     return (
         f"# A classifier of images, trained {start}\n\n"
         f"Classes: {', '.join(facts['classes'])}. Network {facts['network']}, images of {facts['size']} x "
         f"{facts['size']} pixels. Trained by malmoi on {facts['train_images']:,} images of {settings.name} "
         f"({settings.train}, {facts['steps']} steps, seed {settings.seed}). Accuracy {facts['accuracy']:.1%} on "
-        f"{facts['test_images']:,} other images; on raw pixels: {beside}.\n\nOnly malmoi opens it.\n"
+        f"{facts['test_images']:,} other images; on raw pixels: {_beside(facts)}.\n\nOnly malmoi opens it.\n"
     )
 
 
