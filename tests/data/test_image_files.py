@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from PIL import Image
 
 from malmoi.core.errors import UserError
-from malmoi.data.image_files import read_image, read_images
+from malmoi.data.image_files import count_images, read_image, read_images
 
 
 def write_idx(path, array, header=None):
@@ -118,9 +119,15 @@ def test_files_that_cannot_be_read_are_listed_and_left_out(folder):
     assert len(images.skipped) == 3
 
 
+def stating(png, side):
+    """A PNG file whose header states so many pixels of a side."""
+    header = b"IHDR" + struct.pack(">II", side, side) + png[24:29]
+    return png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:]
+
+
 @pytest.mark.parametrize("side", [10_000, 40_000])
 def test_a_bomb_is_not_unpacked(folder, side):
-    Image.new("1", (side, side)).save(folder / "밝음/bomb.png")
+    (folder / "밝음/bomb.png").write_bytes(stating((folder / "밝음/0.png").read_bytes(), side))
     images, _ = read_images(folder, 8, 1)
     assert images.skipped == {"밝음/bomb.png": "it states more than 89,478,485 pixels"}
 
@@ -164,6 +171,13 @@ def test_a_wrong_table_is_refused(tmp_path, content, words):
     (tmp_path / "t.csv").write_text(content)
     with pytest.raises(UserError, match=words):
         read_images(tmp_path / "t.csv", 2, 1)
+
+
+def test_images_are_counted_without_being_read(mnist, folder, tmp_path):
+    assert count_images(mnist / "train-images-idx3-ubyte.gz") == 20
+    assert count_images(folder / "밝음") == 3
+    (tmp_path / "t.csv").write_text("1,2,3,4,0\n1,2,3,4,1\n")
+    assert count_images(tmp_path / "t.csv") == 2
 
 
 def test_transparent_places_are_white_and_photographs_stand_upright(tmp_path):

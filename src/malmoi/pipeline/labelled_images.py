@@ -13,7 +13,7 @@ from malmoi.core.console import console
 from malmoi.data.image_files import read_images
 from malmoi.data.images import ImageSet, few_of_each, split_images
 from malmoi.pipeline.stage import StageInput
-from malmoi.pipeline.stages.fetch import manifest_files
+from malmoi.pipeline.stages.fetch import MANIFEST, manifest_files
 from malmoi.sources.fetch import fetch_source
 
 
@@ -68,7 +68,7 @@ def read_image_splits(settings: LabelledImagesSettings, size: int, channels: int
     Raises:
         UserError: as `read_images`, or a class has too few images.
     """
-    whole, test = read_images(_path(settings), size, channels)
+    whole, test = read_images(images_path(settings) or fetch_source(settings.source)[0], size, channels)
     seed = settings.split_seed
     if test is None:
         rest, held = split_images(whole.labels, settings.test, seed, "testing")
@@ -83,8 +83,9 @@ def read_image_splits(settings: LabelledImagesSettings, size: int, channels: int
     return ImageSplits(train, validation, test)
 
 
-def _path(settings: LabelledImagesSettings) -> Path:
+def images_path(settings: LabelledImagesSettings) -> Path | None:
+    """Where the images are; None where they have yet to be fetched."""
     if settings.images is not None:
         return settings.images
-    files = manifest_files(settings.fetch, settings.source) if settings.fetch else fetch_source(settings.source)
-    return files[0]
+    here = settings.fetch is not None and (settings.fetch / MANIFEST).is_file()
+    return manifest_files(settings.fetch, settings.source)[0] if settings.fetch and here else None

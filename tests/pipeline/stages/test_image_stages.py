@@ -88,7 +88,7 @@ def test_wrong_images_are_kept_to_be_looked_at(strokes, tmp_path):
 
 @pytest.mark.parametrize("train", ["head", "last:1"])
 def test_a_frozen_base_is_the_same_to_the_bit_afterwards(strokes, pretrained, tmp_path, train):
-    settings = ClassifyImagesSettings(images=strokes, base=pretrained, train=train, rows=8, epochs=2, per_class=8)
+    settings = ClassifyImagesSettings(images=strokes, base=pretrained, train=train, rows=8, epochs=1, per_class=8)
     result = classify_images.run(settings, tmp_path)
     first = {"head": 18, "last:1": 17}[train]
     before, after = (load_image_classifier(path).body.blocks for path in (pretrained, tmp_path))
@@ -118,6 +118,17 @@ def test_mistakes_are_named_before_any_training(strokes, pretrained, tmp_path, m
     changes = {name: pretrained if value == "BASE" else value for name, value in changes.items()}
     with pytest.raises(UserError, match=words):
         classify_images.run(ClassifyImagesSettings(**{"images": strokes} | SMALL | changes), tmp_path)
+
+
+def test_the_estimate_counts_images_without_reading_them(strokes, pretrained):
+    scratch = classify_images.STAGE.estimate(ClassifyImagesSettings(images=strokes, **SMALL))
+    assert "about 44 images" in scratch.lines[0]
+    frozen, learned = (
+        classify_images.STAGE.estimate(ClassifyImagesSettings(images=strokes, base=pretrained, train=train))
+        for train in ("head", "all")
+    )
+    assert 0 < frozen.seconds < learned.seconds
+    assert classify_images.STAGE.estimate(ClassifyImagesSettings()).seconds is None
 
 
 @pytest.fixture(scope="module")

@@ -320,6 +320,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "채팅 페이지를 열고 이 컴퓨터에서 OpenAI API를 제공합니다.",
     ),
     "generate": ("Let the base model continue a text.", "바탕 모델이 글을 이어 쓰게 합니다."),
+    "predict.images": ("Name the class of an image file.", "이미지 파일의 클래스를 알아봅니다."),
     "prompt.example": ("Once upon a time", "옛날 옛적에"),
     "own": ("Grow a model from a folder of your own text.", "내 글이 담긴 폴더로 모델을 기릅니다."),
     # settings

@@ -4,29 +4,36 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from torch import nn
 
 from malmoi.core.config import parse_settings
 from malmoi.core.console import console, progress
 from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_file, write_json
+from malmoi.data.image_files import count_images
 from malmoi.data.images import ImageSet, image_rows, scaled
 from malmoi.evaluate.classification import score_classes
 from malmoi.evaluate.image_classes import image_probabilities, lower_states, pixel_controls
 from malmoi.formats.image_checkpoint import load_image_classifier, save_images_checkpoint
+from malmoi.models.efficientnet import EfficientNetConfig
 from malmoi.models.image_classifier import ImageClassifier, UpperImageClassifier, freeze, new_image_classifier
-from malmoi.models.image_model import ImageBody
-from malmoi.models.image_registry import IMAGE_FAMILIES, build_image_model
+from malmoi.models.image_model import ImageBody, ImageConfig
+from malmoi.models.image_registry import IMAGE_FAMILIES, build_image_model, meta_image_model
 from malmoi.objectives.image_class import ImageClass
-from malmoi.pipeline.labelled_images import ImageSplits, LabelledImagesSettings, read_image_splits
+from malmoi.pipeline.costs import UNKNOWN
+from malmoi.pipeline.image_costs import operation_seconds, operations
+from malmoi.pipeline.labelled_images import ImageSplits, LabelledImagesSettings, images_path, read_image_splits
 from malmoi.pipeline.pictures import data_address, png
-from malmoi.pipeline.stage import Stage, StageInput
+from malmoi.pipeline.stage import Estimate, Stage, StageInput
 from malmoi.sources.fetch import fetch_image_weights
 from malmoi.train.trainer import Trainer, TrainerSettings
+
+ASSUMED_CLASSES = 10
+"""For the estimate, where only so many images of each class are learned from."""
 
 SHOWN, SHOWN_SIZE = 40, 56
 """Wrong images that are kept to be looked at, and their side in pixels at most."""
@@ -42,7 +49,7 @@ class ClassifyImagesSettings(LabelledImagesSettings):
         train: "head" trains the new head, "last:N" the last N blocks too, "all" all.
         size: pixels of a side that images are scaled to; 0 for what the network is made for.
         channels: of a network from scratch, 1 for grey, 3 for colours.
-        rows: images in a step.
+        rows: images in a step, two at least, among which batch norms take their means.
         epochs: how often each image is seen.
         moved: while learning, images are turned by so many radians at most, and shifted and stretched by such a share
             of their size; 0 leaves them as they are, as frozen blocks need it.
@@ -57,7 +64,7 @@ class ClassifyImagesSettings(LabelledImagesSettings):
     train: str = "all"
     size: NonNegativeInt = 0
     channels: Literal[1, 3] = 1
-    rows: PositiveInt = 32
+    rows: Annotated[int, Field(ge=2)] = 32
     epochs: PositiveFloat = 20
     moved: float = Field(0.0, ge=0, lt=1)
     learning_rate: PositiveFloat = 1e-3
@@ -114,11 +121,8 @@ def _body(settings: ClassifyImagesSettings) -> ImageBody:
                 f"train={settings.train!r} freezes a network that has learned nothing.",
                 "Name weights=efficientnet-lite0 or a base, or set train=all.",
             )
-        shape = {"size": settings.size} if settings.size else {}
-        shape |= {"channels": settings.channels} if settings.model == "cnn" else {}
-        config = parse_settings(IMAGE_FAMILIES[settings.model][0], shape, f"the network {settings.model}")
-        body: ImageBody = build_image_model(config, settings.seed)
-        return body
+        new: ImageBody = build_image_model(_config(settings), settings.seed)
+        return new
     if settings.base is not None and settings.weights:
         raise UserError("base and weights name two networks to start from.", "Leave one of them out.")
     path = settings.base if settings.base is not None else fetch_image_weights(settings.weights)
@@ -126,6 +130,13 @@ def _body(settings: ClassifyImagesSettings) -> ImageBody:
     if settings.size:
         body.resize(settings.size)
     return body
+
+
+def _config(settings: ClassifyImagesSettings) -> ImageConfig:
+    """The shape of a network from scratch."""
+    shape = {"size": settings.size} if settings.size else {}
+    shape |= {"channels": settings.channels} if settings.model == "cnn" else {}
+    return parse_settings(IMAGE_FAMILIES[settings.model][0], shape, f"the network {settings.model}")
 
 
 def _frozen_below(body: ImageBody, settings: ClassifyImagesSettings) -> int:
@@ -209,4 +220,31 @@ def _card(settings: ClassifyImagesSettings, facts: dict[str, Any]) -> str:
     )
 
 
-STAGE = Stage(ClassifyImagesSettings, run)
+def estimate(settings: ClassifyImagesSettings) -> Estimate:
+    """Time, where the images are here and the network is no earlier stage's."""
+    path = images_path(settings)
+    if path is None or (settings.base is not None and not settings.base.exists()):
+        return UNKNOWN
+    body = _untrained(settings)
+    first, all_images = freeze(body, settings.train), count_images(path)
+    learned = round(all_images * (1 - settings.test) * (1 - settings.validation))
+    if settings.per_class:
+        learned = min(learned, settings.per_class * ASSUMED_CLASSES)
+    whole, frozen = (operations(body, end) for end in (None, first))
+    needed = all_images * whole + 3 * learned * settings.epochs * (whole - frozen)
+    words = f"about {learned:,} images to learn from, {whole / 1e6:,.0f} million operations each"
+    return Estimate(operation_seconds(needed), lines=(words,))
+
+
+def _untrained(settings: ClassifyImagesSettings) -> ImageBody:
+    """A network of the shape that is asked for, without memory."""
+    if settings.base is not None:
+        body: ImageBody = meta_image_model(load_image_classifier(settings.base).body.config)
+    else:
+        body = meta_image_model(EfficientNetConfig() if settings.weights else _config(settings))
+    if settings.size:
+        body.resize(settings.size)
+    return body
+
+
+STAGE = Stage(ClassifyImagesSettings, run, estimate)

@@ -21,6 +21,7 @@ from malmoi.models.generator import Generator, GeneratorConfig
 from malmoi.models.image_classifier import ImageClassifier
 from malmoi.models.image_registry import build_adversaries
 from malmoi.objectives.adversarial import Adversarial
+from malmoi.pipeline.costs import UNKNOWN
 from malmoi.pipeline.labelled_images import LabelledImagesSettings, read_image_splits
 from malmoi.pipeline.pictures import grid, png
 from malmoi.pipeline.stage import Stage, StageInput
@@ -42,7 +43,7 @@ class GenerateImagesSettings(LabelledImagesSettings):
         judge: a stage or checkpoint of a classifier of such images, which says what was made.
         noise: numbers that an image is made from.
         filters: of the layer next to the image; the layer before it has twice as many.
-        rows: images in a step.
+        rows: images in a step, two at least, among which batch norms take their means.
         epochs: how often each image is seen.
         learning_rate: of AdamW, for both networks; its betas are 0.5 and 0.999.
         pictures: moments of the training at which images are drawn.
@@ -54,7 +55,7 @@ class GenerateImagesSettings(LabelledImagesSettings):
     judge: StageInput
     noise: PositiveInt = 64
     filters: PositiveInt = 32
-    rows: PositiveInt = 64
+    rows: Annotated[int, Field(ge=2)] = 64
     epochs: PositiveFloat = 150
     learning_rate: PositiveFloat = 5e-4
     pictures: PositiveInt = 6
@@ -172,4 +173,4 @@ def _card(settings: GenerateImagesSettings, facts: dict[str, Any]) -> str:
     )
 
 
-STAGE = Stage(GenerateImagesSettings, run)
+STAGE = Stage(GenerateImagesSettings, run, lambda settings: UNKNOWN)
