@@ -52,6 +52,12 @@ def test_a_generator_comes_back_with_the_statistics_of_its_norms(tmp_path):
         load_image_classifier(tmp_path)
 
 
+@pytest.mark.parametrize("content", ["[]", '{"model_type": "malmoi", "family": ["cnn"]}', '{"model_type": "llama"}'])
+def test_a_configuration_of_something_else_is_not_of_images(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    assert not is_of_images(tmp_path)
+
+
 def test_a_classifier_makes_no_images_and_an_empty_folder_is_neither(saved, tmp_path):
     with pytest.raises(UserError, match="is a classifier and makes no images"):
         load_generator(saved[1])

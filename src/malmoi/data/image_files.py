@@ -72,12 +72,13 @@ def read_image(path: Path, size: int, channels: int) -> torch.Tensor:
     """(channels, size, size) uint8, of an image file.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: it cannot be read, or memory does not hold `size`.
         MissingExtra: Pillow is not installed.
     """
     pixels, why = _pixels(path)
     if pixels is None:
         raise UserError(f"{path} cannot be read as an image: {why}.", f"Give one of {', '.join(_FORMATS)}.")
+    check_room(1, size, channels)
     return scaled(pixels, size, channels)[0]
 
 

@@ -69,7 +69,7 @@ def is_of_images(path: Path) -> bool:
     """Whether a path holds a checkpoint of a model of images: a directory, or a stage's directory."""
     directory = path if (path / CONFIG).is_file() else path / "model"
     fields = read_json(directory / CONFIG) if (directory / CONFIG).is_file() else {}
-    return isinstance(fields, dict) and fields.get("model_type") == OWN and fields.get("family") in IMAGE_FAMILIES
+    return isinstance(fields, dict) and fields.get("model_type") == OWN and str(fields.get("family")) in IMAGE_FAMILIES
 
 
 def load_image_classifier(path: Path) -> ImageClassifier:
