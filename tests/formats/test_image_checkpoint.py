@@ -43,7 +43,7 @@ def test_a_classifier_comes_back_with_its_classes(saved):
 
 
 def test_a_generator_comes_back_with_the_statistics_of_its_norms(tmp_path):
-    generator = build_image_model(GeneratorConfig(size=8, noise=4, filters=2), 0)
+    generator = build_image_model(GeneratorConfig(size=8, noise=4, width=6), 0)
     generator(torch.randn(9, 4) * 3)
     save_images_checkpoint(tmp_path, generator, "")
     noise = torch.randn(2, 4)

@@ -8,19 +8,12 @@ from malmoi.models.generator import GeneratorConfig
 from malmoi.models.image_registry import build_adversaries
 from malmoi.objectives.adversarial import REAL, Adversarial
 
-CONFIG = GeneratorConfig(size=8, noise=4, filters=2)
+CONFIG = GeneratorConfig(size=8, noise=4, width=6)
 
 
 def batch(count=6):
     images = torch.rand(count, 1, 8, 8, generator=torch.Generator().manual_seed(3))
     return ImageBatch(images, torch.zeros(count, dtype=torch.int64))
-
-
-def still(seed=0):
-    """Both networks without dropout, whose chance would differ from pass to pass."""
-    adversaries = build_adversaries(CONFIG, seed)
-    adversaries.discriminator.eval()
-    return adversaries
 
 
 def gradients(model):
@@ -47,7 +40,7 @@ def in_turns(adversaries, images, noise):
 
 
 def test_losses_and_gradients_are_those_of_training_in_turns():
-    one, two, images = still(), still(), batch()
+    one, two, images = build_adversaries(CONFIG, seed=0), build_adversaries(CONFIG, seed=0), batch()
     torch.manual_seed(7)
     loss = Adversarial().loss(one, images)
     loss.total.backward()
@@ -61,7 +54,7 @@ def test_losses_and_gradients_are_those_of_training_in_turns():
 
 
 def test_a_discriminator_that_is_frozen_still_teaches():
-    adversaries = still()
+    adversaries = build_adversaries(CONFIG, seed=0)
     adversaries.discriminator.requires_grad_(False)
     Adversarial().loss(adversaries, batch()).total.backward()
     assert all(parameter.grad is not None for parameter in adversaries.generator.parameters())
@@ -69,6 +62,15 @@ def test_a_discriminator_that_is_frozen_still_teaches():
 
 
 def test_statistics_of_batch_norms_are_taken_once_a_step():
-    adversaries = still()
+    adversaries = build_adversaries(CONFIG, seed=0)
     Adversarial().loss(adversaries, batch())
-    assert int(adversaries.generator.layers[2].num_batches_tracked) == 1
+    assert int(adversaries.generator.layers[1].num_batches_tracked) == 1
+
+
+def test_images_move_only_while_both_train():
+    adversaries, losses = build_adversaries(CONFIG, seed=0).eval(), []
+    for training, moved in ((False, 0.0), (False, 0.3), (True, 0.0), (True, 0.3)):
+        torch.manual_seed(0)
+        losses.append(Adversarial(moved).loss(adversaries.train(training), batch()).total)
+    assert torch.equal(losses[0], losses[1])
+    assert not torch.equal(losses[2], losses[3])

@@ -1,11 +1,9 @@
-"""A generator of images and the discriminator that teaches it, after DCGAN (Radford and others 2015, 1511.06434)."""
+"""A generator of images and the discriminator that teaches it (Goodfellow and others 2014, arXiv:1406.2661)."""
 
 from __future__ import annotations
 
-from typing import Self
-
 import torch
-from pydantic import PositiveInt, model_validator
+from pydantic import PositiveInt
 from torch import nn
 
 from malmoi.models.image_model import ImageConfig
@@ -16,35 +14,29 @@ class GeneratorConfig(ImageConfig):
 
     Attributes:
         noise: numbers that an image is made from.
-        filters: of the layer next to the image; the layer before it has twice as many.
+        width: units of the layer next to the noise; the layer next to the image has twice as many.
     """
 
     noise: PositiveInt = 64
-    filters: PositiveInt = 32
-
-    @model_validator(mode="after")
-    def _check_size(self) -> Self:
-        if self.size % 4:
-            raise ValueError(f"the size is doubled twice, so {self.size} must be a multiple of 4, such as 28")
-        return self
+    width: PositiveInt = 256
 
 
 class Generator(nn.Module):
-    """Makes images of noise: a linear layer, then two transposed convolutions that double height and width."""
+    """Makes images of noise by linear layers, each of which sees the whole image: right for small ones."""
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.config = config
-        filters, side = config.filters, config.size // 4
+        width, shape = config.width, (config.channels, config.size, config.size)
         self.layers = nn.Sequential(
-            nn.Linear(config.noise, 2 * filters * side * side, bias=False),
-            nn.Unflatten(1, (2 * filters, side, side)),
-            nn.BatchNorm2d(2 * filters),
+            nn.Linear(config.noise, width, bias=False),
+            nn.BatchNorm1d(width),
             nn.ReLU(),
-            nn.ConvTranspose2d(2 * filters, filters, 4, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(filters),
+            nn.Linear(width, 2 * width, bias=False),
+            nn.BatchNorm1d(2 * width),
             nn.ReLU(),
-            nn.ConvTranspose2d(filters, config.channels, 4, stride=2, padding=1),
+            nn.Linear(2 * width, config.channels * config.size**2),
+            nn.Unflatten(1, shape),
         )
 
     def forward(self, noise: torch.Tensor) -> torch.Tensor:
@@ -62,21 +54,19 @@ class Discriminator(nn.Module):
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
-        filters, side = config.filters, config.size // 4
+        width = config.width
         self.layers = nn.Sequential(
-            nn.Conv2d(config.channels, filters, 4, stride=2, padding=1),
-            nn.LeakyReLU(0.2),
-            nn.Dropout(0.3),
-            nn.Conv2d(filters, 2 * filters, 4, stride=2, padding=1),
-            nn.LeakyReLU(0.2),
-            nn.Dropout(0.3),
             nn.Flatten(),
-            nn.Linear(2 * filters * side * side, 1),
+            nn.Linear(config.channels * config.size**2, 2 * width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(2 * width, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, 1),
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(rows,) unnormalised log-odds of being real, of (rows, channels, size, size) pixels between 0 and 1."""
-        odds: torch.Tensor = self.layers(images * 2 - 1)
+        odds: torch.Tensor = self.layers(images)
         return odds.squeeze(1)
 
 

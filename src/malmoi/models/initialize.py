@@ -56,11 +56,11 @@ def _initialize_one(module: nn.Module, name: str, seed: int, embedding_deviation
             module.bias.zero_()
     elif isinstance(module, ShortConvolution):
         module.reset_parameters()
-    elif isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-        fill_normal(module.weight, math.sqrt(2 / _inputs(module)), seed, f"{name}.weight")
+    elif isinstance(module, nn.Conv2d):
+        fill_normal(module.weight, math.sqrt(2 / module.weight[0].numel()), seed, f"{name}.weight")
         if module.bias is not None:
             module.bias.zero_()
-    elif isinstance(module, nn.BatchNorm2d):
+    elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
         module.reset_parameters()
     elif isinstance(module, (BigramTable, RelativePositions)):
         module.weight.zero_()
@@ -68,10 +68,3 @@ def _initialize_one(module: nn.Module, name: str, seed: int, embedding_deviation
         module.bias.zero_()
     else:
         raise TypeError(f"{name}: no rule for the first weights of {type(module).__name__}")
-
-
-def _inputs(module: nn.Conv2d | nn.ConvTranspose2d) -> float:
-    """How many numbers each number of the output is a sum of."""
-    if isinstance(module, nn.ConvTranspose2d):
-        return module.weight[:, 0].numel() / math.prod(module.stride)
-    return module.weight[0].numel()

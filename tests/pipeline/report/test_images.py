@@ -17,7 +17,7 @@ RESULT = SCORE | {
     "frozen_unchanged": True,
     "skipped_images": {"개/note.txt": "no image"},
 }
-MADE = {"shares": [0.9, 0.1], "sure": 0.8, "sure_shares": [0.7, 0.1], "nearest": 0.12, "apart": 0.34}
+MADE = {"shares": [0.9, 0.1], "sure": 0.8, "real": 0.5, "variety": 0.25, "nearest": 0.34}
 
 
 @pytest.fixture

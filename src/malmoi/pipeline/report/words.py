@@ -247,17 +247,18 @@ WORDS: dict[str, tuple[str, str]] = {
     "made.images": ("images", "이미지"),
     "made.sure": ("judge is sure of", "판정자가 확신"),
     "made.least": ("rarest class", "가장 드문 분류"),
-    "made.nearest": ("to the nearest learned image", "가장 가까운 학습 이미지까지"),
-    "made.apart": ("to the nearest of its own kind", "같은 무리에서 가장 가까운 이미지까지"),
+    "made.real": ("like a real one", "진짜 같음"),
+    "made.variety": ("real ones covered", "진짜를 덮은 비율"),
+    "made.nearest": ("distance to the nearest", "가장 가까운 것까지의 거리"),
     "made.counted": (
-        "Sure is a probability of {sure} or more; the rarest class counts what the judge sees first, sure or not. "
-        "Distances are medians of the root mean square difference of pixels between 0 and 1: images that are copied "
-        "have none to the nearest learned one, images without variety none to their own kind. Mean images show that "
-        "the judge alone proves little, and single pixels that noise is not taken for a digit.",
-        "확신은 확률 {sure} 이상입니다. 가장 드문 분류는 확신과 상관없이 판정자의 첫 답을 셉니다. 거리는 0에서 1 사이 "
-        "픽셀 차이의 제곱 평균 제곱근의 중앙값입니다. 베낀 이미지는 학습 이미지까지의 거리가 없고, 다양하지 않은 "
-        "이미지는 같은 무리와의 거리가 없습니다. 평균 이미지는 판정만으로는 알 수 있는 것이 적음을, 따로 뽑은 픽셀은 "
-        "잡음을 숫자로 보지 않음을 보여 줍니다.",
+        "Sure is a probability of {sure} or more; the rarest class counts what the judge sees first, sure or not. An "
+        "image is like a real one if it is as near to a learned image as that one's third neighbour, and a learned "
+        "image is covered if the same holds the other way round. Copies would be at no distance. The judge alone tells "
+        "little, as both controls show: single pixels are like no real image, and means cover none.",
+        "확신은 확률 {sure} 이상입니다. 가장 드문 분류는 확신과 상관없이 판정자의 첫 답을 셉니다. 학습 이미지 하나에 "
+        "그 이미지의 세 번째 이웃만큼 가까우면 진짜 같다고 보고, 거꾸로도 그러하면 그 학습 이미지를 덮은 것으로 "
+        "봅니다. 베낀 이미지라면 거리가 없습니다. 두 대조군에서 보듯 판정만으로는 알 수 있는 것이 적습니다. 픽셀마다 "
+        "따로 뽑으면 진짜 같지 않고, 평균은 진짜를 덮지 못합니다.",
     ),
     "made.tile": ("share of the rarest class", "가장 드문 분류의 비율"),
     "made.tile.note": ("the judge is sure of {share}", "판정자가 확신한 것은 {share}"),

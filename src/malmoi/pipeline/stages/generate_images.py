@@ -42,9 +42,11 @@ class GenerateImagesSettings(LabelledImagesSettings):
     Attributes:
         judge: a stage or checkpoint of a classifier of such images, which says what was made.
         noise: numbers that an image is made from.
-        filters: of the layer next to the image; the layer before it has twice as many.
+        width: units of the layer next to the noise; the layer next to the image has twice as many.
         rows: images in a step, two at least, among which batch norms take their means.
         epochs: how often each image is seen.
+        moved: the discriminator sees images turned by so many radians at most, and shifted and stretched by such a
+            share of their size; 0 as they are.
         learning_rate: of AdamW, for both networks; its betas are 0.5 and 0.999.
         pictures: moments of the training at which images are drawn.
         samples: images that the judge looks at.
@@ -54,12 +56,13 @@ class GenerateImagesSettings(LabelledImagesSettings):
 
     judge: StageInput
     noise: PositiveInt = 64
-    filters: PositiveInt = 32
+    width: PositiveInt = 256
     rows: Annotated[int, Field(ge=2)] = 64
-    epochs: PositiveFloat = 150
+    epochs: PositiveFloat = 300
+    moved: float = Field(0.1, ge=0, lt=1)
     learning_rate: PositiveFloat = 5e-4
     pictures: PositiveInt = 6
-    samples: PositiveInt = 1_000
+    samples: Annotated[int, Field(ge=10)] = 1_000
     sure: Annotated[float, Field(gt=0, lt=1)] = 0.9
     seed: int = 0
 
@@ -92,7 +95,7 @@ def run(settings: GenerateImagesSettings, directory: Path) -> dict[str, Any]:
         checkpoint_every=max(1, -(-steps // (settings.pictures - 1 or 1))),
         seed=settings.seed,
     )
-    result = Trainer(adversaries, Adversarial(), rows, trainer, directory, draw).run()
+    result = Trainer(adversaries, Adversarial(settings.moved), rows, trainer, directory, draw).run()
     made = make_images(generator, _noise(config, settings.samples, settings.seed, "samples"))
     learned = splits.train.pixels
     shown = {
@@ -134,7 +137,7 @@ def make_images(generator: Generator, noise: torch.Tensor) -> torch.Tensor:
 
 
 def _config(settings: GenerateImagesSettings, size: int, channels: int) -> GeneratorConfig:
-    values = {"size": size, "channels": channels, "noise": settings.noise, "filters": settings.filters}
+    values = {"size": size, "channels": channels, "noise": settings.noise, "width": settings.width}
     return parse_settings(GeneratorConfig, values, "the generator, whose images are of the judge's size")
 
 

@@ -132,14 +132,18 @@ def _beside(stage: StageRecord, say: Words) -> list[Block]:
 
 
 def _scores(result: dict[str, Any], say: Words) -> Table:
-    columns = [say("made.images"), *("#" + say(f"made.{key}") for key in ("sure", "least", "nearest", "apart"))]
+    columns = [
+        say("made.images"),
+        *("#" + say(f"made.{key}") for key in ("sure", "least", "real", "variety", "nearest")),
+    ]
     rows = [
         [
             say(f"made.{name}"),
             percent(score["sure"]),
             percent(min(score["shares"])),
+            percent(score["real"]),
+            percent(score["variety"]),
             f"{score['nearest']:.3f}",
-            f"{score['apart']:.3f}",
         ]
         for name, score in result["scores"].items()
     ]
