@@ -19,6 +19,8 @@ EXAMPLES = {
     "evaluate": "malmoi evaluate checkpoint=my-model corpus=my-corpus --out my-evaluation",
     "compare": "malmoi compare checkpoints=[runs/long/dense,runs/long/window] corpus=runs/long/corpus",
     "classify": "malmoi classify file=reviews.tsv text=review label=stars --out my-classifier",
+    "classify-images": "malmoi classify-images images=~/pictures weights=efficientnet-lite0 train=head --out my-images",
+    "generate-images": "malmoi generate-images judge=runs/digits/classify-images --out my-digits",
     "instruct": "malmoi instruct file=dialogues.jsonl --out my-assistant",
     "few-shot": "malmoi few-shot checkpoint=my-model file=pairs.tsv tasks.spelling.kind=answer --out my-answers",
     "report": "malmoi report stages=[my-corpus,my-model,my-evaluation] --out my-report",

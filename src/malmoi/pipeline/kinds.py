@@ -19,6 +19,8 @@ STAGES = {
     "evaluate": Kind("malmoi.pipeline.stages.evaluate", "Bits per byte on held-out text, beside simple models."),
     "compare": Kind("malmoi.pipeline.stages.compare", "Models on the same text: loss along the context, costs."),
     "classify": Kind("malmoi.pipeline.stages.classify", "Fine-tune a classifier on labelled texts."),
+    "classify-images": Kind("malmoi.pipeline.stages.classify_images", "Train a classifier of images."),
+    "generate-images": Kind("malmoi.pipeline.stages.generate_images", "Train a generator of images (GAN)."),
     "instruct": Kind("malmoi.pipeline.stages.instruct", "Fine-tune an assistant on dialogues."),
     "few-shot": Kind("malmoi.pipeline.stages.few_shot", "Tasks from examples in the prompt, without training."),
     "report": Kind("malmoi.pipeline.stages.report", "Write one self-contained page about a run."),

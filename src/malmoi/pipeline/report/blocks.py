@@ -116,6 +116,24 @@ class Confusion:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """An image under its caption; `address` holds the image itself, see `pipeline.pictures`."""
+
+    caption: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images beside each other, "large" grids or "small" single ones; their pixels are shown as squares."""
+
+    title: str
+    pictures: Sequence[Picture]
+    size: str = "large"
+    kind: str = "pictures"
+
+
+@dataclass(frozen=True)
 class Pairs:
     """Figures side by side where the page is wide enough."""
 
@@ -160,7 +178,20 @@ class Folded:
 
 
 Block: TypeAlias = (
-    Text | Heading | Facts | Table | Bars | Chart | Tokens | Samples | Confusion | Pairs | Answers | Commands | Folded
+    Text
+    | Heading
+    | Facts
+    | Table
+    | Bars
+    | Chart
+    | Tokens
+    | Samples
+    | Confusion
+    | Pictures
+    | Pairs
+    | Answers
+    | Commands
+    | Folded
 )
 
 

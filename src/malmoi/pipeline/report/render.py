@@ -19,6 +19,7 @@ from malmoi.pipeline.report.run import StageRecord
 from malmoi.pipeline.report.sections.comparison import comparison_section
 from malmoi.pipeline.report.sections.evaluation import evaluation_section, samples_section
 from malmoi.pipeline.report.sections.few_shot import few_shot_section
+from malmoi.pipeline.report.sections.images import image_classes_section, made_images_section
 from malmoi.pipeline.report.sections.overview import (
     machine,
     next_section,
@@ -35,6 +36,8 @@ SECTIONS: list[Callable[[Sequence[StageRecord], Words], Section | None]] = [
     evaluation_section,
     samples_section,
     classification_section,
+    image_classes_section,
+    made_images_section,
     assistant_section,
     few_shot_section,
     comparison_section,

@@ -35,7 +35,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "instructions": ("instruction sets", "명령어 집합"),
     "system": ("system", "운영 체제"),
     "versions": ("versions", "버전"),
-    "tile.time": ("from text to answers", "글에서 대답까지"),
+    "tile.time": ("from beginning to end", "처음부터 끝까지"),
     "tile.memory": ("at most {size} of memory", "최대 메모리 {size}"),
     # text
     "text": ("The text", "글"),
@@ -209,6 +209,64 @@ WORDS: dict[str, tuple[str, str]] = {
     "recall": ("recall", "재현율"),
     "true": ("true", "실제"),
     "predicted": ("predicted", "예측"),
+    # images
+    "images": ("Telling images apart", "이미지 가려내기"),
+    "images.lede": (
+        "A network learned from labelled images and is judged on others, beside methods that see nothing but pixels.",
+        "분류된 이미지로 신경망을 학습하고 다른 이미지로 평가하였습니다. 픽셀만 보는 방법과 나란히 둡니다.",
+    ),
+    "images.regression": ("logistic regression on pixels", "픽셀 로지스틱 회귀"),
+    "images.neighbour": ("nearest neighbour on pixels", "픽셀 최근접 이웃"),
+    "images.note": ("{share} by the nearest neighbour", "최근접 이웃은 {share}"),
+    "images.confusion": ("What was taken for what", "무엇을 무엇으로 보았나"),
+    "images.wrong": ("Those that it got wrong, the surest first", "틀린 이미지, 가장 확신한 것부터"),
+    "images.wrong.one": ("{true} taken for {predicted} ({share})", "{true}을(를) {predicted}(으)로 봄 ({share})"),
+    "images.skipped": ("{count} files that could not be read", "읽지 못한 파일 {count}개"),
+    "loss.image": ("Loss (nats an image)", "손실 (이미지당 나트)"),
+    "fact.network": ("network", "신경망"),
+    "fact.size": ("pixels of a side", "한 변의 픽셀"),
+    "fact.train_images": ("images learned", "배운 이미지"),
+    "fact.validation_images": ("images to watch", "살펴본 이미지"),
+    "fact.test_images": ("images tested", "시험한 이미지"),
+    "fact.trained_parameters": ("parameters trained", "학습한 매개변수"),
+    "fact.frozen_unchanged": ("frozen part unchanged to the bit", "얼린 부분이 비트까지 그대로인가"),
+    "made": ("Images out of noise", "잡음에서 나온 이미지"),
+    "made.lede": (
+        "A generator learned from nothing but the verdicts of a discriminator, which learned to tell its images from "
+        "real ones. Another network, which had no part in this, says what it sees.",
+        "생성기는 판별기의 판정만으로 배웠고, 판별기는 진짜와 만든 것을 가려내는 법을 배웠습니다. 학습에 끼지 않은 "
+        "다른 신경망이 무엇이 보이는지 말합니다.",
+    ),
+    "made.progress": ("The same noise at several moments", "같은 잡음을 여러 순간에"),
+    "made.beside": ("Beside real images and two controls", "진짜 이미지와 두 대조군 옆에서"),
+    "made.made": ("generator", "생성기"),
+    "made.held_out": ("real images, held out", "떼어 둔 진짜 이미지"),
+    "made.gaussian": ("each pixel drawn alone", "픽셀마다 따로 뽑음"),
+    "made.means": ("mean of each class", "분류별 평균"),
+    "made.shares": ("What the judge sees in {count} images", "판정자가 이미지 {count}장에서 본 것"),
+    "made.images": ("images", "이미지"),
+    "made.sure": ("judge is sure of", "판정자가 확신"),
+    "made.least": ("rarest class", "가장 드문 분류"),
+    "made.real": ("like a real one", "진짜 같음"),
+    "made.variety": ("real ones covered", "진짜를 덮은 비율"),
+    "made.nearest": ("distance to the nearest", "가장 가까운 것까지의 거리"),
+    "made.counted": (
+        "Sure is a probability of {sure} or more; the rarest class counts what the judge sees first, sure or not. An "
+        "image is like a real one if it is as near to a learned image as that one's third neighbour, and a learned "
+        "image is covered if the same holds the other way round. Copies would be at no distance. The judge alone tells "
+        "little, as both controls show: single pixels are like no real image, and means cover none.",
+        "확신은 확률 {sure} 이상입니다. 가장 드문 분류는 확신과 상관없이 판정자의 첫 답을 셉니다. 학습 이미지 하나에 "
+        "그 이미지의 세 번째 이웃만큼 가까우면 진짜 같다고 보고, 거꾸로도 그러하면 그 학습 이미지를 덮은 것으로 "
+        "봅니다. 베낀 이미지라면 거리가 없습니다. 두 대조군에서 보듯 판정만으로는 알 수 있는 것이 적습니다. 픽셀마다 "
+        "따로 뽑으면 진짜 같지 않고, 평균은 진짜를 덮지 못합니다.",
+    ),
+    "made.tile": ("share of the rarest class", "가장 드문 분류의 비율"),
+    "made.tile.note": ("the judge is sure of {share}", "판정자가 확신한 것은 {share}"),
+    "made.losses": ("Losses on held-out images (nats an image)", "떼어 둔 이미지의 손실 (이미지당 나트)"),
+    "made.generator": ("generator", "생성기"),
+    "made.discriminator": ("discriminator", "판별기"),
+    "fact.generator_parameters": ("parameters of the generator", "생성기의 매개변수"),
+    "fact.discriminator_parameters": ("parameters of the discriminator", "판별기의 매개변수"),
     # assistant
     "instruct": ("Answering", "대답하기"),
     "instruct.lede": (
@@ -289,6 +347,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "채팅 페이지를 열고 이 컴퓨터에서 OpenAI API를 제공합니다.",
     ),
     "generate": ("Let the base model continue a text.", "바탕 모델이 글을 이어 쓰게 합니다."),
+    "predict.images": ("Name the class of an image file.", "이미지 파일의 클래스를 알아봅니다."),
     "prompt.example": ("Once upon a time", "옛날 옛적에"),
     "own": ("Grow a model from a folder of your own text.", "내 글이 담긴 폴더로 모델을 기릅니다."),
     # settings
