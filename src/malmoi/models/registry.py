@@ -11,6 +11,7 @@ from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.gpt import GPT
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.initialize import initialize
+from malmoi.models.language_model import LanguageModelConfig
 from malmoi.models.model import Model, ModelConfig
 from malmoi.models.seq2seq import EncoderDecoder
 from malmoi.models.seq2seq_config import EncoderDecoderConfig
@@ -21,6 +22,16 @@ FAMILIES: dict[str, tuple[type[ModelConfig], Any]] = {
     "encoder-decoder": (EncoderDecoderConfig, EncoderDecoder),
 }
 """Family name to (configuration class, model class)."""
+
+
+def family_name(config: ModelConfig) -> str:
+    """The name of the family that a configuration belongs to."""
+    return next(name for name, (kind, _) in FAMILIES.items() if type(config) is kind)
+
+
+def language_models() -> dict[str, type[LanguageModelConfig]]:
+    """The families that go on with a text: name to configuration class."""
+    return {name: kind for name, (kind, _) in FAMILIES.items() if issubclass(kind, LanguageModelConfig)}
 
 
 def build_model(config: ModelConfig, seed: int) -> Model:
