@@ -6,18 +6,24 @@ from typing import Any
 
 import torch
 
+from malmoi.models.convolution import Convolution, ConvolutionConfig
 from malmoi.models.encoder import Encoder
 from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.gpt import GPT
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.initialize import initialize
 from malmoi.models.language_model import LanguageModelConfig
+from malmoi.models.lstm import LSTM, LSTMConfig
 from malmoi.models.model import Model, ModelConfig
 from malmoi.models.seq2seq import EncoderDecoder
 from malmoi.models.seq2seq_config import EncoderDecoderConfig
+from malmoi.models.state_space import StateSpace, StateSpaceConfig
 
 FAMILIES: dict[str, tuple[type[ModelConfig], Any]] = {
     "gpt": (GPTConfig, GPT),
+    "lstm": (LSTMConfig, LSTM),
+    "convolution": (ConvolutionConfig, Convolution),
+    "state-space": (StateSpaceConfig, StateSpace),
     "encoder": (EncoderConfig, Encoder),
     "encoder-decoder": (EncoderDecoderConfig, EncoderDecoder),
 }
