@@ -163,18 +163,19 @@ def _print(found: dict[str, dict[str, Any]]) -> None:
 
 
 def _print_generation(found: dict[str, dict[str, Any]], step_tokens: int) -> None:
+    """Tokens a second are of processor time, as in the table above."""
+    table = Table("model", "weights", "bits per\nbyte", "trains\ntokens/s", box=box.SIMPLE_HEAD, padding=0)
     lengths = next(iter(found.values()))["generation"]
-    table = Table(
-        "model", "parameters", "bits per\nbyte", "trains\ntokens/s", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
     for length in lengths:
-        table.add_column(f"writes at\n{int(length):,}, /s", justify="right")
-        table.add_column("cache\nKiB", justify="right")
+        table.add_column(f"writes\nat {int(length):,}")
+        table.add_column("cache\nKiB")
+    for column in table.columns[1:]:
+        column.justify, column.no_wrap = "right", True
     for name, one in found.items():
         costs = [
             figure
             for cost in one["generation"].values()
-            for figure in (f"{cost['tokens_per_second']:,.0f}", f"{cost['bytes'] / 2**10:,.0f}")
+            for figure in (f"{cost['tokens_per_second']:,.0f}/s", f"{cost['bytes'] / 2**10:,.0f}")
         ]
         speed = f"{step_tokens / one['seconds']:,.0f}"
         table.add_row(name, f"{one['parameters']:,}", f"{one['bits_per_byte']:.3f}", speed, *costs)
