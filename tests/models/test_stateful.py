@@ -17,6 +17,7 @@ SIZE = {"vocabulary": 31, "width": 16, "layers": 2}
 CONFIGS = {
     "lstm": LSTMConfig(**SIZE),
     "lstm with a head of its own": LSTMConfig(**SIZE, tied=False, truncation=5),
+    "lstm with residual layers": LSTMConfig(**SIZE, residual=True),
     "convolution": ConvolutionConfig(**SIZE, reach=4, dilations=2),
     "convolution without gaps": ConvolutionConfig(**SIZE, dilations=1),
     "state space": StateSpaceConfig(**SIZE, head_width=8, state=4),

@@ -6,10 +6,13 @@ arXiv:1708.02182.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from pydantic import NonNegativeInt
+from pydantic import NonNegativeInt, PositiveFloat
 from torch import nn
 
+from malmoi.layers.norms import RMSNorm
 from malmoi.layers.seeded import fill_normal
 from malmoi.layers.states import State
 from malmoi.models.stateful import StatefulBlock, StatefulConfig, StatefulModel
@@ -19,10 +22,14 @@ class LSTMConfig(StatefulConfig):
     """Layers of an LSTM on one another, each as wide as the embedding. `dropout` stands between all of them.
 
     Attributes:
+        residual: each layer reads a normed copy and is added to what it read, and a norm stands before the head; more
+            layers train so, and sooner. Without it the layers are those of `torch.nn.LSTM`.
         truncation: tokens. In training, gradients flow back no further than to the last multiple of this many, while
             the state itself is handed on (truncated back-propagation through time); 0 for the whole row.
     """
 
+    residual: bool = False
+    norm_epsilon: PositiveFloat = 1e-6
     truncation: NonNegativeInt = 0
 
     @property
@@ -31,9 +38,9 @@ class LSTMConfig(StatefulConfig):
         return ["lstm"]
 
     @classmethod
-    def sized(cls, layers: int, width: int) -> dict[str, int]:
-        """See `LanguageModelConfig.sized`: more than three layers without residual connections do not train well."""
-        return {"layers": min(layers, 3), "width": width}
+    def sized(cls, layers: int, width: int) -> dict[str, Any]:
+        """See `LanguageModelConfig.sized`: residual, since candidates are deep."""
+        return {"layers": layers, "width": width, "residual": True}
 
 
 class LSTM(StatefulModel):
@@ -42,7 +49,7 @@ class LSTM(StatefulModel):
     config: LSTMConfig
 
     def __init__(self, config: LSTMConfig) -> None:
-        super().__init__(config, (LSTMBlock(config) for _ in range(config.layers)), nn.Identity())
+        super().__init__(config, (LSTMBlock(config) for _ in range(config.layers)), _norm(config))
 
 
 class LSTMBlock(StatefulBlock):
@@ -50,9 +57,10 @@ class LSTMBlock(StatefulBlock):
 
     def __init__(self, config: LSTMConfig) -> None:
         super().__init__()
+        self.norm = _norm(config)
         self.recurrence = Recurrence(config.width, config.width, batch_first=True)
         self.dropout = nn.Dropout(config.dropout)
-        self.truncation = config.truncation
+        self.residual, self.truncation = config.residual, config.truncation
 
     def empty_state(self, rows: int, dtype: torch.dtype, device: torch.device) -> State:
         """See `StatefulBlock.empty_state`."""
@@ -63,10 +71,11 @@ class LSTMBlock(StatefulBlock):
         """See `StatefulBlock.forward`."""
         given = []
         reach = self.truncation if self.training and self.truncation else hidden.shape[1]
-        for part in torch.split(hidden, reach, dim=1):
+        for part in torch.split(self.norm(hidden), reach, dim=1):
             output, state = self.recurrence(part, state)
             given.append(output)
-        return self.dropout(torch.cat(given, dim=1)), state
+        added = self.dropout(torch.cat(given, dim=1))
+        return hidden + added if self.residual else added, state
 
 
 class Recurrence(nn.LSTM):
@@ -96,3 +105,7 @@ class Recurrence(nn.LSTM):
             else:
                 parameter.zero_()
                 parameter[width : 2 * width] = float(own == "bias_ih_l0")
+
+
+def _norm(config: LSTMConfig) -> nn.Module:
+    return RMSNorm(config.width, config.norm_epsilon) if config.residual else nn.Identity()

@@ -48,7 +48,8 @@ class PretrainSettings(Settings):
         steps: optimizer steps, instead of what fits into the minutes.
         tokens: tokens to train on, likewise.
         initial: a checkpoint to go on from, whose tokenizer must be the one given; new weights without it.
-        family: "gpt", "lstm", "convolution" or "state-space"; None for that of `initial`, or else "gpt".
+        family: of the model, such as lstm; an unknown one is answered with all there are. None for that of `initial`,
+            or else gpt.
         model: `preset: NAME`, or fields of the family's configuration; the rest is derived.
         embedding_deviation: of the first token embeddings. Where the head is not tied and steps are large, 1 keeps what
             the blocks add from drowning the tokens (docs/lab/base-model.md).
@@ -85,7 +86,7 @@ class PretrainSettings(Settings):
     def _check_family(cls, family: str | None) -> str | None:
         known = language_models()
         if family is not None and family not in known:
-            raise ValueError(f"no family of language models; {nearest(family, known) or ''} Known: {', '.join(known)}")
+            raise ValueError(f"no family of language models. {nearest(family, known) or ''} Known: {', '.join(known)}")
         return family
 
     @model_validator(mode="after")
