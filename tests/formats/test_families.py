@@ -90,7 +90,7 @@ def test_a_file_that_states_other_sizes_is_refused(model, tokenizer, tmp_path):
 
 def test_low_rank_differences_need_linear_layers(model):
     if model.config.mixing == ["lstm"]:
-        with pytest.raises(UserError, match=r"no linear layer.*Train all"):
+        with pytest.raises(UserError, match=r"no linear layer.*train=all"):
             apply_low_rank(model)
     else:
         apply_low_rank(model)

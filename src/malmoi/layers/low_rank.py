@@ -61,7 +61,7 @@ def apply_low_rank(
     if targets is None:
         targets = [target for target in ALL_TARGETS if target in known]
     if not targets:
-        raise UserError("The model has no linear layer to put a low-rank difference beside.", "Train all of it: train=all.")
+        raise UserError("The model has no linear layer for a low-rank difference.", "Train all of it: train=all.")
     for target in targets:
         if target not in known:
             way_out = nearest(target, known) or f"Known: {', '.join(sorted(known))}."
