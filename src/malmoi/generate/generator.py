@@ -105,7 +105,7 @@ def complete(model: LanguageModel, tokenizer: Tokenizer, prompt: str, settings: 
     Raises:
         PromptTooLong: it leaves no room in the context.
     """
-    return collect(generate(model, tokenizer, tokenizer.encode(prompt), settings))
+    return collect(generate(model, tokenizer, tokenizer.opening + tokenizer.encode(prompt), settings))
 
 
 def collect(pieces: Iterator[Piece]) -> Completion:
