@@ -21,10 +21,10 @@ class StatefulConfig(LanguageModelConfig):
     """Base of the configurations of these models.
 
     Attributes:
-        context: longest text. Nothing grows with it: it only bounds what is asked of the model at once.
+        context: longest text that is read at once or written. Nothing grows with it; evaluation reads on beyond it.
     """
 
-    context: PositiveInt = 1 << 20
+    context: PositiveInt = 1 << 16
 
 
 class StatefulBlock(nn.Module):
