@@ -1,5 +1,6 @@
 """Every family of language models through the same stages: trained, stopped and gone on, evaluated, compared, refused."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from malmoi.formats.checkpoint import load_checkpoint
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import build_model, language_models
 from malmoi.objectives.causal import Causal
-from malmoi.pipeline.stages import compare, evaluate
+from malmoi.pipeline.stages import compare, evaluate, instruct
 from malmoi.pipeline.stages.pretrain import PretrainSettings, run
 
 MODELS = {
@@ -171,6 +172,28 @@ def test_what_a_family_does_not_have_is_said_before_training(settings, tmp_path,
     with pytest.raises(UserError, match=sentence):
         run(settings(**changes), tmp_path)
     assert not (tmp_path / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize(("family", "train"), [("lstm", "all"), ("state-space", "lora")])
+def test_an_assistant_can_be_made_of_one(trained, tmp_path, family, train):
+    dialogue = {"messages": [{"role": "user", "content": "너는 {}?"}, {"role": "assistant", "content": "여우 {}."}]}
+    lines = [json.dumps(dialogue, ensure_ascii=False).replace("{}", str(number)) for number in range(40)]
+    (tmp_path / "dialogues.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    settings = instruct.InstructSettings(
+        base=trained / family, file=tmp_path / "dialogues.jsonl", train=train, answer_tokens=4, held_out=0.2, epochs=2
+    )
+    result = instruct.run(settings, tmp_path)
+    assert result["loss_after"] < result["loss_before"]
+    assert load_checkpoint(tmp_path).tokenizer.chat_template is not None
+
+
+def test_low_rank_differences_of_an_lstm_are_refused(trained, tmp_path):
+    dialogue = [{"role": "user", "content": "너는?"}, {"role": "assistant", "content": "여우."}]
+    lines = [json.dumps({"messages": [{**dialogue[0], "content": f"{number}?"}, dialogue[1]]}) for number in range(40)]
+    (tmp_path / "dialogues.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    settings = instruct.InstructSettings(base=trained / "lstm", file=tmp_path / "dialogues.jsonl", held_out=0.2)
+    with pytest.raises(UserError, match=r"no linear layer.*train=all"):
+        instruct.run(settings, tmp_path)
 
 
 def test_an_unknown_family_and_another_one_than_the_checkpoint_s(settings, trained, tmp_path):
