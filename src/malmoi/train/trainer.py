@@ -22,6 +22,7 @@ from malmoi.train.allocator import keep_freed_memory
 from malmoi.train.metrics import Metrics
 from malmoi.train.optimizers import OptimizerSettings, build_optimizers
 from malmoi.train.precision import Precision, autocast, choose_precision
+from malmoi.train.recompute import recomputing
 from malmoi.train.schedules import Schedule, factor
 from malmoi.train.state import Progress, load_best, load_state, save_best, save_state, trainable
 
@@ -45,6 +46,8 @@ class TrainerSettings(OptimizerSettings):
         precision: of the forward pass; "auto" measures this machine.
         validate_every: steps between validations; 0 validates at the end only.
         checkpoint_every: steps between saved states; 0 saves at the end only.
+        recompute: activations that are not kept but computed again, which saves memory and costs time: "blocks",
+            "feed_forward" or "attention", with ":2" behind it in every second block only; "" for none.
         keep_best: end with the weights of the lowest validation loss, not the last.
         seed: of dropout.
     """
@@ -59,6 +62,7 @@ class TrainerSettings(OptimizerSettings):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     validate_every: NonNegativeInt = 0
     checkpoint_every: NonNegativeInt = 0
+    recompute: str = ""
     keep_best: bool = False
     seed: int = 0
 
@@ -119,7 +123,7 @@ class Trainer:
         before, started = done.seconds, time.monotonic()
         if done.step == 0:
             self._on_checkpoint(0)
-        with progress("training", settings.steps) as advance:
+        with recomputing(self.model, settings.recompute), progress("training", settings.steps) as advance:
             advance(done.step)
             for step in range(done.step, settings.steps):
                 self._one_step(step, done, metrics, advance)

@@ -223,3 +223,11 @@ def test_a_crawl_says_what_became_of_every_address(make_stage):
     directory = make_stage("crawl", found, "crawl")
     text = Page(page_of([directory], "ko")).text
     assert all(expected in text for expected in ("찾은 주소", "robots.txt가 금지함", "너무 큼", "2.4 MiB"))
+
+
+def test_drawings_are_set_in_letters_of_one_width(make_stage):
+    directory = make_stage("pretrain", {"parameters": 1}, "pretrain")
+    drawing, prose = " @@ \n@  @\n@  @\n @@ \n", "옛날 옛적에\n곰이 살았습니다.\n여우도 살았습니다.\n끝.\n"
+    for prompt, text in (("---0---\n", drawing), ("옛날", prose)):
+        append_json_line(directory / "samples.jsonl", {"step": 1, "prompt": prompt, "text": text})
+    assert page_of([directory]).count('class="strip grid"') == 1

@@ -92,6 +92,12 @@ class Samples:
     texts: Sequence[tuple[str, str]]
     kind: str = "samples"
 
+    @property
+    def is_grid(self) -> bool:
+        """Whether the last text is a drawing: lines of one length below each other."""
+        lines = self.texts[-1][1].splitlines()
+        return len(lines) > 3 and len({len(line) for line in lines[:-1]}) == 1
+
 
 @dataclass(frozen=True)
 class Confusion:
