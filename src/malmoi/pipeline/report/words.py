@@ -127,6 +127,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "fact.characters_per_token": ("characters a token", "토큰당 글자"),
     "fact.unknown_share": ("unknown tokens", "모르는 토큰 비율"),
     # pretraining
+    "fact.family": ("family", "모델 계열"),
     "fact.parameters": ("parameters", "매개변수"),
     "fact.layers": ("layers", "층"),
     "fact.width": ("width", "너비"),
@@ -291,7 +292,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "모델마다 같은 글을 읽은 손실과 학습 한 걸음의 비용입니다. 멀리 보는 모델은 문맥 뒤쪽에서 더 나아야 합니다.",
     ),
     "compare.model": ("model", "모델"),
-    "compare.attention": ("attention of the layers", "층의 어텐션"),
+    "compare.mixing": ("how layers look back", "층이 앞을 보는 방법"),
     "compare.loss": ("loss a token", "토큰당 손실"),
     "compare.of_first": ("of the first", "첫 모델 대비"),
     "compare.seconds": ("seconds a step", "한 걸음의 초"),
@@ -303,6 +304,22 @@ WORDS: dict[str, tuple[str, str]] = {
         "turns in one process; MiB kept are what a step keeps for its gradient.",
         "떼어 둔 글, {context}토큰짜리 {rows}줄. 초는 한 프로세스에서 번갈아 잰 프로세서 시간의 중앙값이고, 남긴 MiB는 "
         "기울기를 위해 간직한 값의 크기입니다.",
+    ),
+    "compare.minutes": ("minutes of training", "학습한 분"),
+    "compare.trains": ("learns, tokens a second", "학습, 초당 토큰"),
+    "compare.writes": ("writes at {length}, tokens a second", "{length}에서 쓰기, 초당 토큰"),
+    "compare.cache": ("kept at {length}", "{length}에서 간직하는 크기"),
+    "compare.learning": ("Held-out loss while they learn (nats a token)", "배우는 동안의 평가 손실 (토큰당 나트)"),
+    "compare.generation.counted": (
+        "Bits per byte of all held-out text; a GPT sees half of its context or more before each token, a model with a "
+        "state carries it through. Minutes and tokens are those of the training as it went. Tokens a second are of "
+        "processor time, models taking turns: a step of training without its update, and single tokens written behind "
+        "a text of that length. A GPT with a shorter context is timed as if it were long enough; what it writes there "
+        "is worth nothing.",
+        "바이트당 비트는 떼어 둔 글 전체에서 셌습니다. GPT는 토큰마다 문맥의 절반 이상을 보고, 상태를 지닌 모델은 "
+        "상태를 끝까지 이어 갑니다. 분과 토큰은 실제 학습의 값입니다. 초당 토큰은 모델들이 번갈아 쓴 프로세서 "
+        "시간으로, 갱신을 뺀 학습 한 걸음과 그 길이의 글 뒤에 한 토큰씩 쓴 것을 잰 값입니다. 문맥이 짧은 GPT도 "
+        "넉넉한 것처럼 재는데, 거기서 쓰는 글은 쓸모가 없습니다.",
     ),
     # few-shot
     "few-shot": ("With examples alone", "예시만으로"),

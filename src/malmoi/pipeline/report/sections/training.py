@@ -12,6 +12,7 @@ from malmoi.pipeline.report.words import Words, percent
 
 TOKENIZER = ("kind", "vocabulary", "bytes_per_token", "characters_per_token", "unknown_share")
 PRETRAINED = (
+    "family",
     "parameters",
     "layers",
     "width",
