@@ -196,12 +196,16 @@ WORDS: dict[str, tuple[str, str]] = {
         "Fine-tuned on labelled texts and judged on texts that it has not seen, beside logistic regression.",
         "분류된 글로 미세 조정하고 본 적 없는 글로 평가하였습니다. 로지스틱 회귀와 나란히 둡니다.",
     ),
+    "micro_f1": ("F1 over all classes", "모든 분류의 F1"),
+    "micro_f1.tile": ("F1 of {name}", "{name} F1"),
+    "pearson": ("Correlation with the numbers given", "주어진 수와의 상관"),
+    "pearson.tile": ("correlation of {name}", "{name} 상관"),
     "accuracy": ("Accuracy", "정확도"),
     "accuracy.tile": ("accuracy of {name}", "{name} 정확도"),
-    "accuracy.note": ("{share} by logistic regression", "로지스틱 회귀는 {share}"),
+    "accuracy.note": ("{share} by counting words or characters", "낱말이나 글자를 세면 {share}"),
     "fine-tuned": ("fine-tuned model", "미세 조정한 모델"),
-    "control.word": ("logistic regression on words", "낱말 로지스틱 회귀"),
-    "control.character": ("logistic regression on characters", "글자 로지스틱 회귀"),
+    "control.word": ("regression on words", "낱말 회귀"),
+    "control.character": ("regression on characters", "글자 회귀"),
     "majority": ("always the most frequent class", "늘 가장 흔한 분류"),
     "fact.train_texts": ("texts learned", "배운 글"),
     "fact.validation_texts": ("texts to watch", "살펴본 글"),
@@ -356,6 +360,78 @@ WORDS: dict[str, tuple[str, str]] = {
     "counts.exact": ("exact match", "정확 일치"),
     "counts.chrf": ("chrF", "chrF"),
     "control": ("control", "기준"),
+    # classic classifiers
+    "classic": ("Before deep learning", "딥 러닝 이전"),
+    "classic.lede": (
+        "The same texts sorted by what people wrote down, by counting words, and by both.",
+        "사람이 적어 둔 특징으로, 낱말을 세어서, 그리고 둘 다로 같은 글을 나누어 봅니다.",
+    ),
+    "classic.features": ("hand-made features", "손으로 만든 특징"),
+    "classic.naive Bayes": ("naive Bayes on words", "낱말 나이브 베이즈"),
+    "classic.words": ("logistic regression on words", "낱말 로지스틱 회귀"),
+    "classic.words and features": ("words and features", "낱말과 특징"),
+    "classic.deep": ("fine-tuned model", "미세 조정한 모델"),
+    "classic.story.features": (
+        "Somebody looked at the texts and thought of seven things to measure: length, words, capitals, digits, "
+        "exclamation marks, links, money. Logistic regression weighs them. Nothing of the words is known.",
+        "누군가 글을 보고 잴 것 일곱 가지를 떠올렸습니다. 길이, 낱말 수, 대문자, 숫자, 느낌표, 링크, 돈입니다. "
+        "로지스틱 회귀가 그 무게를 정합니다. 낱말은 하나도 모릅니다.",
+    ),
+    "classic.story.naive Bayes": (
+        "Naive Bayes counts how often each word stands in each class, and multiplies as if words knew nothing of "
+        "one another.",
+        "나이브 베이즈는 낱말마다 어느 분류에 얼마나 나오는지 세고, 낱말끼리 아무 상관이 없는 것처럼 곱합니다.",
+    ),
+    "classic.story.words": (
+        "Logistic regression weighs all words and pairs of words against each other: what every fine-tuned model here "
+        "is put beside.",
+        "로지스틱 회귀는 모든 낱말과 낱말 쌍의 무게를 함께 정합니다. 여기서 미세 조정한 모델마다 나란히 "
+        "두는 기준입니다.",
+    ),
+    "classic.story.words and features": (
+        "With the features beside the words it sees both what is said and how it is written.",
+        "낱말 옆에 특징을 두면 무엇을 말하는지와 어떻게 적었는지를 함께 봅니다.",
+    ),
+    "classic.story.deep": (
+        "A fine-tuned model reads the text in its order and was given no feature at all.",
+        "미세 조정한 모델은 글을 차례대로 읽으며, 아무 특징도 받지 않았습니다.",
+    ),
+    "classic.features.title": ("What the features see: means of the training texts", "특징이 보는 것: 배운 글의 평균"),
+    "classic.feature": ("feature", "특징"),
+    "feature.characters": ("characters", "글자 수"),
+    "feature.words": ("words", "낱말 수"),
+    "feature.capitals": ("share of capitals", "대문자 비율"),
+    "feature.digits": ("share of digits", "숫자 비율"),
+    "feature.exclamation marks": ("exclamation marks", "느낌표"),
+    "feature.links": ("links", "링크"),
+    "feature.money": ("sums of money", "돈 표시"),
+    # encoders
+    "pretrain-encoder": ("Guessing hidden words", "가린 낱말 맞히기"),
+    "pretrain-encoder.lede": (
+        "An encoder reads both ways: some words of every text are hidden, and it learns to guess them.",
+        "인코더는 글을 양쪽으로 읽습니다. 글마다 낱말 몇 개를 가리고 맞히는 법을 배웁니다.",
+    ),
+    "loss.item": ("Loss (nats an item)", "손실 (항목당 나트)"),
+    "objective.masked": ("Hidden words guessed", "맞힌 가린 낱말"),
+    "objective.next-sentence": ("Does the second half go on?", "뒷부분이 앞에서 이어지나"),
+    "objective.sentence-order": ("Do the halves stand in their order?", "앞뒤 순서가 맞나"),
+    "control.unigram": ("always the most frequent token", "늘 가장 흔한 토큰"),
+    "control.neighbours": ("counting neighbours", "이웃 토큰 세기"),
+    "control.half": ("guessing", "찍기"),
+    "masked.counted": (
+        "Accuracy over the tokens to be guessed in held-out text, the same ones for all. Of ten of them eight are "
+        "hidden, one is replaced and one left as it is. Counting takes what stands there unless it is hidden, else the "
+        "token most often seen between the two neighbours, beside one of them, or at all.",
+        "평가용 글에서 맞혀야 할 토큰의 정확도이며 모두 같은 토큰입니다. 열에 여덟은 가리고 하나는 바꾸고 하나는 "
+        "그대로 둡니다. 세기는 가려지지 않았으면 보이는 토큰을, 가려졌으면 두 이웃 사이, 한쪽 이웃 옆, "
+        "전체에서 가장 자주 본 토큰을 고릅니다.",
+    ),
+    "masked.tile": ("of hidden words guessed", "가린 낱말을 맞힘"),
+    "masked.note": ("{share} by counting neighbours", "이웃을 세면 {share}"),
+    "guesses": ("Some guesses", "맞혀 본 낱말"),
+    "guess.text": ("text", "글"),
+    "guess.right": ("stood there", "정답"),
+    "guess.model": ("guesses, the best first", "추측 (좋은 것부터)"),
     # next
     "next": ("What to do next", "다음에 할 일"),
     "chat": ("Talk to the assistant in the terminal.", "터미널에서 비서와 이야기합니다."),
