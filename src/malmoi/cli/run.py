@@ -18,6 +18,7 @@ EXAMPLES = {
     "pretrain": "malmoi pretrain corpus=my-corpus tokenizer=my-tokenizer minutes=5 --out my-model",
     "evaluate": "malmoi evaluate checkpoint=my-model corpus=my-corpus --out my-evaluation",
     "compare": "malmoi compare checkpoints=[runs/long/dense,runs/long/window] corpus=runs/long/corpus",
+    "translator": "malmoi translator files=[train.en,train.de] languages=[en,de] --out my-translator",
     "classify": "malmoi classify file=reviews.tsv text=review label=stars --out my-classifier",
     "instruct": "malmoi instruct file=dialogues.jsonl --out my-assistant",
     "few-shot": "malmoi few-shot checkpoint=my-model file=pairs.tsv tasks.spelling.kind=answer --out my-answers",

@@ -20,6 +20,7 @@ from malmoi.corpus.normalize import normalize
 from malmoi.data.batch import IGNORED, LabelledBatch
 from malmoi.data.table import read_rows
 
+
 @dataclass(frozen=True)
 class LabelledText:
     """A text, or a pair of them, and the name of its class."""

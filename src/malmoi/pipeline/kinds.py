@@ -18,6 +18,7 @@ STAGES = {
     "pretrain": Kind("malmoi.pipeline.stages.pretrain", "Train a base model from scratch in a number of minutes."),
     "evaluate": Kind("malmoi.pipeline.stages.evaluate", "Bits per byte on held-out text, beside simple models."),
     "compare": Kind("malmoi.pipeline.stages.compare", "Models on the same text: loss along the context, costs."),
+    "translator": Kind("malmoi.pipeline.stages.translator", "Train a translator from pairs of texts."),
     "classify": Kind("malmoi.pipeline.stages.classify", "Fine-tune a classifier on labelled texts."),
     "instruct": Kind("malmoi.pipeline.stages.instruct", "Fine-tune an assistant on dialogues."),
     "few-shot": Kind("malmoi.pipeline.stages.few_shot", "Tasks from examples in the prompt, without training."),

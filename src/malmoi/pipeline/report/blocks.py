@@ -110,10 +110,21 @@ class Confusion:
 
 
 @dataclass(frozen=True)
+class Heat:
+    """Shares by words on both axes; each row adds up to 1."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[str]
+    shares: Sequence[Sequence[float]]
+    kind: str = "heat"
+
+
+@dataclass(frozen=True)
 class Pairs:
     """Figures side by side where the page is wide enough."""
 
-    blocks: Sequence[Bars | Confusion | Chart]
+    blocks: Sequence[Bars | Confusion | Chart | Heat]
     kind: str = "pairs"
 
 
@@ -154,7 +165,20 @@ class Folded:
 
 
 Block: TypeAlias = (
-    Text | Heading | Facts | Table | Bars | Chart | Tokens | Samples | Confusion | Pairs | Answers | Commands | Folded
+    Text
+    | Heading
+    | Facts
+    | Table
+    | Bars
+    | Chart
+    | Tokens
+    | Samples
+    | Confusion
+    | Heat
+    | Pairs
+    | Answers
+    | Commands
+    | Folded
 )
 
 

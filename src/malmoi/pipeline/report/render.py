@@ -28,6 +28,7 @@ from malmoi.pipeline.report.sections.overview import (
 )
 from malmoi.pipeline.report.sections.text import text_section
 from malmoi.pipeline.report.sections.training import pretraining_section, tokenizer_section
+from malmoi.pipeline.report.sections.translation import translation_section
 from malmoi.pipeline.report.sections.tuning import assistant_section, classification_section
 from malmoi.pipeline.report.words import Language, Words
 
@@ -36,6 +37,7 @@ SECTIONS: list[Callable[[Sequence[StageRecord], Words], Section | None]] = [
     samples_section,
     classification_section,
     assistant_section,
+    translation_section,
     few_shot_section,
     comparison_section,
     next_section,
