@@ -41,9 +41,10 @@ def word_attention(model: EncoderDecoder, tokenizer: Tokenizer, source: str, tar
     """Attention of the last layer, the mean over its heads.
 
     It is a sum over the tokens of a source word and a mean over those of a target word; a token of the target is that
-    which the decoder is about to write.
+    which the decoder is about to write. What goes beyond the context is left out.
     """
-    sides = [[*tokenizer.encode(text), tokenizer.end] for text in (source, target)]
+    room = model.config.context - 1
+    sides = [[*tokenizer.encode(text)[:room], tokenizer.end] for text in (source, target)]
     weights = attention_to_source(model, *(torch.tensor([side]) for side in sides))[-1, 0].mean(0)
     columns, rows = (_words(tokenizer, side) for side in sides)
     by_column = torch.stack([weights[:, first:end].sum(1) for _, first, end in columns], dim=1)
@@ -82,7 +83,8 @@ def _weights(layer: Attention, hidden: torch.Tensor, source: KeysAndValues) -> t
     """(rows, heads, target length, source length), the weights by which a layer mixes the values of the source."""
     rows, length, _ = hidden.shape
     query = layer.query(hidden).view(rows, length, layer.heads, layer.head_width).transpose(1, 2)
-    return (query @ source[0].transpose(-1, -2) * layer.scale).float().softmax(-1)
+    weights: torch.Tensor = (query @ source[0].transpose(-1, -2) * layer.scale).float().softmax(-1)
+    return weights
 
 
 def _words(tokenizer: Tokenizer, ids: Sequence[int]) -> list[tuple[str, int, int]]:

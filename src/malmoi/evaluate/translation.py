@@ -63,7 +63,7 @@ def signatures() -> dict[str, str]:
 
 def _metrics() -> tuple[Any, Any]:
     try:
-        from sacrebleu.metrics import BLEU, CHRF
+        from sacrebleu import BLEU, CHRF
     except ImportError:
         raise MissingExtra("sacrebleu", "evaluate", "Scoring translations") from None
     return BLEU(force=True), CHRF()  # it would print a warning about texts whose marks stand alone

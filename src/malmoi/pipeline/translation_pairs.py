@@ -61,9 +61,8 @@ def encode_pairs(
     tokenizer: Tokenizer, pairs: Sequence[Pair], longest: int, left_out: LeftOut
 ) -> tuple[list[Pair], list[EncodedPair]]:
     """The pairs whose sides have no more than `longest` tokens, the end of text among them, and their ids."""
-    sources, targets = (
-        tokenizer.encode_batch(side) for side in zip(*((p.source, p.target) for p in pairs), strict=True)
-    )
+    sources = tokenizer.encode_batch([pair.source for pair in pairs])
+    targets = tokenizer.encode_batch([pair.target for pair in pairs])
     kept: list[Pair] = []
     encoded = []
     for pair, source, target in zip(pairs, sources, targets, strict=True):

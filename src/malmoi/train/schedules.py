@@ -21,7 +21,7 @@ def factor(step: int, steps: int, *, schedule: Schedule, warm_up: int, cool_down
     """
     rise = min(1.0, (step + 1) / warm_up) if warm_up else 1.0
     if schedule == "noam":
-        return min(rise, (max(1, warm_up) / (step + 1)) ** 0.5)
+        return min(rise, math.sqrt(max(1, warm_up) / (step + 1)))
     if schedule == "cosine":
         progress = max(0.0, (step - warm_up) / max(1, steps - warm_up))
         return rise * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress)))

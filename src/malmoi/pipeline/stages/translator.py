@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from malmoi.core.console import console
+from malmoi.core.errors import UserError
 from malmoi.core.files import append_json_line, read_json, read_json_lines, write_json
 from malmoi.data.pair_batches import PairBatches
 from malmoi.data.pairs import Pair, PairSplits
@@ -73,12 +74,19 @@ def _tokenizer(settings: TranslatorSettings, pairs: list[Pair], directory: Path)
 
 
 def _encode(settings: TranslatorSettings, splits: PairSplits, tokenizer: Tokenizer) -> tuple[PairSplits, PairBatches]:
-    """The pairs that are not too long, and batches of them; says what is left out."""
+    """The pairs that are not too long, and batches of them; says what is left out.
+
+    Raises:
+        UserError: all are too long.
+    """
     context, left_out = 2 * settings.longest, splits.left_out
     train, learned = encode_pairs(tokenizer, splits.train, settings.longest, left_out)
     validation, watched = encode_pairs(tokenizer, splits.validation, context, left_out)
     test, _ = encode_pairs(tokenizer, splits.test, context, left_out)
     print_left_out(left_out)
+    for title, part, limit in (("learn from", train, settings.longest), ("test on", test, context)):
+        if not part:
+            raise UserError(f"No pair to {title} has {limit} tokens or fewer on each side.", "Raise longest.")
     batches = PairBatches(learned, watched, tokenizer.end, settings.tokens, settings.slots, settings.seed)
     return PairSplits(train, validation, test, left_out), batches
 
