@@ -29,7 +29,7 @@ EXAMPLES = {
 def run(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe, a YAML file, or a folder of text.")],
     overrides: Overrides = None,
-    minutes: Annotated[float | None, typer.Option(help="Time for pre-training.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Time for training from scratch.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory; runs/RECIPE by default.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> None:
