@@ -150,3 +150,19 @@ def test_arrow_files_of_saved_data_sets_are_read(tmp_path, new):
     with new(tmp_path / "a.arrow", table.schema) as writer:
         writer.write_table(table)
     assert texts(tmp_path / "a.arrow") == ["말", "모이"]
+
+
+def test_a_grey_picture_is_a_grid_of_shades_under_its_class(tmp_path):
+    (tmp_path / "a.csv").write_text("0,16,8,0,0,0,0,16,0,7\n")
+    assert texts(tmp_path / "a.csv", picture_width=3) == ["7-\n @f\n   \n @ \n"]
+
+
+def test_what_is_no_picture_is_an_empty_document(tmp_path):
+    (tmp_path / "a.csv").write_text("0,17,가\n0,가,1\n0,1,2,3\n\n")
+    assert texts(tmp_path / "a.csv", picture_width=2) == [""] * 4
+
+
+def test_a_class_longer_than_the_picture_is_wide_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("0,1,여섯\n")
+    with pytest.raises(UserError, match="does not fit over a picture 2 wide"):
+        texts(tmp_path / "a.csv", picture_width=2)

@@ -104,7 +104,7 @@ def complete(model: Model, tokenizer: Tokenizer, prompt: str, settings: Sampling
     Raises:
         PromptTooLong: it leaves no room in the context.
     """
-    return collect(generate(model, tokenizer, tokenizer.encode(prompt), settings))
+    return collect(generate(model, tokenizer, tokenizer.opening + tokenizer.encode(prompt), settings))
 
 
 def collect(pieces: Iterator[Piece]) -> Completion:

@@ -12,6 +12,7 @@ from rich.table import Table
 from malmoi.core.config import Settings, parse_settings
 from malmoi.core.console import console
 from malmoi.core.errors import UserError
+from malmoi.data.cuts import Row
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.presets import preset
 from malmoi.models.registry import count_parameters
@@ -54,10 +55,13 @@ class PretrainSettings(Settings):
         mixture: source -> share of the tokens; empty means what the corpus was mixed for, or as large as they are.
         most_epochs: how often the text of one source may be read; what it cannot give then, the others do.
         context: tokens in a row.
+        row: "window" cuts the text into rows end to end; "document" begins a row with every document, cuts what does
+            not fit, and suits texts that are short, or alike in shape.
         rows: rows in a micro-batch.
         trainer: fields of `TrainerSettings`; the rest is derived.
         prompts: completed at several checkpoints, so that one sees the model learn.
         samples: at how many checkpoints.
+        sample_tokens: how long a completion may be.
         seed: of weights and of the order of the data.
     """
 
@@ -72,10 +76,12 @@ class PretrainSettings(Settings):
     mixture: dict[str, float] = {}
     most_epochs: PositiveFloat | None = None
     context: PositiveInt = 256
+    row: Row = "window"
     rows: PositiveInt | None = None
     trainer: dict[str, Any] = {}
     prompts: list[str] = []
     samples: NonNegativeInt = 6
+    sample_tokens: PositiveInt = 48
     seed: int = 0
 
     @model_validator(mode="after")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,8 @@ def load_recipe(name: str, overrides: list[str], minutes: float | None = None) -
     steps = [
         build_step(values, stage_name, f"stage {stage_name!r} of {path.name}") for stage_name, values in entries.items()
     ]
+    others = [step.settings for step in steps]
+    steps = [replace(step, settings=step.stage.in_recipe(step.settings, others)) for step in steps]
     stem = name if path.stem == "folder" else path.stem
     return Recipe(stem, str(content.get("about", "")), steps)
 

@@ -202,3 +202,10 @@ def test_each_rule_is_shown_with_its_share_and_an_example(stages):
     assert "90,000" in page
     assert "글.txt#7: 3 (&gt;= 16)" in page
     assert "3.40" in page
+
+
+def test_a_crawl_says_what_became_of_every_address(make_stage):
+    found = {"seen": 120, "requests": 97, "kept": 81, "bytes": 2_500_000, "others": {"robots.txt": 30, "too large": 9}}
+    directory = make_stage("crawl", found, "crawl")
+    text = Page(page_of([directory], "ko")).text
+    assert all(expected in text for expected in ("찾은 주소", "robots.txt가 금지함", "너무 큼", "2.4 MiB"))

@@ -30,12 +30,15 @@ class ReadSettings(Settings):
         text: column of the text in tables and jsonl: its name, or its number from 0 in a table without a header;
             by default the first of text, content, document, body, review, sentence, message.
         split: what is one document of a plain text: the file, a paragraph (blank line) or a line.
+        picture_width: the rows of a csv without a header are grey pictures so many pixels wide, each followed by its
+            class; they become texts of one character a pixel.
         seconds: how long the text of one web page or PDF may take to extract.
         workers: processes that extract pages; one a core, and at most 8, by default.
     """
 
     text: str | int | None = None
     split: Literal["file", "paragraph", "line"] = "file"
+    picture_width: int | None = Field(default=None, ge=2)
     seconds: float = Field(default=30, gt=0)
     workers: int | None = Field(default=None, ge=1, exclude=True)
 

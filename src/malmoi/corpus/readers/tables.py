@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from malmoi.core.errors import UserError, nearest
 from malmoi.corpus.document import Document, Unreadable
 from malmoi.corpus.readers.file import SourceFile
+from malmoi.corpus.readers.pictures import read_pictures
 
 TEXT_COLUMNS = ("text", "content", "document", "body", "review", "sentence", "message")
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -38,7 +39,10 @@ def read_json_lines(file: SourceFile) -> Iterator[Document]:
 
 
 def read_csv(file: SourceFile) -> Iterator[Document]:
-    """One column, between commas."""
+    """One column, between commas; or a picture in every row."""
+    if file.settings.picture_width:
+        yield from read_pictures(file, file.settings.picture_width)
+        return
     with file.lines() as lines:
         yield from _rows(file, csv.reader(lines))
 

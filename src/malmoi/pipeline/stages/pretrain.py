@@ -23,6 +23,7 @@ from malmoi.objectives.causal import Causal
 from malmoi.pipeline.plan import PretrainSettings, derive_plan, estimate_pretraining, print_plan
 from malmoi.pipeline.stage import Estimate, Stage
 from malmoi.tokenizers.load import load_tokenizer
+from malmoi.tokenizers.opening import opened_with_end
 from malmoi.tokenizers.tokenizer import Tokenizer
 from malmoi.train.trainer import Trainer, TrainerSettings, TrainingResult
 
@@ -34,13 +35,15 @@ SAMPLES = "samples.jsonl"
 def run(settings: PretrainSettings, directory: Path) -> dict[str, Any]:
     """Train into `directory`: `model/`, `metrics.jsonl`, `samples.jsonl`, `plan.json`."""
     tokenizer = load_tokenizer(settings.tokenizer)
+    if settings.row == "document":
+        tokenizer = opened_with_end(tokenizer)
     initial = _initial(settings, tokenizer)
     train, held_out = (_tokens(settings, tokenizer, directory, split) for split in ("train", "held_out"))
     plan = _plan(settings, tokenizer.size, sum(map(len, train.values())), initial, directory / PLAN)
     config, trainer_settings = GPTConfig(**plan["model"]), TrainerSettings(**plan["trainer"])
     slots = trainer_settings.slots
     weights = _weights(settings, train, trainer_settings.steps * slots * plan["rows"] * plan["context"])
-    source = Mixture(train, held_out, weights, plan["context"], plan["rows"], slots, settings.seed)
+    source = Mixture(train, held_out, weights, plan["context"], plan["rows"], slots, settings.seed, settings.row)
     model = initial or GPT(config)
     if initial is None:
         initialize(model, settings.seed, embedding_deviation=settings.embedding_deviation)
@@ -48,7 +51,7 @@ def run(settings: PretrainSettings, directory: Path) -> dict[str, Any]:
 
     def sample(step: int) -> None:
         if step in (0, trainer_settings.steps) or step % plan["sample_every"] < trainer_settings.checkpoint_every:
-            _write_samples(model, tokenizer, prompts, step, directory)
+            _write_samples(model, tokenizer, prompts, settings.sample_tokens, step, directory)
 
     result = Trainer(model, Causal(), source, trainer_settings, directory, sample).run()
     facts = _facts(config, plan, source, result)
@@ -96,11 +99,11 @@ def _initial(settings: PretrainSettings, tokenizer: Tokenizer) -> GPT | None:
     return checkpoint.language_model
 
 
-def _write_samples(model: GPT, tokenizer: Tokenizer, prompts: list[str], step: int, directory: Path) -> None:
+def _write_samples(model: GPT, tokenizer: Tokenizer, prompts: list[str], most: int, step: int, directory: Path) -> None:
     """Complete every prompt once a step, also when a killed run comes by the same step again."""
     path = directory / SAMPLES
     written = {(line["step"], line["prompt"]) for line in read_json_lines(path)} if path.exists() else set()
-    sampling = SamplingSettings(temperature=0.7, top_k=40, seed=0, maximum_tokens=48)
+    sampling = SamplingSettings(temperature=0.7, top_k=40, seed=0, maximum_tokens=most)
     for prompt in prompts:
         if (step, prompt) not in written:
             text = complete(model, tokenizer, prompt, sampling).text
