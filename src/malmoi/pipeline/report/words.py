@@ -284,6 +284,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "sacrebleu로 세었습니다(BLEU {bleu}; chrF {chrf}). 빔은 {beams}개이고, 사전은 같은 쌍에서 배운 IBM 모델 "
         "1입니다. 평가용 쌍의 글은 어느 쪽이든 학습용에 없습니다.",
     ),
+    "greedy": ("most probable token", "가장 그럴듯한 토큰"),
     "beams": ("{count} beams", "빔 {count}개"),
     "pairs": ("pairs", "쌍"),
     "fact.train_pairs": ("pairs learned", "배운 쌍"),
@@ -335,6 +336,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "generate": ("Let the base model continue a text.", "바탕 모델이 글을 이어 쓰게 합니다."),
     "prompt.example": ("Once upon a time", "옛날 옛적에"),
+    "translate": ("Translate a text, or the lines of a file.", "글이나 파일의 줄을 번역합니다."),
     "own": ("Grow a model from a folder of your own text.", "내 글이 담긴 폴더로 모델을 기릅니다."),
     # settings
     "settings": ("All settings", "모든 설정"),

@@ -58,9 +58,9 @@ def translation_section(stages: Sequence[StageRecord], say: Words) -> Section | 
 
 def _figures(result: dict[str, Any], say: Words) -> Pairs:
     """A figure each for the translator, for it with one beam, for the dictionary and for copying."""
-    ways = {say("beams", count=result["beams"]): result}
+    ways = {say("beams", count=result["beams"]) if result["beams"] > 1 else say("greedy"): result}
     if result["beams"] > 1:
-        ways[say("beams", count=1)] = result["one_beam"]
+        ways[say("greedy")] = result["one_beam"]
     ways |= {say(f"translation.{name}"): score for name, score in result["controls"].items()}
     bars = {
         title: [
