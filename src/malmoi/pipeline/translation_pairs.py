@@ -25,7 +25,7 @@ class TranslationPairsSettings(PairSettings):
         fetch: a fetch stage that has the pairs of `sources`.
         sources: cards of pairs.
         files: your own files of pairs, instead of `fetch` and `sources`.
-        limit, test_limit: most pairs to learn from and to be tested on; 0 for all.
+        limit, test_limit: most pairs to learn from and to be tested on, from all files alike; 0 for all.
     """
 
     fetch: StageInput | None = None
@@ -53,8 +53,13 @@ def read_translation_pairs(settings: TranslationPairsSettings) -> PairSplits:
         paths = fetch_source(source) if settings.fetch is None else manifest_files(settings.fetch, source)
         files[source] = {file.name: path for file, path in zip(find_card(source).files, paths, strict=True)}
     splits = read_pair_splits(files, settings)
-    train, test = splits.train[: settings.limit or None], splits.test[: settings.test_limit or None]
+    train, test = _at_most(splits.train, settings.limit), _at_most(splits.test, settings.test_limit)
     return dataclasses.replace(splits, train=train, test=test)
+
+
+def _at_most(pairs: list[Pair], limit: int) -> list[Pair]:
+    """So many of the pairs, from all files alike; 0 for all."""
+    return pairs[:: -(-len(pairs) // limit)] if limit else pairs
 
 
 def encode_pairs(

@@ -12,6 +12,7 @@ from malmoi.core.hashing import hash_file
 from malmoi.formats.checkpoint import load_checkpoint
 from malmoi.generate.translate import translate
 from malmoi.pipeline.stages import translator
+from malmoi.pipeline.translation_pairs import read_translation_pairs
 from malmoi.pipeline.translator_plan import TranslatorSettings, estimate
 from malmoi.train.trainer import Trainer
 
@@ -131,6 +132,15 @@ def test_pairs_too_long_are_counted_with_their_line(pairs, tmp_path):
     result = translator.run(settings_of(long, longest=30), tmp_path)
     assert result["left_out"]["too long"] == 1
     assert result["left_out_places"]["too long"][0].endswith("line 302")
+
+
+def test_a_limit_takes_from_the_whole_file(pairs):
+    splits = read_translation_pairs(settings_of(pairs, limit=10, test_limit=3))
+    lines = [int(pair.place.rpartition(" ")[2]) for pair in splits.train]
+    assert 5 < len(splits.train) <= 10
+    assert len(splits.test) <= 3
+    assert lines[0] < 40
+    assert lines[-1] > 200
 
 
 @pytest.mark.parametrize(
