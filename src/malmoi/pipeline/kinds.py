@@ -19,6 +19,7 @@ STAGES = {
     "pretrain-encoder": Kind("malmoi.pipeline.stages.pretrain_encoder", "Train an encoder on hidden words and pairs."),
     "evaluate": Kind("malmoi.pipeline.stages.evaluate", "Bits per byte on held-out text, beside simple models."),
     "compare": Kind("malmoi.pipeline.stages.compare", "Models on the same text: loss along the context, costs."),
+    "translator": Kind("malmoi.pipeline.stages.translator", "Train a translator from pairs of texts."),
     "classify": Kind("malmoi.pipeline.stages.classify", "Fine-tune a classifier on labelled texts."),
     "classify-images": Kind("malmoi.pipeline.stages.classify_images", "Train a classifier of images."),
     "generate-images": Kind("malmoi.pipeline.stages.generate_images", "Train a generator of images (GAN)."),

@@ -31,6 +31,7 @@ from malmoi.pipeline.report.sections.overview import (
 )
 from malmoi.pipeline.report.sections.text import text_section
 from malmoi.pipeline.report.sections.training import pretraining_section, tokenizer_section
+from malmoi.pipeline.report.sections.translation import translation_section
 from malmoi.pipeline.report.sections.tuning import assistant_section, classification_section
 from malmoi.pipeline.report.words import Language, Words
 
@@ -42,6 +43,7 @@ SECTIONS: list[Callable[[Sequence[StageRecord], Words], Section | None]] = [
     made_images_section,
     classic_section,
     assistant_section,
+    translation_section,
     few_shot_section,
     comparison_section,
     next_section,

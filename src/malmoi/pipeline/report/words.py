@@ -325,6 +325,52 @@ WORDS: dict[str, tuple[str, str]] = {
         "시간으로, 갱신을 뺀 학습 한 걸음과 그 길이의 글 뒤에 한 토큰씩 쓴 것을 잰 값입니다. 문맥이 짧은 GPT도 "
         "넉넉한 것처럼 재는데, 거기서 쓰는 글은 쓸모가 없습니다.",
     ),
+    # translation
+    "translation": ("Translating", "번역하기"),
+    "translation.lede": (
+        "Trained from scratch on pairs of texts and asked for texts it has not seen, beside a dictionary that the same "
+        "pairs give word by word, and the source as it is.",
+        "글과 번역의 쌍으로 처음부터 길러 본 적 없는 글을 옮기게 하였습니다. 같은 쌍에서 얻은 사전으로 낱말마다 "
+        "옮긴 것과 원문 그대로를 나란히 둡니다.",
+    ),
+    "translation.tile": ("{figure} of {name}", "{name} {figure}"),
+    "translation.note": ("{value} word by word", "낱말마다 옮기면 {value}"),
+    "translation.dictionary": ("word by word", "낱말마다"),
+    "translation.copy": ("source as it is", "원문 그대로"),
+    "translation.translator": ("translator", "번역기"),
+    "translation.text": ("text", "글"),
+    "translation.wanted": ("translation in the data", "자료의 번역"),
+    "translation.read": ("Translations of texts it has not seen", "본 적 없는 글의 번역"),
+    "translation.best": ("best", "가장 나은 것"),
+    "translation.random": ("random", "무작위"),
+    "translation.worst": ("worst", "가장 못한 것"),
+    "translation.attention": ("Where it looks", "어디를 보나"),
+    "translation.looks": (
+        "Each row is a word as it is being written. The darker a field, the more the last layer of the decoder looks "
+        "at the word of the source above it; ⏎ is the end of a text.",
+        "가로줄은 써 나가는 낱말 하나입니다. 칸이 짙을수록 디코더의 마지막 층이 위에 적힌 원문의 낱말을 많이 "
+        "봅니다. ⏎는 글의 끝입니다.",
+    ),
+    "translation.left_out": ("Pairs that were left out: {counts}.", "쓰지 않은 쌍: {counts}."),
+    "left_out.empty side": ("one side empty", "한쪽이 빔"),
+    "left_out.undecodable": ("undecodable", "글자가 깨짐"),
+    "left_out.repeated": ("repeated", "되풀이"),
+    "left_out.held out too": ("one side is held out too", "한쪽이 평가용에도 있음"),
+    "left_out.too long": ("too long", "너무 김"),
+    "translation.counted": (
+        "Counted by sacrebleu (BLEU {bleu}; chrF {chrf}) with {beams} beams. The dictionary is IBM's first model, "
+        "learned from the same pairs. No text of a held-out pair, of either side, is among those learned from.",
+        "sacrebleu로 세었습니다(BLEU {bleu}; chrF {chrf}). 빔은 {beams}개이고, 사전은 같은 쌍에서 배운 IBM 모델 "
+        "1입니다. 평가용 쌍의 글은 어느 쪽이든 학습용에 없습니다.",
+    ),
+    "greedy": ("most probable token", "가장 그럴듯한 토큰"),
+    "beams": ("{count} beams", "빔 {count}개"),
+    "pairs": ("pairs", "쌍"),
+    "fact.train_pairs": ("pairs learned", "배운 쌍"),
+    "fact.test_pairs": ("pairs tested", "시험한 쌍"),
+    "fact.decoder_layers": ("layers of the decoder", "디코더의 층"),
+    "fact.epochs": ("epochs", "반복"),
+    "fact.training_seconds": ("seconds of training", "학습한 초"),
     # few-shot
     "few-shot": ("With examples alone", "예시만으로"),
     "few-shot.lede": (
@@ -442,6 +488,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "generate": ("Let the base model continue a text.", "바탕 모델이 글을 이어 쓰게 합니다."),
     "predict.images": ("Name the class of an image file.", "이미지 파일의 클래스를 알아봅니다."),
     "prompt.example": ("Once upon a time", "옛날 옛적에"),
+    "translate": ("Translate a text, or the lines of a file.", "글이나 파일의 줄을 번역합니다."),
     "own": ("Grow a model from a folder of your own text.", "내 글이 담긴 폴더로 모델을 기릅니다."),
     # settings
     "settings": ("All settings", "모든 설정"),
