@@ -13,11 +13,11 @@ WORDS = [f"{beginning}{middle}{end}" for beginning in ("말", "글", "솜", "달
 
 
 def similarity(one, other):
-    return jaccard(np.unique(shingles(one)), np.unique(shingles(other)))
+    return jaccard(*map(np.unique, shingles([one, other])))
 
 
 def find(texts, threshold=0.8):
-    keys = np.array([band_keys(text) for text in texts])
+    keys = band_keys(texts)
     return near_duplicates(
         (keys[:, band] for band in range(BANDS)), np.arange(len(texts)), texts.__getitem__, threshold
     )
@@ -92,8 +92,14 @@ def test_runs_are_the_same_wherever_they_stand():
         assert runs(items, length).tolist() == slow
 
 
+def test_many_texts_at_a_time_have_the_shingles_of_each():
+    texts = ["말은 모으고 글은 나눕니다 그리고 또", "", "gathered words make a dictionary for everyone", "é une", "말"]
+    alone = [shingles([text])[0].tolist() for text in texts]
+    assert [one.tolist() for one in shingles(texts)] == alone
+
+
 def test_a_text_shorter_than_a_shingle_is_one():
-    assert len(shingles("말모이")) == len(shingles("two words")) == len(shingles("")) + 1 == 1
+    assert [len(one) for one in shingles(["말모이", "two words", ""])] == [1, 1, 0]
 
 
 def test_the_first_of_equal_digests_stays():

@@ -10,6 +10,8 @@ from malmoi.corpus.build import build_corpus
 from malmoi.corpus.steps import make_steps
 from malmoi.corpus.store import read_documents
 from malmoi.pipeline.corpus_config import load_corpus_config
+from malmoi.pipeline.labelled_texts import read_splits
+from malmoi.pipeline.recipe import load_recipe
 from malmoi.pipeline.stages import corpus
 from malmoi.pipeline.stages.corpus import CorpusSettings, run
 
@@ -125,3 +127,25 @@ def test_the_shipped_examples_name_rules_that_there_are():
     recipe = load_corpus_config("gpt3-mixture", [])
     assert [step.kind for step in recipe.steps] == ["fetch", "corpus", "report"]
     assert len(make_steps(recipe.steps[1].settings)) == 5
+
+
+def test_what_other_stages_of_the_recipe_are_tested_on_never_gets_into_the_corpus(tmp_path):
+    fetched, out = tmp_path / "fetch", tmp_path / "out"
+    (fetched / "reviews").mkdir(parents=True)
+    reviews = [f"{number}번째로 본 영화입니다. 배우들의 연기가 참 좋았습니다." for number in range(60)]
+    table = "".join(f"{review}\t{number % 2}\n" for number, review in enumerate(reviews))
+    (fetched / "reviews" / "all.tsv").write_text(f"text\tlabel\n{table}")
+    files = [{"path": str(fetched / "reviews" / "all.tsv")}]
+    manifest = {"sources": [{"name": "reviews", "licence": "MIT", "files": files}]}
+    (fetched / "manifest.json").write_text(json.dumps(manifest))
+    recipe = tmp_path / "reviews.yaml"
+    recipe.write_text(
+        f"stages: [{{stage: corpus, fetch: {fetched}}}, {{stage: classify, fetch: {fetched}, source: reviews, limit: 9}}]"
+    )
+    corpus_step, classify_step = load_recipe(str(recipe), []).steps
+    result = run(corpus_step.settings, out)
+    tested = {text.text for text in read_splits(classify_step.settings).test}
+    kept = {document.text for split in ("train", "held_out") for document in read_documents(out, split)}
+    assert tested
+    assert tested == set(reviews) - kept
+    assert result["dropped"]["excluded"] == len(tested)

@@ -6,12 +6,13 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 import malmoi
@@ -26,7 +27,7 @@ from malmoi.corpus.duplicates import BANDS, Similar, first_of_equal, near_duplic
 from malmoi.corpus.engine import Engine, run_tasks
 from malmoi.corpus.parts import Cleaned, Parts
 from malmoi.corpus.repeated import RepeatedText, repeated_hashes
-from malmoi.corpus.shingles import HANGUL
+from malmoi.corpus.shingles import HANGUL, Hashes
 from malmoi.corpus.step import Dropped
 from malmoi.corpus.steps import StepSettings
 from malmoi.corpus.store import DROPPED_SCHEMA, DocumentWriter
@@ -49,7 +50,8 @@ class BuildSettings(StepSettings):
         near_duplicates: least Jaccard similarity of shingles from which the later of two documents is dropped, such as
             0.8; 0 drops only equal texts.
         repeated_lines: lines and paragraphs that so many documents share stay in the first only; 0 leaves them.
-        decontaminate: drop also what shares a passage of 40 characters with a text of `exclude`.
+        decontaminate: drop also what shares a passage of 40 characters with a text that models are evaluated on, not
+            only what is equal to one.
         provenance: write the sha256 of every text into its metadata.
         held_out: share of the text that no model is trained on.
         held_out_by: whole "document"s chosen by their hash; the "tail" of each one, for a single long text; or "auto",
@@ -61,7 +63,7 @@ class BuildSettings(StepSettings):
     normalize: bool = True
     near_duplicates: float = Field(default=0.0, ge=0, le=1)
     repeated_lines: int = Field(default=0, ge=0)
-    decontaminate: bool = False
+    decontaminate: bool = True
     provenance: bool = False
     held_out: float = Field(default=0.05, ge=0, lt=1)
     held_out_by: Literal["auto", "document", "tail"] = "auto"
@@ -177,9 +179,7 @@ def _decide(parts: Parts, settings: BuildSettings, sample: Sampler | None) -> _D
     )
     stays[numbers[equal]] = False
     if settings.near_duplicates:
-        bands = (parts.bands(band, stays) for band in range(BANDS))
-        numbers, threshold = np.flatnonzero(stays), settings.near_duplicates
-        similar = near_duplicates(bands, numbers, lambda number: parts.row(number).document.text, threshold)
+        similar = _similar(parts, stays, settings.near_duplicates)
         stays[list(similar)] = False
         decided.like |= similar
     if settings.repeated_lines:
@@ -187,6 +187,19 @@ def _decide(parts: Parts, settings: BuildSettings, sample: Sampler | None) -> _D
     if sample is not None:
         decided.shares = sample(parts.sizes(stays))
     return decided
+
+
+def _similar(parts: Parts, stays: NDArray[np.bool_], threshold: float) -> dict[int, Similar]:
+    with progress("near duplicates", BANDS) as advance:
+
+        def bands() -> Iterator[Hashes]:
+            for band in range(BANDS):
+                yield parts.bands(band, stays)
+                advance()
+
+        return near_duplicates(
+            bands(), np.flatnonzero(stays), lambda number: parts.row(number).document.text, threshold
+        )
 
 
 def _write(

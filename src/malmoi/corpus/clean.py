@@ -63,7 +63,7 @@ def run_job(job: Job) -> dict[str, Any]:
         path = job.directory / f"{job.number:06d}-{number:06d}.arrow"
         read, read_bytes = read + len(batch), read_bytes + sum(len(document.text.encode()) for document in batch)
         if number % job.stripes == job.stripe and not path.is_file():
-            write_part(path, [clean(document, steps, job.settings) for document in batch])
+            write_part(path, _with_bands([clean(document, steps, job.settings) for document in batch], job.settings))
     result = {"job": job.number, "read": read, "read_bytes": read_bytes, "unreadable": unreadable}
     write_json(done, result)
     return result
@@ -76,9 +76,17 @@ def clean(document: Document, steps: Sequence[Step], settings: BuildSettings) ->
     text = document.text
     if dropped is not None:
         return Cleaned(document, size, text_digest(text), dropped)
-    bands = band_keys(text) if settings.near_duplicates else None
     pieces = piece_hashes(text) if settings.repeated_lines else None
-    return Cleaned(document, size, text_digest(text), None, bands, pieces)
+    return Cleaned(document, size, text_digest(text), None, None, pieces)
+
+
+def _with_bands(batch: list[Cleaned], settings: BuildSettings) -> list[Cleaned]:
+    if not settings.near_duplicates:
+        return batch
+    kept = [place for place, one in enumerate(batch) if one.dropped is None]
+    for place, keys in zip(kept, band_keys([batch[place].document.text for place in kept]), strict=True):
+        batch[place] = replace(batch[place], bands=keys)
+    return batch
 
 
 def normalized(document: Document, settings: BuildSettings) -> Document:

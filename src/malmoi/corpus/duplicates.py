@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,13 @@ BANDS, ROWS = 14, 8
 LEADERS = 16
 """Documents of a bucket that the others are compared with; pages of one template would be compared all with all."""
 
-_CHUNK = 4_096
+_CHUNK = 2_048
+_TEXTS, _KEPT = 64, 512
+"""Documents that are hashed together, and whose shingles are kept while they are compared."""
+
 _random = np.random.default_rng(1997)
 _FACTORS = _random.integers(0, 1 << 31, (BANDS * ROWS, 1), dtype=np.uint32) * np.uint32(2) + np.uint32(1)
+_PRODUCTS = np.empty((BANDS * ROWS, _CHUNK), dtype=np.uint32)
 _BAND_FACTORS = _random.integers(0, 1 << 63, ROWS, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 
 
@@ -31,15 +35,20 @@ def signature(features: Hashes) -> NDArray[np.uint32]:
     """
     least = np.full(BANDS * ROWS, 0xFFFFFFFF, dtype=np.uint32)
     for start in range(0, len(features), _CHUNK):
-        values = (features[start : start + _CHUNK] >> np.uint64(32)).astype(np.uint32) * _FACTORS
-        np.minimum(least, values.min(axis=1), out=least)
+        values = (features[start : start + _CHUNK] >> np.uint64(32)).astype(np.uint32)
+        products = np.multiply(values, _FACTORS, out=_PRODUCTS[:, : len(values)])  # fresh memory would cost more
+        np.minimum(least, products.min(axis=1), out=least)
     return least
 
 
-def band_keys(text: str) -> Hashes:
-    """(14,) one number for each band of the text's signature; similar texts are likely to share one."""
-    rows = signature(shingles(text)).astype(np.uint64).reshape(BANDS, ROWS)
-    return mix_bits((rows * _BAND_FACTORS).sum(axis=1, dtype=np.uint64))
+def band_keys(texts: Sequence[str]) -> Hashes:
+    """(texts, 14) one number for each band of a text's signature; similar texts are likely to share one."""
+    keys = np.empty((len(texts), BANDS), dtype=np.uint64)
+    for start in range(0, len(texts), _TEXTS):
+        minima = np.stack([signature(features) for features in shingles(texts[start : start + _TEXTS])])
+        rows = minima.astype(np.uint64).reshape(-1, BANDS, ROWS)
+        keys[start : start + _TEXTS] = mix_bits((rows * _BAND_FACTORS).sum(axis=2, dtype=np.uint64))
+    return keys
 
 
 def jaccard(one: Hashes, other: Hashes) -> float:
@@ -74,16 +83,16 @@ def near_duplicates(
         text: the text of a number.
         threshold: least Jaccard similarity of the shingles of a pair.
     """
-    features = lru_cache(maxsize=512)(lambda number: np.unique(shingles(text(number))))
-    groups = _Groups()
+    features, groups = _Features(text), _Groups()
     for keys in columns:
-        for bucket in _buckets(keys):
-            waiting = [int(number) for number in numbers[bucket]]
-            for _ in range(LEADERS):
-                if len(waiting) < 2:
-                    break
-                leader, *others = waiting
-                waiting = [other for other in others if not groups.join(leader, other, features, threshold)]
+        for buckets in _gathered(numbers[bucket].tolist() for bucket in _buckets(keys)):
+            features.load(number for bucket in buckets if groups.differ(bucket) for number in bucket)
+            for waiting in buckets:
+                for _ in range(LEADERS):
+                    if len(waiting) < 2:
+                        break
+                    leader, *others = waiting
+                    waiting = [other for other in others if not groups.join(leader, other, features, threshold)]
     return {number: Similar(groups.find(number), value) for number, value in sorted(groups.similarity.items())}
 
 
@@ -94,6 +103,39 @@ def _buckets(keys: Hashes) -> Iterator[NDArray[np.int64]]:
     sizes = np.diff(starts, append=len(keys))
     for start, size in zip(starts[sizes > 1], sizes[sizes > 1], strict=True):
         yield order[start : start + size]
+
+
+def _gathered(buckets: Iterator[list[int]]) -> Iterator[list[list[int]]]:
+    """The buckets, so many at a time that their documents are about as many as are hashed together."""
+    gathered: list[list[int]] = []
+    for bucket in buckets:
+        gathered.append(bucket)
+        if sum(map(len, gathered)) >= _TEXTS:
+            yield gathered
+            gathered = []
+    yield gathered
+
+
+class _Features:
+    """The shingles of the documents asked for last, sorted and without repetitions."""
+
+    def __init__(self, text: Callable[[int], str]) -> None:
+        self._text = text
+        self._kept: dict[int, Hashes] = {}
+
+    def load(self, numbers: Iterable[int]) -> None:
+        """Hash the first of several documents at once, which costs less than one after the other."""
+        missing = list(itertools.islice((one for one in dict.fromkeys(numbers) if one not in self._kept), _KEPT))
+        for start in range(0, len(missing), _TEXTS):
+            part = missing[start : start + _TEXTS]
+            self._kept.update(zip(part, map(np.unique, shingles(list(map(self._text, part)))), strict=True))
+        while len(self._kept) > _KEPT:
+            del self._kept[next(iter(self._kept))]
+
+    def __call__(self, number: int) -> Hashes:
+        if number not in self._kept:
+            self.load([number])
+        return self._kept[number]
 
 
 class _Groups:
@@ -107,6 +149,10 @@ class _Groups:
         while (parent := self._parent.get(number, number)) != number:
             self._parent[number] = number = self._parent.get(parent, parent)
         return number
+
+    def differ(self, numbers: Iterable[int]) -> bool:
+        """Whether some of the documents are in another group than the others."""
+        return len(set(map(self.find, numbers))) > 1
 
     def join(self, one: int, other: int, features: Callable[[int], Hashes], threshold: float) -> bool:
         """Whether two documents are in one group now."""

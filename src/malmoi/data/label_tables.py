@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 
 from malmoi.core.config import Settings
-from malmoi.core.errors import UserError, nearest
-from malmoi.corpus.decode import decode
+from malmoi.core.errors import UserError
 from malmoi.corpus.normalize import normalize
 from malmoi.data.batch import Answer
 from malmoi.data.labelled import LabelledText
-
-csv.field_size_limit(1 << 26)
+from malmoi.data.table import read_rows, read_text
 
 
 class TableSettings(Settings):
@@ -49,14 +44,8 @@ def read_labelled(path: Path, settings: TableSettings) -> list[LabelledText]:
         UserError: the file or a column is missing, or a label or a second text is, or a label is no number; names the
             line.
     """
-    if not path.is_file():
-        raise UserError(f"There is no file {path}.", "Check the path.")
     texts = []
-    if path.name in settings.classes:
-        rows = _lines_of_a_class(path, settings)
-    else:
-        rows = _json_rows(path, settings) if path.suffix == ".jsonl" else _table_rows(path, settings)
-    for number, row in rows:
+    for number, row in _rows(path, settings):
         text, label, *pair = map(normalize, row)
         name = _class_name(label, settings, f"{path}, line {number}")
         if pair == [""]:
@@ -83,67 +72,11 @@ def _class_name(label: str, settings: TableSettings, where: str) -> str | None:
     return None if value == threshold else "positive" if value > threshold else "negative"
 
 
-def _columns(settings: TableSettings) -> list[str | int]:
-    return [settings.text, settings.label, *([] if settings.pair is None else [settings.pair])]
-
-
-def _lines_of_a_class(path: Path, settings: TableSettings) -> Iterator[tuple[int, list[str]]]:
-    """Number, text and label of every line."""
-    for number, line in enumerate(_text(path, settings.encoding).split("\n"), start=1):
-        yield number, [line, settings.classes[path.name]]
-
-
-def _json_rows(path: Path, settings: TableSettings) -> Iterator[tuple[int, list[str]]]:
+def _rows(path: Path, settings: TableSettings) -> Iterator[tuple[int, list[str]]]:
     """Number, text, label and, where there is one, second text of every line."""
-    columns = [str(column) for column in _columns(settings)]
-    for number, line in enumerate(_text(path, settings.encoding).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-            yield number, [str(record[column]) for column in columns]
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}: not valid JSON ({error.msg}).") from None
-        except (KeyError, TypeError):
-            raise UserError(f"{path}, line {number}: needs the keys {' and '.join(map(repr, columns))}.") from None
-
-
-def _table_rows(path: Path, settings: TableSettings) -> Iterator[tuple[int, list[str]]]:
-    """The same of a table."""
-    delimiter = "," if path.suffix == ".csv" else "\t"
-    quoted = settings.quotes or path.suffix == ".csv"
-    # Not splitlines(): it would also cut at U+2028, U+0085 and others, which stand inside of texts.
-    lines = io.StringIO(_text(path, settings.encoding), newline="")
-    rows = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
-    by_number = all(isinstance(wanted, int) for wanted in _columns(settings))
-    header = [] if by_number else next(rows, [])
-    columns = [_column(path, header, wanted) for wanted in _columns(settings)]
-    try:
-        for row in rows:
-            if row and max(columns) >= len(row):
-                raise UserError(f"{path}, line {rows.line_num}: {len(row)} columns, one too few.", "Mend the line.")
-            if row:
-                yield rows.line_num, [row[column] for column in columns]
-    except csv.Error as error:
-        raise UserError(f"{path}, line {rows.line_num}: no table ({error}).", "Check the quotation marks.") from None
-
-
-def _column(path: Path, header: list[str], wanted: str | int) -> int:
-    if isinstance(wanted, int):
-        return wanted
-    if wanted not in header:
-        way_out = nearest(wanted, header) or f"There are: {', '.join(header)}."
-        raise UserError(f"{path} has no column {wanted!r}.", way_out)
-    return header.index(wanted)
-
-
-def _text(path: Path, encoding: str) -> str:
-    try:
-        text = path.read_bytes().decode(encoding) if encoding else decode(path.read_bytes())
-    except (LookupError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path} cannot be read as {encoding}: {error}.", "Leave encoding out, or name another."
-        ) from None
-    if text is None:
-        raise UserError(f"{path} is not text.", "Save it as UTF-8.")
-    return text
+    if path.name in settings.classes:
+        for number, line in enumerate(read_text(path, settings.encoding).split("\n"), start=1):
+            yield number, [line, settings.classes[path.name]]
+        return
+    columns = [settings.text, settings.label, *([] if settings.pair is None else [settings.pair])]
+    yield from read_rows(path, columns, settings.quotes, settings.encoding)

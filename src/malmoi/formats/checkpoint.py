@@ -24,7 +24,7 @@ from malmoi.formats.weights import SINGLE, open_weights
 from malmoi.layers.low_rank import merged_state
 from malmoi.models.classifier import Classifier
 from malmoi.models.encoder import NoHead
-from malmoi.models.gpt import GPT
+from malmoi.models.language_model import LanguageModel
 from malmoi.models.model import Backbone, Model, ModelConfig
 from malmoi.models.registry import empty_model
 from malmoi.models.seq2seq import EncoderDecoder
@@ -50,7 +50,7 @@ class Checkpoint:
     card: str = ""
 
     @property
-    def language_model(self) -> GPT:
+    def language_model(self) -> LanguageModel:
         """The model, where it is one that writes text.
 
         Raises:
@@ -58,7 +58,7 @@ class Checkpoint:
         """
         if isinstance(self.model, EncoderDecoder):
             raise UserError("This checkpoint is a translator and goes on with no text.", "Use malmoi translate.")
-        if not isinstance(self.model, GPT):
+        if not isinstance(self.model, LanguageModel):
             kind = "a classifier" if isinstance(self.model, Classifier) else "an encoder"
             raise UserError(f"This checkpoint is {kind} and writes no text.", "Take one of a language model.")
         return self.model
@@ -86,8 +86,9 @@ class Checkpoint:
             UserError: it is of another kind.
         """
         if not isinstance(self.model, EncoderDecoder):
-            verbs = {GPT: "Use malmoi generate. ", Classifier: "Use malmoi predict. "}
-            way_out = f"{verbs.get(type(self.model), '')}Those of T5 and Marian are encoder-decoders."
+            verb = "Use malmoi generate. " if isinstance(self.model, LanguageModel) else ""
+            verb = "Use malmoi predict. " if isinstance(self.model, Classifier) else verb
+            way_out = f"{verb}Those of T5 and Marian are encoder-decoders."
             raise UserError("This checkpoint is no encoder-decoder and translates nothing.", way_out)
         return self.model
 

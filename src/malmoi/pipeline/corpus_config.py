@@ -17,7 +17,6 @@ THOROUGH: dict[str, Any] = {
     "personal": True,
     "near_duplicates": 0.8,
     "repeated_lines": 10,
-    "decontaminate": True,
     "provenance": True,
 }
 """What `malmoi corpus build` does unless the file says otherwise; the stage of a recipe does what is asked for."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ def load_recipe(name: str, overrides: list[str], minutes: float | None = None) -
     Args:
         name: a shipped recipe, a YAML file, or a folder of text (which is grown by the recipe `folder`).
         overrides: `stage.key=value` assignments.
-        minutes: time for every pre-training stage, instead of what the recipe says.
+        minutes: time for every stage that trains from scratch, instead of what the recipe says.
 
     Raises:
         UserError: unknown recipe, stage or key (with the nearest right one), or a wrong value.
@@ -89,12 +89,14 @@ def load_recipe(name: str, overrides: list[str], minutes: float | None = None) -
     _override(entries, overrides, path)
     if minutes is not None:
         for entry in entries.values():
-            if entry["stage"] in ("pretrain", "pretrain-encoder"):
+            if entry["stage"] in ("pretrain", "pretrain-encoder", "translator"):
                 entry["minutes"] = minutes
                 entry.pop("steps", None)
     steps = [
         build_step(values, stage_name, f"stage {stage_name!r} of {path.name}") for stage_name, values in entries.items()
     ]
+    others = [step.settings for step in steps]
+    steps = [replace(step, settings=step.stage.in_recipe(step.settings, others)) for step in steps]
     stem = name if path.stem == "folder" else path.stem
     return Recipe(stem, str(content.get("about", "")), steps)
 

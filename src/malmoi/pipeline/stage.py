@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -47,11 +47,13 @@ class Stage:
         run: does the work in the given directory and returns the result for `stage.json`. It is called again in the
             same directory after a kill, and goes on where it stopped if it left something to go on from.
         estimate: what it will take, without doing it.
+        in_recipe: its settings, when those of the recipe's other stages are known.
     """
 
     settings: type[Settings]
     run: Callable[[Any, Path], dict[str, Any]]
     estimate: Callable[[Any], Estimate] = lambda settings: Estimate()
+    in_recipe: Callable[[Any, Sequence[Settings]], Settings] = lambda settings, others: settings
 
 
 def find_stage(kind: str) -> Stage:

@@ -35,7 +35,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "instructions": ("instruction sets", "명령어 집합"),
     "system": ("system", "운영 체제"),
     "versions": ("versions", "버전"),
-    "tile.time": ("from text to answers", "글에서 대답까지"),
+    "tile.time": ("from beginning to end", "처음부터 끝까지"),
     "tile.memory": ("at most {size} of memory", "최대 메모리 {size}"),
     # text
     "text": ("The text", "글"),
@@ -62,6 +62,32 @@ WORDS: dict[str, tuple[str, str]] = {
     "near duplicate": ("near duplicate", "거의 같음"),
     "repeated text": ("nothing but repeated lines", "되풀이되는 줄뿐임"),
     "contaminated": ("passage of an evaluation text", "평가 자료와 겹침"),
+    # pages of a crawl
+    "pages": ("What became of the addresses on the web", "웹 주소는 어떻게 되었나"),
+    "addresses": ("addresses seen", "찾은 주소"),
+    "redirect": ("leads elsewhere", "다른 주소로 이동"),
+    "redirects without end": ("leads elsewhere without end", "끝없이 이동"),
+    "same content": ("same content as another page", "다른 페이지와 같은 내용"),
+    "other host": ("another host", "다른 호스트"),
+    "too deep": ("too many links away", "링크를 너무 많이 거침"),
+    "sitemap": ("sitemap", "사이트맵"),
+    "no sitemap": ("no sitemap", "사이트맵이 아님"),
+    "sitemap too deep": ("sitemap too deep", "사이트맵이 너무 깊음"),
+    "content type": ("not of a type that is read", "읽지 않는 형식"),
+    "too large": ("too large", "너무 큼"),
+    "too slow": ("too slow", "너무 느림"),
+    "private address": ("private address", "사설 주소"),
+    "no such host": ("no such host", "없는 호스트"),
+    "certificate": ("certificate not valid", "인증서가 올바르지 않음"),
+    "out of reach": ("out of reach", "닿지 않음"),
+    "robots.txt": ("robots.txt forbids it", "robots.txt가 금지함"),
+    "robots.txt out of reach": ("robots.txt out of reach", "robots.txt에 닿지 않음"),
+    "come back later": ("asked to come back later", "나중에 오라고 함"),
+    "time limit": ("time was up", "시간이 다 됨"),
+    "limit of megabytes": ("enough bytes of the host", "호스트의 크기 한계"),
+    "limit of pages": ("enough pages of the host", "호스트의 쪽수 한계"),
+    "noindex": ("the page asks not to be kept", "페이지가 수집을 거절함"),
+    "failed": ("failed", "실패"),
     "surplus": ("beyond the source's share", "출처의 몫을 넘음"),
     "words": ("number of words", "낱말 수"),
     "mean_word_least": ("words too short", "낱말이 너무 짧음"),
@@ -101,6 +127,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "fact.characters_per_token": ("characters a token", "토큰당 글자"),
     "fact.unknown_share": ("unknown tokens", "모르는 토큰 비율"),
     # pretraining
+    "fact.family": ("family", "모델 계열"),
     "fact.parameters": ("parameters", "매개변수"),
     "fact.layers": ("layers", "층"),
     "fact.width": ("width", "너비"),
@@ -187,6 +214,64 @@ WORDS: dict[str, tuple[str, str]] = {
     "recall": ("recall", "재현율"),
     "true": ("true", "실제"),
     "predicted": ("predicted", "예측"),
+    # images
+    "images": ("Telling images apart", "이미지 가려내기"),
+    "images.lede": (
+        "A network learned from labelled images and is judged on others, beside methods that see nothing but pixels.",
+        "분류된 이미지로 신경망을 학습하고 다른 이미지로 평가하였습니다. 픽셀만 보는 방법과 나란히 둡니다.",
+    ),
+    "images.regression": ("logistic regression on pixels", "픽셀 로지스틱 회귀"),
+    "images.neighbour": ("nearest neighbour on pixels", "픽셀 최근접 이웃"),
+    "images.note": ("{share} by the nearest neighbour", "최근접 이웃은 {share}"),
+    "images.confusion": ("What was taken for what", "무엇을 무엇으로 보았나"),
+    "images.wrong": ("Those that it got wrong, the surest first", "틀린 이미지, 가장 확신한 것부터"),
+    "images.wrong.one": ("{true} taken for {predicted} ({share})", "{true}을(를) {predicted}(으)로 봄 ({share})"),
+    "images.skipped": ("{count} files that could not be read", "읽지 못한 파일 {count}개"),
+    "loss.image": ("Loss (nats an image)", "손실 (이미지당 나트)"),
+    "fact.network": ("network", "신경망"),
+    "fact.size": ("pixels of a side", "한 변의 픽셀"),
+    "fact.train_images": ("images learned", "배운 이미지"),
+    "fact.validation_images": ("images to watch", "살펴본 이미지"),
+    "fact.test_images": ("images tested", "시험한 이미지"),
+    "fact.trained_parameters": ("parameters trained", "학습한 매개변수"),
+    "fact.frozen_unchanged": ("frozen part unchanged to the bit", "얼린 부분이 비트까지 그대로인가"),
+    "made": ("Images out of noise", "잡음에서 나온 이미지"),
+    "made.lede": (
+        "A generator learned from nothing but the verdicts of a discriminator, which learned to tell its images from "
+        "real ones. Another network, which had no part in this, says what it sees.",
+        "생성기는 판별기의 판정만으로 배웠고, 판별기는 진짜와 만든 것을 가려내는 법을 배웠습니다. 학습에 끼지 않은 "
+        "다른 신경망이 무엇이 보이는지 말합니다.",
+    ),
+    "made.progress": ("The same noise at several moments", "같은 잡음을 여러 순간에"),
+    "made.beside": ("Beside real images and two controls", "진짜 이미지와 두 대조군 옆에서"),
+    "made.made": ("generator", "생성기"),
+    "made.held_out": ("real images, held out", "떼어 둔 진짜 이미지"),
+    "made.gaussian": ("each pixel drawn alone", "픽셀마다 따로 뽑음"),
+    "made.means": ("mean of each class", "분류별 평균"),
+    "made.shares": ("What the judge sees in {count} images", "판정자가 이미지 {count}장에서 본 것"),
+    "made.images": ("images", "이미지"),
+    "made.sure": ("judge is sure of", "판정자가 확신"),
+    "made.least": ("rarest class", "가장 드문 분류"),
+    "made.real": ("like a real one", "진짜 같음"),
+    "made.variety": ("real ones covered", "진짜를 덮은 비율"),
+    "made.nearest": ("distance to the nearest", "가장 가까운 것까지의 거리"),
+    "made.counted": (
+        "Sure is a probability of {sure} or more; the rarest class counts what the judge sees first, sure or not. An "
+        "image is like a real one if it is as near to a learned image as that one's third neighbour, and a learned "
+        "image is covered if the same holds the other way round. Copies would be at no distance. The judge alone tells "
+        "little, as both controls show: single pixels are like no real image, and means cover none.",
+        "확신은 확률 {sure} 이상입니다. 가장 드문 분류는 확신과 상관없이 판정자의 첫 답을 셉니다. 학습 이미지 하나에 "
+        "그 이미지의 세 번째 이웃만큼 가까우면 진짜 같다고 보고, 거꾸로도 그러하면 그 학습 이미지를 덮은 것으로 "
+        "봅니다. 베낀 이미지라면 거리가 없습니다. 두 대조군에서 보듯 판정만으로는 알 수 있는 것이 적습니다. 픽셀마다 "
+        "따로 뽑으면 진짜 같지 않고, 평균은 진짜를 덮지 못합니다.",
+    ),
+    "made.tile": ("share of the rarest class", "가장 드문 분류의 비율"),
+    "made.tile.note": ("the judge is sure of {share}", "판정자가 확신한 것은 {share}"),
+    "made.losses": ("Losses on held-out images (nats an image)", "떼어 둔 이미지의 손실 (이미지당 나트)"),
+    "made.generator": ("generator", "생성기"),
+    "made.discriminator": ("discriminator", "판별기"),
+    "fact.generator_parameters": ("parameters of the generator", "생성기의 매개변수"),
+    "fact.discriminator_parameters": ("parameters of the discriminator", "판별기의 매개변수"),
     # assistant
     "instruct": ("Answering", "대답하기"),
     "instruct.lede": (
@@ -211,7 +296,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "모델마다 같은 글을 읽은 손실과 학습 한 걸음의 비용입니다. 멀리 보는 모델은 문맥 뒤쪽에서 더 나아야 합니다.",
     ),
     "compare.model": ("model", "모델"),
-    "compare.attention": ("attention of the layers", "층의 어텐션"),
+    "compare.mixing": ("how layers look back", "층이 앞을 보는 방법"),
     "compare.loss": ("loss a token", "토큰당 손실"),
     "compare.of_first": ("of the first", "첫 모델 대비"),
     "compare.seconds": ("seconds a step", "한 걸음의 초"),
@@ -224,6 +309,68 @@ WORDS: dict[str, tuple[str, str]] = {
         "떼어 둔 글, {context}토큰짜리 {rows}줄. 초는 한 프로세스에서 번갈아 잰 프로세서 시간의 중앙값이고, 남긴 MiB는 "
         "기울기를 위해 간직한 값의 크기입니다.",
     ),
+    "compare.minutes": ("minutes of training", "학습한 분"),
+    "compare.trains": ("learns, tokens a second", "학습, 초당 토큰"),
+    "compare.writes": ("writes at {length}, tokens a second", "{length}에서 쓰기, 초당 토큰"),
+    "compare.cache": ("kept at {length}", "{length}에서 간직하는 크기"),
+    "compare.learning": ("Held-out loss while they learn (nats a token)", "배우는 동안의 평가 손실 (토큰당 나트)"),
+    "compare.generation.counted": (
+        "Bits per byte of all held-out text; a GPT sees half of its context or more before each token, a model with a "
+        "state carries it through. Minutes and tokens are those of the training as it went. Tokens a second are of "
+        "processor time, models taking turns: a step of training without its update, and single tokens written behind "
+        "a text of that length. A GPT with a shorter context is timed as if it were long enough; what it writes there "
+        "is worth nothing.",
+        "바이트당 비트는 떼어 둔 글 전체에서 셌습니다. GPT는 토큰마다 문맥의 절반 이상을 보고, 상태를 지닌 모델은 "
+        "상태를 끝까지 이어 갑니다. 분과 토큰은 실제 학습의 값입니다. 초당 토큰은 모델들이 번갈아 쓴 프로세서 "
+        "시간으로, 갱신을 뺀 학습 한 걸음과 그 길이의 글 뒤에 한 토큰씩 쓴 것을 잰 값입니다. 문맥이 짧은 GPT도 "
+        "넉넉한 것처럼 재는데, 거기서 쓰는 글은 쓸모가 없습니다.",
+    ),
+    # translation
+    "translation": ("Translating", "번역하기"),
+    "translation.lede": (
+        "Trained from scratch on pairs of texts and asked for texts it has not seen, beside a dictionary that the same "
+        "pairs give word by word, and the source as it is.",
+        "글과 번역의 쌍으로 처음부터 길러 본 적 없는 글을 옮기게 하였습니다. 같은 쌍에서 얻은 사전으로 낱말마다 "
+        "옮긴 것과 원문 그대로를 나란히 둡니다.",
+    ),
+    "translation.tile": ("{figure} of {name}", "{name} {figure}"),
+    "translation.note": ("{value} word by word", "낱말마다 옮기면 {value}"),
+    "translation.dictionary": ("word by word", "낱말마다"),
+    "translation.copy": ("source as it is", "원문 그대로"),
+    "translation.translator": ("translator", "번역기"),
+    "translation.text": ("text", "글"),
+    "translation.wanted": ("translation in the data", "자료의 번역"),
+    "translation.read": ("Translations of texts it has not seen", "본 적 없는 글의 번역"),
+    "translation.best": ("best", "가장 나은 것"),
+    "translation.random": ("random", "무작위"),
+    "translation.worst": ("worst", "가장 못한 것"),
+    "translation.attention": ("Where it looks", "어디를 보나"),
+    "translation.looks": (
+        "Each row is a word as it is being written. The darker a field, the more the last layer of the decoder looks "
+        "at the word of the source above it; ⏎ is the end of a text.",
+        "가로줄은 써 나가는 낱말 하나입니다. 칸이 짙을수록 디코더의 마지막 층이 위에 적힌 원문의 낱말을 많이 "
+        "봅니다. ⏎는 글의 끝입니다.",
+    ),
+    "translation.left_out": ("Pairs that were left out: {counts}.", "쓰지 않은 쌍: {counts}."),
+    "left_out.empty side": ("one side empty", "한쪽이 빔"),
+    "left_out.undecodable": ("undecodable", "글자가 깨짐"),
+    "left_out.repeated": ("repeated", "되풀이"),
+    "left_out.held out too": ("one side is held out too", "한쪽이 평가용에도 있음"),
+    "left_out.too long": ("too long", "너무 김"),
+    "translation.counted": (
+        "Counted by sacrebleu (BLEU {bleu}; chrF {chrf}) with {beams} beams. The dictionary is IBM's first model, "
+        "learned from the same pairs. No text of a held-out pair, of either side, is among those learned from.",
+        "sacrebleu로 세었습니다(BLEU {bleu}; chrF {chrf}). 빔은 {beams}개이고, 사전은 같은 쌍에서 배운 IBM 모델 "
+        "1입니다. 평가용 쌍의 글은 어느 쪽이든 학습용에 없습니다.",
+    ),
+    "greedy": ("most probable token", "가장 그럴듯한 토큰"),
+    "beams": ("{count} beams", "빔 {count}개"),
+    "pairs": ("pairs", "쌍"),
+    "fact.train_pairs": ("pairs learned", "배운 쌍"),
+    "fact.test_pairs": ("pairs tested", "시험한 쌍"),
+    "fact.decoder_layers": ("layers of the decoder", "디코더의 층"),
+    "fact.epochs": ("epochs", "반복"),
+    "fact.training_seconds": ("seconds of training", "학습한 초"),
     # few-shot
     "few-shot": ("With examples alone", "예시만으로"),
     "few-shot.lede": (
@@ -339,7 +486,9 @@ WORDS: dict[str, tuple[str, str]] = {
         "채팅 페이지를 열고 이 컴퓨터에서 OpenAI API를 제공합니다.",
     ),
     "generate": ("Let the base model continue a text.", "바탕 모델이 글을 이어 쓰게 합니다."),
+    "predict.images": ("Name the class of an image file.", "이미지 파일의 클래스를 알아봅니다."),
     "prompt.example": ("Once upon a time", "옛날 옛적에"),
+    "translate": ("Translate a text, or the lines of a file.", "글이나 파일의 줄을 번역합니다."),
     "own": ("Grow a model from a folder of your own text.", "내 글이 담긴 폴더로 모델을 기릅니다."),
     # settings
     "settings": ("All settings", "모든 설정"),

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
+from malmoi.core.config import Settings
 from malmoi.core.console import console
 from malmoi.core.errors import MissingExtra, UserError, nearest
 from malmoi.core.files import atomic_file, read_json, write_json
@@ -20,6 +21,8 @@ from malmoi.corpus.document import Document, Unreadable
 from malmoi.corpus.read import ReadSettings, document_kind, read_file
 from malmoi.data.shares import BYTES_A_TOKEN, Share, share_out
 from malmoi.pipeline.corpus_card import corpus_card, likely_cause, reasons, warnings
+from malmoi.pipeline.evaluation_sets import evaluation_documents, evaluation_sets
+from malmoi.pipeline.labelled_texts import LabelledTextsSettings
 from malmoi.pipeline.runner import RECORD
 from malmoi.pipeline.stage import Stage, StageInput
 from malmoi.pipeline.stages.crawl import archive_files
@@ -37,6 +40,8 @@ class CorpusSettings(BuildSettings):
         folders: several of them, each a source of its folder's name.
         read: how to read a source, by its name (`folder` for your own).
         exclude: "SOURCE/FILE" of fetched files whose texts must not get into the corpus.
+        evaluation: labelled texts of the fetch stage whose test parts must not get in either; by default those that
+            other stages of the recipe are tested on.
         quality: a quality model that `malmoi corpus train-filter` made.
         mixture: source -> its share of the tokens that a model is trained on; what a source that is too small cannot
             give, the others do.
@@ -52,6 +57,7 @@ class CorpusSettings(BuildSettings):
     folders: list[StageInput] = []
     read: dict[str, ReadSettings] = {}
     exclude: list[str] = []
+    evaluation: list[LabelledTextsSettings] | None = None
     quality: StageInput | None = None
     mixture: dict[str, float] = {}
     tokens: int | None = None
@@ -180,6 +186,7 @@ def _build(files: list[File], settings: CorpusSettings, directory: Path) -> dict
 
 def _excluded(settings: CorpusSettings) -> Iterator[Document]:
     """The evaluation texts; what cannot be read of them could get into the corpus unseen."""
+    yield from evaluation_documents(settings.evaluation or [], settings.fetch)
     unreadable: UnreadableFiles = {}
     yield from FileReader(tuple(_fetched(settings, settings.exclude) if settings.exclude else []))(unreadable)
     for path, reason in unreadable.items():
@@ -231,4 +238,10 @@ def _hidden(path: Path, folder: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
-STAGE = Stage(CorpusSettings, run)
+def _in_recipe(settings: CorpusSettings, others: Sequence[Settings]) -> CorpusSettings:
+    if settings.evaluation is not None or settings.fetch is None:
+        return settings
+    return settings.model_copy(update={"evaluation": evaluation_sets(settings.fetch, others)})
+
+
+STAGE = Stage(CorpusSettings, run, in_recipe=_in_recipe)

@@ -16,6 +16,8 @@ def text_section(stages: Sequence[StageRecord], say: Words) -> Section | None:
     sources = [source for stage in stages if stage.kind == "fetch" for source in _manifest(stage)]
     if sources:
         blocks.append(_sources(sources, say))
+    for stage in stages:
+        blocks += _pages(stage, say) if stage.kind == "crawl" else []
     corpora = [stage for stage in stages if stage.kind == "corpus" and stage.json("counts.json")]
     for stage in corpora:
         counts = stage.json("counts.json")
@@ -43,6 +45,17 @@ def _sources(sources: Sequence[dict[str, Any]], say: Words) -> Table:
         for source in sources
     ]
     return Table(columns, rows)
+
+
+def _pages(stage: StageRecord, say: Words) -> list[Block]:
+    """What became of every address that a crawl saw."""
+    found = stage.result
+    bars = [
+        Bar(say("addresses"), found["seen"], f"{found['seen']:,}", "control"),
+        *(Bar("− " + say(fate), number, f"{number:,}", "dropped") for fate, number in found["others"].items()),
+        Bar(say("kept"), found["kept"], f"{found['kept']:,} · {size(found['bytes'])}", "kept"),
+    ]
+    return [Bars(say("pages"), bars)]
 
 
 def _funnel(counts: dict[str, Any], say: Words) -> list[Block]:

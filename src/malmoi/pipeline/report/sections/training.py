@@ -12,6 +12,7 @@ from malmoi.pipeline.report.words import Words, percent
 
 TOKENIZER = ("kind", "vocabulary", "bytes_per_token", "characters_per_token", "unknown_share")
 PRETRAINED = (
+    "family",
     "parameters",
     "layers",
     "width",
@@ -44,6 +45,7 @@ def pretraining_section(stages: Sequence[StageRecord], say: Words) -> Section | 
     for stage in trained:
         blocks += [*titled(stage, trained), facts(stage.result, PRETRAINED, say)]
         blocks += curves(stage, say, say("loss.token"))
+        blocks += map(Text, stage.warnings())
         if stage.result.get("mixture"):
             blocks += [Heading(say("mixture")), mixture_table(stage.result["mixture"], say)]
         blocks += _trials(stage, say)
