@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from malmoi.data.batch import IGNORED, TextBatch
@@ -33,8 +34,9 @@ def test_it_is_the_plain_cross_entropy(make_model, ignored):
         torch.testing.assert_close(gradients[name], parameter.grad, atol=1e-4, rtol=1e-4)
 
 
-def test_the_head_sees_only_what_counts(make_model):
+def test_a_head_that_is_more_than_linear_sees_only_what_counts(make_model):
     model = make_model()
+    model.head = nn.Sequential(model.head, nn.Tanh())
     seen = []
     model.head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].shape[:-1].numel()))
     rows = batch(model, 0.7)

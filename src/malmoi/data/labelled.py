@@ -1,11 +1,9 @@
-"""Labelled texts from tables, and their splits."""
+"""Labelled texts and their splits."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
@@ -16,14 +14,12 @@ from torch.nn.utils.rnn import pad_sequence
 from malmoi.core.config import Settings
 from malmoi.core.errors import UserError, nearest
 from malmoi.core.hashing import text_digest
-from malmoi.corpus.normalize import normalize
-from malmoi.data.batch import IGNORED, LabelledBatch
-from malmoi.data.table import read_rows
+from malmoi.data.batch import IGNORED, Answer, LabelledBatch
 
 
 @dataclass(frozen=True)
 class LabelledText:
-    """A text, or a pair of them, and the name of its class."""
+    """A text, or a pair of them, and its label: the name of a class, of several with `|` between them, or a number."""
 
     text: str
     label: str
@@ -38,23 +34,6 @@ class LabelledText:
     def key(self) -> str:
         """What texts that count as equal have in common: case does not count."""
         return self.whole.casefold()
-
-
-class TableSettings(Settings):
-    """How labelled texts stand in a file.
-
-    Attributes:
-        text, label: columns, by name, or by number from 0 where the table has no header.
-        pair: column of the second text, where what is to be classified is a pair.
-        quotes: whether quotation marks enclose fields of a tab-separated file.
-        threshold: for numeric labels: above is "positive", below "negative", equal is left out.
-    """
-
-    text: str | int = "text"
-    label: str | int = "label"
-    pair: str | int | None = None
-    quotes: bool = False
-    threshold: float | None = None
 
 
 class SplitSettings(Settings):
@@ -98,23 +77,6 @@ class Splits:
         return Splits(train, validation, self.test)
 
 
-def read_labelled(path: Path, settings: TableSettings) -> list[LabelledText]:
-    """The labelled texts of a csv, tsv or jsonl file; texts in NFC, empty ones left out.
-
-    Raises:
-        UserError: the file or a column is missing, or a label is empty or no number; names the line.
-    """
-    texts = []
-    for number, row in _rows(path, settings):
-        text, label, *pair = map(normalize, row)
-        name = _class_name(label, settings.threshold, f"{path}, line {number}")
-        if text and name is not None:
-            texts.append(LabelledText(text, name, *pair))
-    if not texts:
-        raise UserError(f"{path} has no labelled text.", "Check the columns: text=COLUMN label=COLUMN.")
-    return texts
-
-
 def split_labelled(texts: Sequence[LabelledText], settings: SplitSettings) -> Splits:
     """Split labelled texts; the same at every run."""
     chosen = _balanced(texts, settings.split_seed) if settings.balance else list(texts)
@@ -131,15 +93,24 @@ def split_labelled(texts: Sequence[LabelledText], settings: SplitSettings) -> Sp
     return Splits(*parts)
 
 
-def class_names(splits: Splits) -> list[str]:
+def several(label: str) -> list[str]:
+    """The classes that a label names."""
+    return [name.strip() for name in label.split("|") if name.strip()]
+
+
+def class_names(splits: Splits, answer: Answer = "class") -> list[str]:
     """Names of the classes of the training texts, sorted.
 
     Raises:
         UserError: a class occurs in validation or test only, there is but one, or there are no texts to test on.
     """
-    classes = sorted({text.label for text in splits.train})
+
+    def names(texts: Sequence[LabelledText]) -> set[str]:
+        return {name for text in texts for name in (several(text.label) if answer == "classes" else [text.label])}
+
+    classes = sorted(names(splits.train))
     for name, part in (("validation", splits.validation), ("test", splits.test)):
-        unseen = sorted({text.label for text in part} - set(classes))
+        unseen = sorted(names(part) - set(classes))
         if unseen:
             raise UserError(
                 f"The label {unseen[0]!r} occurs in the {name} texts only.",
@@ -158,12 +129,12 @@ class EncodedText:
 
     Attributes:
         tokens: (length,) int64 or (length, width) float32.
-        label: number of the class; IGNORED when it is not known.
+        label: a row of `LabelledBatch.labels`; IGNORED when it is not known.
         segments: (length,) int64, which text of a pair each token belongs to; None where there is no pair.
     """
 
     tokens: torch.Tensor
-    label: int = IGNORED
+    label: int | float | torch.Tensor = IGNORED
     segments: torch.Tensor | None = None
 
 
@@ -173,7 +144,8 @@ def collate_labelled(texts: Sequence[EncodedText]) -> LabelledBatch:
     tokens = pad_sequence([text.tokens for text in texts], batch_first=True)
     segments = [text.segments for text in texts if text.segments is not None]
     padded = pad_sequence(segments, batch_first=True) if segments else None
-    return LabelledBatch(tokens, lengths, torch.tensor([text.label for text in texts]), padded)
+    labels = torch.stack([torch.as_tensor(text.label) for text in texts])
+    return LabelledBatch(tokens, lengths, labels, padded)
 
 
 def _balanced(texts: Sequence[LabelledText], seed: int) -> list[LabelledText]:
@@ -191,23 +163,3 @@ def _balanced(texts: Sequence[LabelledText], seed: int) -> list[LabelledText]:
 
 def _place(text: LabelledText, seed: int) -> float:
     return int.from_bytes(text_digest(f"{seed}/{text.key}")[:6], "little") / 2**48
-
-
-def _class_name(label: str, threshold: float | None, where: str) -> str | None:
-    if not label:
-        raise UserError(f"{where}: the label is empty.", "Give the text a label, or remove the line.")
-    if threshold is None:
-        return label
-    try:
-        value = float(label)
-    except ValueError:
-        value = math.nan
-    if math.isnan(value):
-        raise UserError(f"{where}: the label {label!r} is no number.", "Check the label column.")
-    return None if value == threshold else "positive" if value > threshold else "negative"
-
-
-def _rows(path: Path, settings: TableSettings) -> Iterator[tuple[int, list[str]]]:
-    """Number, text, label and, where there is one, second text of every line."""
-    pair = [] if settings.pair is None else [settings.pair]
-    return read_rows(path, [settings.text, settings.label, *pair], settings.quotes)

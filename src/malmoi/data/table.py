@@ -21,28 +21,40 @@ LARGEST = 1 << 30
 csv.field_size_limit(1 << 26)
 
 
-def read_rows(path: Path, columns: Sequence[str | int], quotes: bool = False) -> Iterator[tuple[int, list[str]]]:
+def read_rows(
+    path: Path, columns: Sequence[str | int], quotes: bool = False, encoding: str = ""
+) -> Iterator[tuple[int, list[str]]]:
     """Number of the line and values of the columns of every row; blank lines are left out.
 
     Args:
         columns: by name, or all by number from 0 where a table has no header.
         quotes: whether quotation marks enclose fields of a tab-separated file.
+        encoding: see `read_text`.
 
     Raises:
         UserError: a column is missing, or the file is broken; names the line.
     """
-    return _json_rows(path, columns) if path.suffix == ".jsonl" else _table_rows(path, columns, quotes)
+    text = read_text(path, encoding)
+    return _json_rows(path, text, columns) if path.suffix == ".jsonl" else _table_rows(path, text, columns, quotes)
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, encoding: str = "") -> str:
     """The text of a file, or of a .gz of one.
+
+    Args:
+        encoding: where it is not to be told by the bytes, such as windows-1252.
 
     Raises:
         UserError: it is missing, broken or no text.
     """
     if not path.is_file():
         raise UserError(f"There is no file {path}.", "Check the path.")
-    text = decode(_unpacked(path) if path.suffix == ".gz" else path.read_bytes())
+    data = _unpacked(path) if path.suffix == ".gz" else path.read_bytes()
+    try:
+        text = data.decode(encoding) if encoding else decode(data)
+    except (LookupError, UnicodeDecodeError) as error:
+        way_out = "Leave encoding out, or name another."
+        raise UserError(f"{path} cannot be read as {encoding}: {error}.", way_out) from None
     if text is None:
         raise UserError(f"{path} is not text.", "Save it as UTF-8.")
     return text
@@ -59,9 +71,9 @@ def _unpacked(path: Path) -> bytes:
     return data
 
 
-def _json_rows(path: Path, columns: Sequence[str | int]) -> Iterator[tuple[int, list[str]]]:
+def _json_rows(path: Path, text: str, columns: Sequence[str | int]) -> Iterator[tuple[int, list[str]]]:
     names = [str(column) for column in columns]
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -73,11 +85,11 @@ def _json_rows(path: Path, columns: Sequence[str | int]) -> Iterator[tuple[int, 
             raise UserError(f"{path}, line {number}: needs the keys {' and '.join(map(repr, names))}.") from None
 
 
-def _table_rows(path: Path, columns: Sequence[str | int], quotes: bool) -> Iterator[tuple[int, list[str]]]:
+def _table_rows(path: Path, text: str, columns: Sequence[str | int], quotes: bool) -> Iterator[tuple[int, list[str]]]:
     delimiter = "," if path.suffix == ".csv" else "\t"
     quoted = quotes or path.suffix == ".csv"
     # Not splitlines(): it would also cut at U+2028, U+0085 and others, which stand inside of texts.
-    lines = io.StringIO(read_text(path), newline="")
+    lines = io.StringIO(text, newline="")
     rows = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
     by_number = all(isinstance(wanted, int) for wanted in columns)
     header = [] if by_number else next(rows, [])

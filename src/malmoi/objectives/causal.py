@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from torch import nn
 from torch.nn import functional as F
 
 from malmoi.data.batch import IGNORED, TextBatch
+from malmoi.layers.tied_head import TiedHead
 from malmoi.models.model import Model
+from malmoi.objectives.linear_cross_entropy import linear_cross_entropy
 from malmoi.objectives.objective import Loss
 
 
@@ -19,6 +22,9 @@ class Causal:
         count = counted.sum()
         if int(count) < 0.9 * targets.numel():
             hidden, targets = hidden[counted], targets[counted]
-        logits = model.head(hidden).float()
-        total = F.cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=IGNORED, reduction="sum")
+        hidden, targets = hidden.flatten(0, -2), targets.flatten()
+        head = model.head
+        if type(head) is TiedHead or (type(head) is nn.Linear and head.bias is None):
+            return Loss(linear_cross_entropy(hidden, head.weight, targets), count)
+        total = F.cross_entropy(head(hidden).float(), targets, ignore_index=IGNORED, reduction="sum")
         return Loss(total, count)

@@ -89,7 +89,7 @@ def load_recipe(name: str, overrides: list[str], minutes: float | None = None) -
     _override(entries, overrides, path)
     if minutes is not None:
         for entry in entries.values():
-            if entry["stage"] in ("pretrain", "translator"):
+            if entry["stage"] in ("pretrain", "pretrain-encoder", "translator"):
                 entry["minutes"] = minutes
                 entry.pop("steps", None)
     steps = [

@@ -61,6 +61,10 @@ def print_ending(stages: dict[str, Path]) -> None:
         if (directory / "model" / "chat_template.jinja").is_file() and (directory / "answers.jsonl").is_file():
             console.print(f"Chat:      malmoi chat {directory}", soft_wrap=True)
             console.print(f"Serve:     malmoi serve {directory}", soft_wrap=True)
+        elif (directory / "wrong.jsonl").is_file():
+            console.print(f"Classify:  malmoi predict {directory} picture.png", soft_wrap=True)
+        elif (directory / "pictures" / "made.png").is_file():
+            console.print(f"Look:      {directory / 'pictures' / 'made.png'}", soft_wrap=True)
         elif (directory / "predictions.json").is_file():
             console.print(f"Classify:  malmoi predict {directory} < texts.txt", soft_wrap=True)
         elif (directory / "translations.json").is_file():

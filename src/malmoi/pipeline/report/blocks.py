@@ -92,6 +92,12 @@ class Samples:
     texts: Sequence[tuple[str, str]]
     kind: str = "samples"
 
+    @property
+    def is_grid(self) -> bool:
+        """Whether the last text is a drawing: lines of one length below each other."""
+        lines = self.texts[-1][1].splitlines()
+        return len(lines) > 3 and len({len(line) for line in lines[:-1]}) == 1
+
 
 @dataclass(frozen=True)
 class Confusion:
@@ -107,6 +113,24 @@ class Confusion:
     def share(self, row: int, column: int) -> float:
         """Which share of the true class `row` was put into `column`."""
         return self.counts[row][column] / (sum(self.counts[row]) or 1)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image under its caption; `address` holds the image itself, see `pipeline.pictures`."""
+
+    caption: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images beside each other, "large" grids or "small" single ones; their pixels are shown as squares."""
+
+    title: str
+    pictures: Sequence[Picture]
+    size: str = "large"
+    kind: str = "pictures"
 
 
 @dataclass(frozen=True)
@@ -174,6 +198,7 @@ Block: TypeAlias = (
     | Tokens
     | Samples
     | Confusion
+    | Pictures
     | Heat
     | Pairs
     | Answers

@@ -1,0 +1,69 @@
+"""Cross-entropy of a linear head, a part of the rows at a time: the logits of all of them are never in memory.
+
+The way of Wijmans and others 2024, "Cut your losses in large-vocabulary language models", arXiv:2411.09009, without
+its kernel: gradients are computed while the logits of a part are there, so that nothing is computed twice.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+LOGITS, LEAST_ROWS = 1 << 22, 256
+"""Logits that are held at once (16 MiB of float32); more of large vocabularies, where products of few rows are slow."""
+
+
+def linear_cross_entropy(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The sum over rows of -log softmax(weight @ hidden)[target]; scalar float32.
+
+    Args:
+        hidden: (rows, width) floating point; products are in the dtype of autocast, where there is one.
+        weight: (vocabulary, width).
+        targets: (rows,) int64, or IGNORED, whose rows cost nothing.
+    """
+    if torch.is_autocast_enabled(hidden.device.type):
+        dtype = torch.get_autocast_dtype(hidden.device.type)
+        hidden, weight = hidden.to(dtype), weight.to(dtype)
+    total: torch.Tensor = _LinearCrossEntropy.apply(hidden, weight, targets, torch.is_grad_enabled())  # type: ignore[no-untyped-call]
+    return total
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, learns: bool
+    ) -> torch.Tensor:
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        of_hidden = torch.empty_like(hidden) if learns and ctx.needs_input_grad[0] else None
+        of_weight = torch.zeros_like(weight) if learns and ctx.needs_input_grad[1] else None
+        rows = max(LEAST_ROWS, LOGITS // weight.shape[0])
+        with torch.autocast(hidden.device.type, enabled=False):
+            for start in range(0, len(hidden), rows):
+                part, wanted = hidden[start : start + rows], targets[start : start + rows]
+                logits = (part @ weight.T).float()
+                total += F.cross_entropy(logits, wanted, reduction="sum")
+                if of_hidden is None and of_weight is None:
+                    continue
+                gradient = _gradient_of_logits(logits, wanted).to(part.dtype)
+                if of_hidden is not None:
+                    torch.mm(gradient, weight, out=of_hidden[start : start + rows])
+                if of_weight is not None:
+                    of_weight.addmm_(gradient.T, part)
+        ctx.of_hidden, ctx.of_weight = of_hidden, of_weight
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, outer: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None]:
+        found = (None if one is None else one * outer.to(one.dtype) for one in (ctx.of_hidden, ctx.of_weight))
+        of_hidden, of_weight = found
+        return of_hidden, of_weight, None, None
+
+
+def _gradient_of_logits(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """(rows, vocabulary) softmax less the target's one, in the memory of `logits`; nothing for IGNORED rows."""
+    counted = targets >= 0
+    gradient = torch.softmax(logits, dim=-1, out=logits)
+    gradient[torch.arange(len(targets), device=targets.device), targets.clamp(min=0)] -= 1
+    return gradient.mul_(counted[:, None])
