@@ -11,7 +11,7 @@ from malmoi.core.errors import UserError
 
 if TYPE_CHECKING:
     from malmoi.formats.checkpoint import Checkpoint
-    from malmoi.models.gpt import GPT
+    from malmoi.models.language_model import LanguageModel
     from malmoi.tokenizers.tokenizer import Tokenizer
 
 Temperature = Annotated[float, typer.Option(help="0 always takes the most probable token.")]
@@ -41,7 +41,7 @@ def newest_assistant() -> Path:
     return max(found, key=lambda path: path.stat().st_mtime)
 
 
-def open_checkpoint(path: Path) -> tuple[GPT, Tokenizer]:
+def open_checkpoint(path: Path) -> tuple[LanguageModel, Tokenizer]:
     """Load a model that writes text.
 
     Raises:

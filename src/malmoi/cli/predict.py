@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    import torch
+    from malmoi.models.classifier import Classifier
 
 
 def predict(
@@ -20,6 +20,8 @@ def predict(
     ] = None,
 ) -> None:
     """Name the class of texts or images: a line each with the class, its probability and the text, between tabs.
+
+    Several classes stand between |; where the answer is a number, it stands alone before the text.
 
     Where pairs are asked about, a tab stands between the two. A classifier of images takes the paths of image files.
 
@@ -45,7 +47,8 @@ def _predict_texts(checkpoint: Path, chosen: list[str]) -> None:
     if lone := [text.text for text in asked if text.pair == ""]:
         raise UserError(f"This classifier is asked about pairs, and {lone[0]!r} is one text.", "Put a tab between two.")
     probabilities = predict(opened.classifier, encode_texts(opened.tokenizer, asked, opened.classifier))
-    _print(chosen, opened.classifier.classes, probabilities)
+    for text, row in zip(chosen, probabilities.tolist(), strict=True):
+        print(f"{_answer(opened.classifier, row)}\t{text}")
 
 
 def _predict_images(checkpoint: Path, chosen: list[str]) -> None:
@@ -58,10 +61,20 @@ def _predict_images(checkpoint: Path, chosen: list[str]) -> None:
     classifier = load_image_classifier(checkpoint)
     shape = classifier.body.config
     images = torch.stack([read_image(Path(path), shape.size, shape.channels) for path in chosen])
-    _print(chosen, classifier.classes, image_probabilities(classifier, images))
+    for path, row in zip(chosen, image_probabilities(classifier, images).tolist(), strict=True):
+        print(f"{_likeliest(classifier.classes, row)}\t{path}")
 
 
-def _print(chosen: list[str], classes: list[str], probabilities: torch.Tensor) -> None:
-    for text, row in zip(chosen, probabilities, strict=True):
-        best = int(row.argmax())
-        print(f"{classes[best]}\t{row[best]:.3f}\t{text}")
+def _answer(classifier: Classifier, row: list[float]) -> str:
+    """The class and its probability, every class that is likelier than not with its own, or the number."""
+    if classifier.answer == "number":
+        return f"{row[0]:.3f}"
+    if classifier.answer == "classes":
+        named = [(name, chance) for name, chance in zip(classifier.classes, row, strict=True) if chance > 0.5]
+        return f"{'|'.join(name for name, _ in named)}\t{'|'.join(f'{chance:.3f}' for _, chance in named)}"
+    return _likeliest(classifier.classes, row)
+
+
+def _likeliest(classes: list[str], row: list[float]) -> str:
+    best = max(range(len(row)), key=row.__getitem__)
+    return f"{classes[best]}\t{row[best]:.3f}"

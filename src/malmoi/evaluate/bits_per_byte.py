@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from malmoi.data.batch import IGNORED
+from malmoi.models.stateful import StatefulModel
+
 if TYPE_CHECKING:
     from malmoi.models.model import Model
     from malmoi.tokenizers.tokenizer import Tokenizer
@@ -114,10 +117,13 @@ def document_nats(
         documents: token ids of each document, without end-of-text.
         start: the end-of-text id, put before each document as context.
         stride: how many new tokens a window scores after a document's first window; the rest of the window is
-            context. 0 means half the model's context; the whole context is fastest and flatters least.
+            context. 0 means half the model's context; the whole context is fastest and flatters least. A model with a
+            state needs no windows: it carries its state through the whole document.
         advance: called with the number of tokens scored since the last call.
     """
     context = model.config.context
+    if isinstance(model, StatefulModel):
+        context = max((len(tokens) for tokens in documents), default=1) or 1
     windows = sorted(_windows(documents, start, context, stride or max(1, context // 2)), key=lambda w: -len(w.inputs))
     remaining = iter(windows)
     nats = [0.0] * len(documents)
@@ -139,12 +145,19 @@ def _score(model: Model, rows: list[_Window]) -> list[float]:
     device = next(model.parameters()).device
     length = len(rows[0].inputs)
     tokens = torch.tensor([row.inputs + [0] * (length - len(row.inputs)) for row in rows], device=device)
-    counted = torch.zeros(tokens.shape, dtype=torch.bool, device=device)
+    targets = torch.full(tokens.shape, IGNORED, device=device)
     for number, row in enumerate(rows):
-        counted[number, len(row.inputs) - row.scored : len(row.inputs)] = True
-    targets = torch.tensor([target for row in rows for target in row.targets[-row.scored :]], device=device)
-    per_row = torch.split(target_nats(model, model(tokens)[counted], targets), [row.scored for row in rows])
-    return [float(part.sum()) for part in per_row]
+        end = len(row.inputs)
+        targets[number, end - row.scored : end] = torch.tensor(row.targets[-row.scored :], device=device)
+    nats = torch.zeros(len(rows), dtype=torch.float64, device=device)
+    arguments = [model.cache(len(rows), length)] if isinstance(model, StatefulModel) else []
+    part = ROW_TOKENS if arguments else length
+    for inputs, wanted in zip(torch.split(tokens, part, 1), torch.split(targets, part, 1), strict=True):
+        counted = wanted != IGNORED
+        costs = torch.zeros(wanted.shape, dtype=torch.float64, device=device)
+        costs[counted] = target_nats(model, model(inputs, *arguments)[counted], wanted[counted])
+        nats += costs.sum(1)
+    return nats.tolist()
 
 
 def target_nats(model: Model, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,7 @@ from malmoi.core.errors import UserError, nearest
 from malmoi.data.examples import Example
 from malmoi.evaluate.multiple_choice import Question, score_questions
 from malmoi.generate.greedy import answer_greedily
-from malmoi.models.gpt import GPT
+from malmoi.models.language_model import LanguageModel
 from malmoi.tokenizers.tokenizer import Tokenizer
 
 TEMPLATE = "Input: {input}\nOutput: {output}\n\n"
@@ -118,7 +118,12 @@ def make_task(
 
 
 def ask(
-    model: GPT, tokenizer: Tokenizer, task: Task, shots: int, answer_tokens: int, advance: Advance | None = None
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    task: Task,
+    shots: int,
+    answer_tokens: int,
+    advance: Advance | None = None,
 ) -> list[Answered]:
     """Ask every item behind the first `shots` examples.
 
@@ -165,7 +170,7 @@ def _written(named: dict[str, str], examples: Sequence[Example]) -> dict[str, st
 
 
 def _choose(
-    model: GPT, tokenizer: Tokenizer, task: Task, prompts: Sequence[str], advance: Advance | None
+    model: LanguageModel, tokenizer: Tokenizer, task: Task, prompts: Sequence[str], advance: Advance | None
 ) -> list[Answered]:
     names = list(task.labels)
     questions = [Question(prompt, list(task.labels.values())) for prompt in prompts]
@@ -183,7 +188,12 @@ def _choose(
 
 
 def _answer(
-    model: GPT, tokenizer: Tokenizer, task: Task, prompts: Sequence[str], answer_tokens: int, advance: Advance | None
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    task: Task,
+    prompts: Sequence[str],
+    answer_tokens: int,
+    advance: Advance | None,
 ) -> list[Answered]:
     room = model.config.context - answer_tokens
     if room < 1:

@@ -18,7 +18,7 @@ from malmoi.core.errors import UserError
 from malmoi.evaluate.bits_per_byte import target_nats
 from malmoi.generate.generator import evaluating
 from malmoi.generate.shared import SharedPrefix
-from malmoi.models.gpt import GPT
+from malmoi.models.language_model import LanguageModel
 from malmoi.tokenizers.tokenizer import Tokenizer
 
 
@@ -91,7 +91,7 @@ class _Row:
 
 
 def score_questions(
-    model: GPT, tokenizer: Tokenizer, questions: Sequence[Question], advance: Advance | None = None
+    model: LanguageModel, tokenizer: Tokenizer, questions: Sequence[Question], advance: Advance | None = None
 ) -> list[ScoredQuestion]:
     """Score every choice of every question.
 
@@ -127,7 +127,7 @@ def _row(context: list[int], targets: list[int], room: int) -> _Row:
     return _Row(whole[-room:], targets, max(0, len(whole) - room))
 
 
-def _nats(model: GPT, rows: Sequence[_Row], advance: Advance | None) -> list[float]:
+def _nats(model: LanguageModel, rows: Sequence[_Row], advance: Advance | None) -> list[float]:
     """Negative log-probability of each row's targets. Those that were cut begin otherwise than the others."""
     found: dict[int, float] = {}
     for is_cut in (False, True):
@@ -153,7 +153,7 @@ def _batches(rows: Sequence[_Row], numbers: Sequence[int], shared: SharedPrefix)
 
 
 @torch.inference_mode()
-def _read(model: GPT, rows: Sequence[_Row], batch: list[list[int]], shared: SharedPrefix) -> list[float]:
+def _read(model: LanguageModel, rows: Sequence[_Row], batch: list[list[int]], shared: SharedPrefix) -> list[float]:
     """Nats of each row of a batch; short ones are padded on the right, where nobody looks."""
     device = next(model.parameters()).device
     known = len(shared.tokens)

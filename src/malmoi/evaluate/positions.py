@@ -12,14 +12,14 @@ from torch.nn import functional as F
 
 from malmoi.data.batch import TextBatch
 from malmoi.evaluate.kept_bytes import kept_bytes
-from malmoi.models.gpt import GPT
+from malmoi.models.language_model import LanguageModel
 from malmoi.objectives.causal import Causal
 
 FIRST_SPAN = 64
 """Positions of the first span; each later one is as long as all before it."""
 
 
-def losses_by_position(model: GPT, rows: torch.Tensor, advance: Callable[[int], None]) -> torch.Tensor:
+def losses_by_position(model: LanguageModel, rows: torch.Tensor, advance: Callable[[int], None]) -> torch.Tensor:
     """(context,) float64, the mean over rows of the nats that each position's next token costs.
 
     Args:
@@ -45,13 +45,15 @@ def spans(losses: torch.Tensor) -> list[tuple[int, int, float]]:
     return found
 
 
-def training_costs(models: Mapping[str, GPT], row: torch.Tensor, rounds: int = 3) -> dict[str, dict[str, float]]:
-    """What a training step on one row takes: processor seconds, the median of rounds that take turns, and bytes kept.
+def training_costs(
+    models: Mapping[str, LanguageModel], rows: torch.Tensor, rounds: int = 3
+) -> dict[str, dict[str, float]]:
+    """What a training step takes: processor seconds, the median of rounds that take turns, and bytes kept.
 
     Args:
-        row: (1, context + 1) int64.
+        rows: (rows, context + 1) int64, of the step.
     """
-    batch, objective = TextBatch(row[:, :-1], row[:, 1:]), Causal()
+    batch, objective = TextBatch(rows[:, :-1], rows[:, 1:]), Causal()
     seconds: dict[str, list[float]] = {name: [] for name in models}
     kept = {}
     for number in range(rounds + 1):

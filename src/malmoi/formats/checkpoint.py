@@ -13,7 +13,7 @@ import torch
 from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_directory, read_json, write_json
 from malmoi.core.tensor_file import MadeOnDemand, write_tensors
-from malmoi.formats.classes import CLASSIFIES, classifier_fields, for_classes, read_classes, read_form
+from malmoi.formats.classes import CLASSIFIES, classifier_fields, for_classes, read_answer, read_classes, read_form
 from malmoi.formats.families.decoding import DECODING
 from malmoi.formats.family import Family, Line
 from malmoi.formats.fill import fill, joined, shapes_of
@@ -24,7 +24,7 @@ from malmoi.formats.weights import SINGLE, open_weights
 from malmoi.layers.low_rank import merged_state
 from malmoi.models.classifier import Classifier
 from malmoi.models.encoder import NoHead
-from malmoi.models.gpt import GPT
+from malmoi.models.language_model import LanguageModel
 from malmoi.models.model import Backbone, Model, ModelConfig
 from malmoi.models.registry import empty_model
 from malmoi.models.seq2seq import EncoderDecoder
@@ -50,7 +50,7 @@ class Checkpoint:
     card: str = ""
 
     @property
-    def language_model(self) -> GPT:
+    def language_model(self) -> LanguageModel:
         """The model, where it is one that writes text.
 
         Raises:
@@ -58,7 +58,7 @@ class Checkpoint:
         """
         if isinstance(self.model, EncoderDecoder):
             raise UserError("This checkpoint is a translator and goes on with no text.", "Use malmoi translate.")
-        if not isinstance(self.model, GPT):
+        if not isinstance(self.model, LanguageModel):
             kind = "a classifier" if isinstance(self.model, Classifier) else "an encoder"
             raise UserError(f"This checkpoint is {kind} and writes no text.", "Take one of a language model.")
         return self.model
@@ -86,8 +86,9 @@ class Checkpoint:
             UserError: it is of another kind.
         """
         if not isinstance(self.model, EncoderDecoder):
-            verbs = {GPT: "Use malmoi generate. ", Classifier: "Use malmoi predict. "}
-            way_out = f"{verbs.get(type(self.model), '')}Those of T5 and Marian are encoder-decoders."
+            verb = "Use malmoi generate. " if isinstance(self.model, LanguageModel) else ""
+            verb = "Use malmoi predict. " if isinstance(self.model, Classifier) else verb
+            way_out = f"{verb}Those of T5 and Marian are encoder-decoders."
             raise UserError("This checkpoint is no encoder-decoder and translates nothing.", way_out)
         return self.model
 
@@ -176,7 +177,8 @@ def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> Model | C
         check_shapes(plan, shapes, theirs, str(directory))
         model: Model | Classifier = empty_model(config, dtype)
         if classes is not None and isinstance(model, Backbone):
-            model = Classifier(model, classes, form=read_form(fields, where)).to(dtype)
+            form, answer = read_form(fields, where), read_answer(fields, classes)
+            model = Classifier(model, classes, form=form, answer=answer).to(dtype)
         parameters = {name.removeprefix("body."): value for name, value in model.named_parameters()}
         fill(plan, parameters, weights.read, str(directory))
     return model.eval()

@@ -24,9 +24,10 @@ from malmoi.formats.gguf_rotary import DIVISORS, add_scaling, can_be_read_back, 
 from malmoi.formats.gguf_tokenizer import add_tokenizer
 from malmoi.formats.registry import family_of
 from malmoi.layers.low_rank import merged_state
-from malmoi.models.gpt import GPT
 from malmoi.models.gpt_config import GPTConfig
+from malmoi.models.language_model import LanguageModel, LanguageModelConfig
 from malmoi.models.model import ModelConfig
+from malmoi.models.registry import family_name
 from malmoi.tokenizers.tokenizer import Tokenizer
 
 TYPES = {
@@ -44,7 +45,7 @@ _CHUNK = 1 << 22
 """Numbers turned into another type at once."""
 
 
-def export_gguf(model: GPT, tokenizer: Tokenizer, path: Path, type_name: str = "f16") -> None:
+def export_gguf(model: LanguageModel, tokenizer: Tokenizer, path: Path, type_name: str = "f16") -> None:
     """Write a model with its tokenizer and chat template as one GGUF file, which appears whole or not at all.
 
     Matrices get the type asked for, as llama-quantize chooses it: vectors and learned positions stay float32, matrices
@@ -61,9 +62,10 @@ def export_gguf(model: GPT, tokenizer: Tokenizer, path: Path, type_name: str = "
     """
     config = model.config
     check_export(config, path, type_name)
+    assert isinstance(config, GPTConfig)  # check_export has seen to it
     state = merged_state(model)
     family = family_of(config, state)
-    assert family is not None  # check_export has seen to it
+    assert family is not None  # and to this
     architecture = family.model_type
     writer = GGUFWriter(None, architecture)
     writer.add_type("model")
@@ -105,6 +107,11 @@ def check_export(config: ModelConfig, path: Path, type_name: str) -> None:
         raise UserError(f"There is no type {type_name!r}.", nearest(type_name, TYPES) or f"Known: {', '.join(TYPES)}.")
     if path.is_dir() or path.suffix != ".gguf":
         raise UserError(f"{path} is no name for a GGUF file.", "Take one that ends in .gguf.")
+    if isinstance(config, LanguageModelConfig) and not isinstance(config, GPTConfig):
+        raise UserError(
+            f"llama.cpp has no model like malmoi's family {family_name(config)}.",
+            "A GPT goes to GGUF; malmoi itself runs this one: malmoi serve, malmoi generate.",
+        )
     if not isinstance(config, GPTConfig):
         raise UserError("Only language models go to GGUF.", "An encoder or a classifier goes to ONNX: --to onnx")
     preventing = preventing_settings(config)

@@ -22,6 +22,8 @@ from malmoi.layers.mixes.dense import Plain
 from malmoi.models.classifier import Classifier
 from malmoi.models.encoder import Encoder
 from malmoi.models.model import Model
+from malmoi.models.registry import family_name
+from malmoi.models.stateful import StatefulModel
 from malmoi.tokenizers.tokenizer import Tokenizer
 
 FILE = "model.onnx"
@@ -38,9 +40,14 @@ def export_onnx(model: Model | Classifier, tokenizer: Tokenizer, directory: Path
     Raises:
         UserError: it is a model that writes text, the packages are missing, or the disk is full.
     """
+    body = model.body if isinstance(model, Classifier) else model
+    if isinstance(body, StatefulModel):
+        raise UserError(
+            f"A model of the family {family_name(body.config)} does not go to ONNX, nor to GGUF.",
+            "malmoi itself runs it; a GPT goes to GGUF, an encoder to ONNX.",
+        )
     if not isinstance(model, Classifier | Encoder):
         raise UserError("Only encoders and classifiers go to ONNX.", "A language model goes to GGUF: --to gguf")
-    body = model.body if isinstance(model, Classifier) else model
     if getattr(body.config, "global_projections", False):
         raise UserError("A Longformer does not go to ONNX.", "Take it as it is: transformers opens the checkpoint.")
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]

@@ -16,6 +16,7 @@ from malmoi.formats.families.t5 import T5
 from malmoi.formats.family import Family, Fields
 from malmoi.models.model import BackboneConfig, ModelConfig
 from malmoi.models.registry import FAMILIES as OURS
+from malmoi.models.registry import family_name
 
 FAMILIES = (QWEN3, QWEN2, MISTRAL, LLAMA, GPT2, BERT, ROBERTA, DISTILBERT, LONGFORMER, T5, MARIAN)
 
@@ -48,8 +49,7 @@ def _holds(family: Family, config: ModelConfig, names: Collection[str]) -> bool:
 def express(config: ModelConfig, family: Family | None) -> dict[str, Any]:
     """Fields of config.json; our own ones where there is no family."""
     if family is None:
-        kind = next(name for name, (ours, _) in OURS.items() if type(config) is ours)
-        return {"model_type": OWN, "family": kind, **config.model_dump()}
+        return {"model_type": OWN, "family": family_name(config), **config.model_dump()}
     return {"model_type": family.model_type, **(family.express(config) or {})}
 
 

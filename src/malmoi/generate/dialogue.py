@@ -7,7 +7,7 @@ from collections.abc import Generator
 from malmoi.generate.generator import Piece, generate
 from malmoi.generate.prefix import PrefixCache
 from malmoi.generate.sampling import SamplingSettings
-from malmoi.models.model import Model
+from malmoi.models.language_model import LanguageModel
 from malmoi.tokenizers.chat import Message, encode_prompt
 from malmoi.tokenizers.tokenizer import Tokenizer
 
@@ -22,7 +22,9 @@ class Dialogue:
         forgotten: how many messages the last answer no longer saw.
     """
 
-    def __init__(self, model: Model, tokenizer: Tokenizer, settings: SamplingSettings, system: str = "") -> None:
+    def __init__(
+        self, model: LanguageModel, tokenizer: Tokenizer, settings: SamplingSettings, system: str = ""
+    ) -> None:
         self.settings = settings
         self.forgotten = 0
         self._model, self._tokenizer = model, tokenizer

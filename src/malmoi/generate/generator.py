@@ -14,6 +14,7 @@ from malmoi.core.errors import UserError
 from malmoi.generate.prefix import PrefixCache
 from malmoi.generate.sampling import SamplingSettings, next_token, random_source
 from malmoi.generate.stop import StopStrings
+from malmoi.models.language_model import LanguageModel
 from malmoi.models.model import Model
 from malmoi.tokenizers.stream import TextStream
 from malmoi.tokenizers.tokenizer import Tokenizer
@@ -63,7 +64,7 @@ class PromptTooLong(UserError):
 
 
 def generate(
-    model: Model,
+    model: LanguageModel,
     tokenizer: Tokenizer,
     prompt: list[int],
     settings: SamplingSettings,
@@ -71,7 +72,7 @@ def generate(
     *,
     begins: bool = False,
 ) -> Iterator[Piece]:
-    """Generate with a key/value cache: the prompt is read once, then every step computes one token.
+    """Generate with a cache: the prompt is read once, then every step computes one token.
 
     Args:
         prompt: token ids; an empty prompt starts a new text.
@@ -86,7 +87,7 @@ def generate(
 
 
 def generate_without_cache(
-    model: Model, tokenizer: Tokenizer, prompt: list[int], settings: SamplingSettings
+    model: LanguageModel, tokenizer: Tokenizer, prompt: list[int], settings: SamplingSettings
 ) -> Iterator[Piece]:
     """What `generate` must agree with: every step reads everything again."""
 
@@ -98,7 +99,7 @@ def generate_without_cache(
     return _generate(model, tokenizer, prompt, settings, logits)
 
 
-def complete(model: Model, tokenizer: Tokenizer, prompt: str, settings: SamplingSettings) -> Completion:
+def complete(model: LanguageModel, tokenizer: Tokenizer, prompt: str, settings: SamplingSettings) -> Completion:
     """Continue a text.
 
     Raises:
@@ -118,7 +119,7 @@ def collect(pieces: Iterator[Piece]) -> Completion:
 
 
 def _generate(
-    model: Model,
+    model: LanguageModel,
     tokenizer: Tokenizer,
     prompt: list[int],
     settings: SamplingSettings,
@@ -136,7 +137,7 @@ def _generate(
 
 
 def _pieces(
-    model: Model,
+    model: LanguageModel,
     tokenizer: Tokenizer,
     prompt: list[int],
     settings: SamplingSettings,

@@ -12,7 +12,7 @@ from malmoi.generate.generator import PromptTooLong, evaluating
 from malmoi.generate.sampling import SamplingSettings, next_token, random_source
 from malmoi.generate.shared import SharedPrefix
 from malmoi.generate.stop import StopStrings
-from malmoi.models.gpt import GPT
+from malmoi.models.language_model import LanguageModel
 from malmoi.tokenizers.stream import TextStream
 from malmoi.tokenizers.tokenizer import Tokenizer
 
@@ -23,7 +23,7 @@ _GREEDY = SamplingSettings(temperature=0)
 
 
 def answer_greedily(
-    model: GPT,
+    model: LanguageModel,
     tokenizer: Tokenizer,
     prompts: Sequence[list[int]],
     maximum_tokens: int,

@@ -1,26 +1,24 @@
-"""The key/value cache, kept from one answer to the next."""
+"""The cache of a model, kept from one answer to the next."""
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 
-from malmoi.layers.cache import CacheShape, KeyValueCache
-from malmoi.models.model import Model
+from malmoi.layers.cache import Cache
+from malmoi.models.language_model import LanguageModel
 
 
 class PrefixCache:
-    """Gives the logits after a sequence of tokens and remembers its keys and values.
+    """Gives the logits after a sequence of tokens and remembers what the model keeps of it.
 
     Asked for a sequence that begins like the one before, it computes only what is new: one token while an answer
     grows, the new message when a dialogue goes on.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: LanguageModel) -> None:
         self.model = model
         self._tokens: list[int] = []
-        self._cache: KeyValueCache | None = None
+        self._cache: Cache | None = None
 
     @torch.inference_mode()
     def logits(self, tokens: list[int]) -> torch.Tensor:
@@ -38,13 +36,10 @@ class PrefixCache:
         self._tokens = list(tokens)
         return logits[0]
 
-    def _larger(self, length: int) -> KeyValueCache:
+    def _larger(self, length: int) -> Cache:
         """A cache with room for twice `length` tokens that holds those of the present one."""
-        config, weight = self.model.config, next(self.model.parameters())
-        capacity = min(config.context, max(256, 2 * length))
-        if self._cache is None:
-            return KeyValueCache(cast(CacheShape, config), 1, capacity, weight.dtype, weight.device)
-        return self._cache.repeat(1, capacity)
+        capacity = min(self.model.config.context, max(256, 2 * length))
+        return self.model.cache(1, capacity) if self._cache is None else self._cache.repeat(1, capacity)
 
 
 def common_prefix(first: list[int], second: list[int]) -> int:

@@ -16,6 +16,35 @@ KeysAndValues = tuple[torch.Tensor, torch.Tensor]
 """What queries look at, both (rows, key/value heads, length, head_width)."""
 
 
+class Cache(Protocol):
+    """What a model that goes on with a text keeps of what it has read, whatever it is made of.
+
+    Attributes:
+        length: how many tokens it has read; the position of the next one.
+        capacity: how many it may read.
+    """
+
+    length: int
+    capacity: int
+
+    @property
+    def bytes(self) -> int:
+        """Memory of what is kept of the tokens."""
+        ...
+
+    def crop(self, length: int) -> int:
+        """Forget everything from position `length` on.
+
+        Returns:
+            `length`, or 0 where it does not hold any more what it would need to go on from there.
+        """
+        ...
+
+    def repeat(self, rows: int, length: int) -> Cache:
+        """A cache with room for `length` tokens in each of `rows` rows, all of which hold what this one's row holds."""
+        ...
+
+
 class CacheShape(Protocol):
     """The fields of a configuration that the cache needs."""
 
@@ -107,6 +136,12 @@ class KeyValueCache:
         self.capacity = length
         self.sources: list[KeysAndValues] = []
 
+    @property
+    def bytes(self) -> int:
+        """See `Cache`: keys and values, and what short convolutions have read."""
+        read = 0 if self.inputs is None else self.inputs.nbytes
+        return len(self.tokens) * cache_bytes(self._config, self.capacity, self._dtype) + read
+
     def layer(self, index: int) -> LayerCache:
         """The share of layer `index`."""
         inputs = None if self.inputs is None else self.inputs[index]
@@ -123,11 +158,7 @@ class KeyValueCache:
         self.length = end
 
     def crop(self, length: int) -> int:
-        """Forget everything from position `length` on.
-
-        Returns:
-            `length`, or 0 where a layer does not hold any more what it would need to go on from there.
-        """
+        """See `Cache`."""
         if not 0 <= length <= self.length:
             raise ValueError(f"cannot crop {self.length} cached tokens to {length}")
         if not length or not all(store.holds(length) for store in self._stores):
@@ -137,8 +168,22 @@ class KeyValueCache:
         self.length = length
         return length
 
+    def select(self, rows: torch.Tensor) -> None:
+        """Let every row hold what another one holds, as a search does that goes on from its best beginnings.
+
+        The keys and values of sources stay: such rows have the same one.
+
+        Args:
+            rows: (rows,) int64, from which row each takes over.
+        """
+        for store in self._stores:
+            store.select(rows, self.length)
+        if self.inputs is not None:
+            self.inputs[..., : self.length, :] = self.inputs[:, :, rows, : self.length]
+        self.tokens[:, : self.length] = self.tokens[rows, : self.length]
+
     def repeat(self, rows: int, length: int) -> KeyValueCache:
-        """A cache with room for `length` tokens in each of `rows` rows, all of which hold what this one's row holds."""
+        """See `Cache`."""
         wider = KeyValueCache(self._config, rows, length, self._dtype, self.tokens.device)
         for ours, theirs in zip(self._stores, wider._stores, strict=True):
             theirs.copy_from(ours, self.length)

@@ -54,12 +54,14 @@ def apply_low_rank(
         seed: the first values are a pure function of it and each layer's name.
 
     Raises:
-        UserError: a target is in no layer of this model.
+        UserError: a target is in no layer of this model, or it has none of `ALL_TARGETS`.
     """
     linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
     known = {name.rsplit(".", 1)[-1] for name in linear}
     if targets is None:
         targets = [target for target in ALL_TARGETS if target in known]
+    if not targets:
+        raise UserError("The model has no linear layer for a low-rank difference.", "Train all of it: train=all.")
     for target in targets:
         if target not in known:
             way_out = nearest(target, known) or f"Known: {', '.join(sorted(known))}."

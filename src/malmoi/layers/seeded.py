@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Protocol, runtime_checkable
 
 import torch
 
 ROW_BLOCK = 256
 """Rows drawn from one generator; any block of rows can be drawn alone, so every parallel layout starts the same."""
+
+
+@runtime_checkable
+class KnowsFirstWeights(Protocol):
+    """A module that fills its own parameters, because no general rule fits them."""
+
+    def first_weights(self, seed: int, name: str) -> None:
+        """Fill them in place, without gradients: a pure function of (seed, name of the module)."""
+        ...
 
 
 def fill_normal(parameter: torch.Tensor, deviation: float, seed: int, name: str) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import ClassVar
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from malmoi.core.errors import UserError
 from malmoi.layers.attention import Attention
@@ -20,16 +18,16 @@ from malmoi.layers.reversible import Half, through_reversibly
 from malmoi.layers.rotary import RotaryTable, rotary_table
 from malmoi.layers.schedule import LayerAttention
 from malmoi.layers.short_convolution import ShortConvolution
+from malmoi.layers.tied_head import TiedHead
 from malmoi.models.gpt_config import GPTConfig
-from malmoi.models.model import Backbone, check_room
+from malmoi.models.language_model import LanguageModel
+from malmoi.models.model import check_room
 
 
-class GPT(Backbone):
+class GPT(LanguageModel):
     """Token embeddings, blocks, a final norm; `head` gives logits (Radford and others 2019)."""
 
     config: GPTConfig
-    causal: ClassVar[bool] = True
-    score_bias: ClassVar[bool] = False
     positions: nn.Embedding | None
     bigram: BigramTable | None
 
@@ -103,14 +101,10 @@ class GPT(Backbone):
             hidden = block(hidden, rotary, cache.layer(index) if cache else None, documents)
         return hidden
 
-    def finish(self, hidden: torch.Tensor) -> torch.Tensor:
-        """See `Backbone.finish`: the final norm."""
-        result: torch.Tensor = self.norm(hidden)
-        return result
-
-    def token_state(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """See `Backbone.token_state`: the last real token is the only one that has seen the whole text."""
-        return hidden[torch.arange(hidden.shape[0], device=hidden.device), lengths - 1]
+    def cache(self, rows: int, length: int) -> KeyValueCache:
+        """See `LanguageModel.cache`."""
+        weight = self.embedding.weight
+        return KeyValueCache(self.config, rows, length, weight.dtype, weight.device)
 
     def _through_both_streams(
         self,
@@ -137,11 +131,6 @@ class GPT(Backbone):
             ]
             modules += block.halves()
         return through_reversibly(halves, modules, hidden)
-
-    @property
-    def pooler_parts(self) -> list[nn.Module]:
-        """See `Backbone.pooler_parts`: the final norm."""
-        return [self.norm]
 
     def _documents(self, tokens: torch.Tensor, cache: KeyValueCache | None) -> torch.Tensor | None:
         """(rows, start + length) int64, the number of the document that each token belongs to."""
@@ -226,23 +215,6 @@ class Block(nn.Module):
         attending = (self.attention_norm, self.attention, self.attention_convolution)
         feeding = (self.feed_forward_norm, self.feed_forward, self.feed_forward_convolution)
         return [nn.ModuleList(one for one in half if one is not None) for half in (attending, feeding)]
-
-
-class TiedHead(nn.Module):
-    """Multiplies with the embedding's weights. It holds no parameter of its own, so nothing can untie it."""
-
-    def __init__(self, embedding: nn.Embedding) -> None:
-        super().__init__()
-        self._embedding = (embedding,)  # a tuple, so that it does not become a submodule with a second name
-
-    @property
-    def weight(self) -> torch.Tensor:
-        """(vocabulary, width), the embedding's own."""
-        return self._embedding[0].weight
-
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """(..., width) to (..., vocabulary)."""
-        return F.linear(hidden, self.weight)
 
 
 def _norm(config: GPTConfig) -> RMSNorm | LayerNorm:

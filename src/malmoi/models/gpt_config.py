@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from malmoi.layers.feed_forward import GATED
 from malmoi.layers.patterns import CAUSAL
 from malmoi.layers.rotary import RotaryScaling
 from malmoi.layers.schedule import EVERYTHING, LayerAttention, Schedule, check_schedule
-from malmoi.models.model import BackboneConfig
+from malmoi.models.language_model import LanguageModelConfig
 
 
-class GPTConfig(BackboneConfig):
+class GPTConfig(LanguageModelConfig):
     """A decoder-only transformer. The defaults are Qwen3's shape.
 
     Attributes:
@@ -32,7 +32,6 @@ class GPTConfig(BackboneConfig):
         bias: biases in the linear layers of attention and feed-forward.
         attention_bias: biases of query, key and value alone (Qwen2); None means as `bias`.
         query_key_norm: RMSNorm on every query and key head (Qwen3).
-        tied: the head shares the embedding's weights.
         dropout: on embeddings, attention weights and the outputs of both sublayers.
         reversible: two streams, from whose last states training computes all others again, so that memory does not
             grow with the layers (Reformer). Not expressible in `transformers` or GGUF.
@@ -56,8 +55,6 @@ class GPTConfig(BackboneConfig):
     bias: bool = False
     attention_bias: bool | None = None
     query_key_norm: bool = True
-    tied: bool = True
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     reversible: bool = False
     short_convolution: NonNegativeInt = 0
     bigram_buckets: NonNegativeInt = 0
@@ -71,9 +68,15 @@ class GPTConfig(BackboneConfig):
         """Whether query, key and value have biases."""
         return self.bias if self.attention_bias is None else self.attention_bias
 
-    def for_classes(self) -> Self:
-        """See `ModelConfig.for_classes`."""
-        return self.model_copy(update={"tied": True})
+    @property
+    def mixing(self) -> list[str]:
+        """See `LanguageModelConfig.mixing`: the patterns of the layers."""
+        return [str(layer) for layer in self.attention]
+
+    @classmethod
+    def sized(cls, layers: int, width: int) -> dict[str, Any]:
+        """See `LanguageModelConfig.sized`: heads of 64, and a head of its own."""
+        return {"layers": layers, "width": width, "heads": max(1, width // 64), "tied": False}
 
     @model_validator(mode="before")
     @classmethod

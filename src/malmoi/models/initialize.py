@@ -10,7 +10,7 @@ from torch import nn
 from malmoi.layers.bigram import BigramTable
 from malmoi.layers.norms import LayerNorm, RMSNorm
 from malmoi.layers.relative_positions import RelativePositions
-from malmoi.layers.seeded import fill_normal
+from malmoi.layers.seeded import KnowsFirstWeights, fill_normal
 from malmoi.layers.short_convolution import ShortConvolution
 from malmoi.models.encoder import MaskedHead
 from malmoi.models.seq2seq import TranslatorHead
@@ -23,6 +23,7 @@ def initialize(model: nn.Module, seed: int, prefix: str = "", embedding_deviatio
     zero, so that every block starts as the identity. Heads and learned positions: normal, deviation 0.02. Norms: one.
     Short convolutions: the identity. Bigram tables, relative positions and biases: zero. Convolutions over images:
     normal, deviation sqrt(2 / inputs) (He and others 2015, arXiv:1502.01852); batch norms: as if nothing had been seen.
+    A module with a method `first_weights` fills its own.
 
     Args:
         prefix: name of `model` in the whole it belongs to, with a dot at its end.
@@ -39,7 +40,9 @@ def initialize(model: nn.Module, seed: int, prefix: str = "", embedding_deviatio
 
 def _initialize_one(module: nn.Module, name: str, seed: int, embedding_deviation: float) -> None:
     last = name.rsplit(".", 1)[-1]
-    if isinstance(module, nn.Linear):
+    if isinstance(module, KnowsFirstWeights):
+        module.first_weights(seed, name)
+    elif isinstance(module, nn.Linear):
         if last in ("output", "down"):
             module.weight.zero_()
         else:

@@ -6,21 +6,38 @@ from typing import Any
 
 import torch
 
+from malmoi.models.convolution import Convolution, ConvolutionConfig
 from malmoi.models.encoder import Encoder
 from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.gpt import GPT
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.initialize import initialize
+from malmoi.models.language_model import LanguageModelConfig
+from malmoi.models.lstm import LSTM, LSTMConfig
 from malmoi.models.model import Model, ModelConfig
 from malmoi.models.seq2seq import EncoderDecoder
 from malmoi.models.seq2seq_config import EncoderDecoderConfig
+from malmoi.models.state_space import StateSpace, StateSpaceConfig
 
 FAMILIES: dict[str, tuple[type[ModelConfig], Any]] = {
     "gpt": (GPTConfig, GPT),
+    "lstm": (LSTMConfig, LSTM),
+    "convolution": (ConvolutionConfig, Convolution),
+    "state-space": (StateSpaceConfig, StateSpace),
     "encoder": (EncoderConfig, Encoder),
     "encoder-decoder": (EncoderDecoderConfig, EncoderDecoder),
 }
 """Family name to (configuration class, model class)."""
+
+
+def family_name(config: ModelConfig) -> str:
+    """The name of the family that a configuration belongs to."""
+    return next(name for name, (kind, _) in FAMILIES.items() if type(config) is kind)
+
+
+def language_models() -> dict[str, type[LanguageModelConfig]]:
+    """The families that go on with a text: name to configuration class."""
+    return {name: kind for name, (kind, _) in FAMILIES.items() if issubclass(kind, LanguageModelConfig)}
 
 
 def build_model(config: ModelConfig, seed: int) -> Model:

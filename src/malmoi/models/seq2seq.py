@@ -16,7 +16,7 @@ from malmoi.layers.pattern import FULL
 from malmoi.layers.patterns import CAUSAL
 from malmoi.layers.relative_positions import RelativePositions
 from malmoi.layers.sinusoids import sinusoids
-from malmoi.models.gpt import TiedHead
+from malmoi.layers.tied_head import TiedHead
 from malmoi.models.model import Model, check_room, real_tokens
 from malmoi.models.seq2seq_config import EncoderDecoderConfig
 

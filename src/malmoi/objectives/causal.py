@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from malmoi.data.batch import IGNORED, TextBatch
-from malmoi.models.gpt import TiedHead
+from malmoi.layers.tied_head import TiedHead
 from malmoi.models.model import Model
 from malmoi.objectives.linear_cross_entropy import linear_cross_entropy
 from malmoi.objectives.objective import Loss

@@ -9,7 +9,7 @@ import torch
 
 from malmoi.core.errors import UserError
 from malmoi.formats.checkpoint import read_config
-from malmoi.models.gpt_config import GPTConfig
+from malmoi.models.language_model import LanguageModelConfig
 from malmoi.models.model import BackboneConfig
 from malmoi.models.presets import preset
 from malmoi.models.registry import count_parameters
@@ -108,14 +108,14 @@ def base_shape(base: Path | None, weights: str) -> BackboneConfig | None:
     return config
 
 
-def language_model_shape(base: Path | None, weights: str) -> GPTConfig | None:
+def language_model_shape(base: Path | None, weights: str) -> LanguageModelConfig | None:
     """`base_shape` of a language model.
 
     Raises:
         UserError: it is none; and as `base_shape`.
     """
     config = base_shape(base, weights)
-    if config is not None and not isinstance(config, GPTConfig):
+    if config is not None and not isinstance(config, LanguageModelConfig):
         raise UserError(f"{base or weights} is no language model.", "Take one that writes text.")
     return config
 

@@ -13,10 +13,8 @@ import torch
 
 from malmoi.core.console import progress
 from malmoi.data.batch import TextBatch
-from malmoi.models.gpt import GPT
-from malmoi.models.gpt_config import GPTConfig
-from malmoi.models.initialize import initialize
-from malmoi.models.registry import count_parameters
+from malmoi.models.language_model import LanguageModelConfig
+from malmoi.models.registry import build_model, count_parameters
 from malmoi.objectives.causal import Causal
 from malmoi.train.allocator import keep_freed_memory
 from malmoi.train.optimizers import OptimizerSettings, build_optimizers
@@ -37,6 +35,7 @@ class Trial:
     """A candidate, measured.
 
     Attributes:
+        size: layers and width that the candidate was made for.
         config: its shape.
         parameters: their number.
         tokens_per_second: measured here, forward, backward and update.
@@ -45,7 +44,8 @@ class Trial:
         predicted_loss: by the scaling law, good for comparing candidates and for nothing else.
     """
 
-    config: GPTConfig
+    size: tuple[int, int]
+    config: LanguageModelConfig
     parameters: int
     tokens_per_second: float
     tokens: int
@@ -54,29 +54,31 @@ class Trial:
 
 
 def choose_size(
-    vocabulary: int, context: int, rows: int, seconds: float, text_tokens: int, precision: Precision
+    shape: Callable[[int, int], LanguageModelConfig],
+    context: int,
+    rows: int,
+    seconds: float,
+    text_tokens: int,
+    precision: Precision,
 ) -> list[Trial]:
     """Candidates in order of size, up to the first that is clearly worse than the one before.
 
     The one with the lowest `predicted_loss` is the choice.
+
+    Args:
+        shape: the configuration of a number of layers and a width.
+        context: tokens in a row.
     """
     keep_freed_memory()
     trials: list[Trial] = []
     with progress("measuring this machine", len(SIZES)) as advance:
         for layers, width in SIZES:
-            config = shape(vocabulary, context, layers, width)
-            trial = _measure(config, rows, seconds, text_tokens, precision)
+            trial = _measure((layers, width), shape(layers, width), context, rows, seconds, text_tokens, precision)
             trials.append(trial)
             advance(1, f"{layers} x {width}")
             if trial.predicted_loss > 1.03 * min(other.predicted_loss for other in trials):
                 break
     return trials
-
-
-def shape(vocabulary: int, context: int, layers: int, width: int) -> GPTConfig:
-    """The default GPT of a width: heads of 64, Qwen3's shape with a head of its own."""
-    heads = max(1, width // 64)
-    return GPTConfig(vocabulary=vocabulary, context=context, width=width, layers=layers, heads=heads, tied=False)
 
 
 def predicted_loss(parameters: int, tokens: float, text_tokens: int) -> float:
@@ -91,24 +93,35 @@ def predicted_loss(parameters: int, tokens: float, text_tokens: int) -> float:
     return float(1.69 + 406.4 / parameters**0.34 + 410.7 / max(1.0, worth) ** 0.28)
 
 
-def _measure(config: GPTConfig, rows: int, seconds: float, text_tokens: int, precision: Precision) -> Trial:
+def _measure(
+    size: tuple[int, int],
+    config: LanguageModelConfig,
+    context: int,
+    rows: int,
+    seconds: float,
+    text_tokens: int,
+    precision: Precision,
+) -> Trial:
     parameters = count_parameters(config)
-    speed = tokens_per_second(config, rows, precision)
+    speed = tokens_per_second(config, context, rows, precision)
     tokens = int(speed * seconds * TIME_SHARE)
     loss = predicted_loss(parameters, tokens, text_tokens)
-    return Trial(config, parameters, speed, tokens, tokens / max(1, text_tokens), loss)
+    return Trial(size, config, parameters, speed, tokens, tokens / max(1, text_tokens), loss)
 
 
 def tokens_per_second(
-    config: GPTConfig, rows: int, precision: Precision, optimizer: Literal["muon", "adamw"] = "muon", slots: int = 1
+    config: LanguageModelConfig,
+    context: int,
+    rows: int,
+    precision: Precision,
+    optimizer: Literal["muon", "adamw"] = "muon",
+    slots: int = 1,
 ) -> float:
     """Training speed, measured on random tokens: the median of a few micro-batches after a first one, and an update."""
     torch.manual_seed(0)
-    model = GPT(config)
-    initialize(model, 0)
-    model.train()
+    model = build_model(config, 0).train()
     optimizers = build_optimizers(model, OptimizerSettings(optimizer=optimizer))
-    tokens = torch.randint(config.vocabulary, (rows, config.context))
+    tokens = torch.randint(config.vocabulary, (rows, context))
     batch, objective = TextBatch(tokens, tokens), Causal()
 
     def micro_batch() -> None:

@@ -6,16 +6,16 @@ import math
 from typing import Any, Self
 
 import torch
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 from rich.table import Table
 
 from malmoi.core.config import Settings, parse_settings
 from malmoi.core.console import console
-from malmoi.core.errors import UserError
+from malmoi.core.errors import UserError, nearest
 from malmoi.data.cuts import Row
-from malmoi.models.gpt_config import GPTConfig
+from malmoi.models.language_model import LanguageModelConfig
 from malmoi.models.presets import preset
-from malmoi.models.registry import count_parameters
+from malmoi.models.registry import count_parameters, family_name, language_models
 from malmoi.pipeline.costs import PROCESS, Training
 from malmoi.pipeline.dial import TIME_SHARE, Trial, choose_size, tokens_per_second
 from malmoi.pipeline.stage import Estimate, StageInput
@@ -49,7 +49,9 @@ class PretrainSettings(Settings):
         steps: optimizer steps, instead of what fits into the minutes.
         tokens: tokens to train on, likewise.
         initial: a checkpoint to go on from, whose tokenizer must be the one given; new weights without it.
-        model: `preset: NAME`, or fields of `GPTConfig`; the rest is derived.
+        family: of the model, such as lstm; an unknown one is answered with all there are. None for that of `initial`,
+            or else gpt.
+        model: `preset: NAME`, or fields of the family's configuration; the rest is derived.
         embedding_deviation: of the first token embeddings. Where the head is not tied and steps are large, 1 keeps what
             the blocks add from drowning the tokens (docs/lab/base-model.md).
         mixture: source -> share of the tokens; empty means what the corpus was mixed for, or as large as they are.
@@ -71,6 +73,7 @@ class PretrainSettings(Settings):
     steps: PositiveInt | None = None
     tokens: PositiveInt | None = None
     initial: StageInput | None = None
+    family: str | None = None
     model: dict[str, Any] = {}
     embedding_deviation: PositiveFloat = 0.02
     mixture: dict[str, float] = {}
@@ -84,6 +87,14 @@ class PretrainSettings(Settings):
     sample_tokens: PositiveInt = 48
     seed: int = 0
 
+    @field_validator("family")
+    @classmethod
+    def _check_family(cls, family: str | None) -> str | None:
+        known = language_models()
+        if family is not None and family not in known:
+            raise ValueError(f"no family of language models. {nearest(family, known) or ''} Known: {', '.join(known)}")
+        return family
+
     @model_validator(mode="after")
     def _check_alternatives(self) -> Self:
         if self.steps and self.tokens:
@@ -94,14 +105,21 @@ class PretrainSettings(Settings):
 
 
 def derive_plan(
-    settings: PretrainSettings, vocabulary: int, text_tokens: int, initial: GPTConfig | None
+    settings: PretrainSettings, vocabulary: int, text_tokens: int, initial: LanguageModelConfig | None
 ) -> dict[str, Any]:
     """Every number of the training, as it goes into `plan.json`.
 
     Args:
         text_tokens: size of the training text.
         initial: shape of the checkpoint to go on from.
+
+    Raises:
+        UserError: the model, or the trainer, has no such setting or cannot have such a value.
     """
+    if initial is not None and settings.family not in (None, family_name(initial)):
+        raise UserError(
+            f"{settings.initial} is of the family {family_name(initial)}, not {settings.family}.", "Leave out family."
+        )
     precision = settings.trainer.get("precision", "auto")
     if precision == "auto":
         precision = choose_precision(torch.device("cpu"))
@@ -110,17 +128,22 @@ def derive_plan(
     size = rows * slots * context
     config, trials = initial or _given_config(settings, vocabulary), []
     if config is None:
-        trials = choose_size(vocabulary, context, rows, settings.minutes * 60, text_tokens, precision)
+        fixed = _fixed(settings, vocabulary)
+        _config(settings, fixed | _sized(settings, 2, 128) | settings.model)  # what is wrong is said before measuring
+
+        def shape(layers: int, width: int) -> LanguageModelConfig:
+            return _config(settings, fixed | _sized(settings, layers, width))
+
+        trials = choose_size(shape, context, rows, settings.minutes * 60, text_tokens, precision)
         chosen = min(trials, key=lambda trial: trial.predicted_loss)
-        shape = chosen.config.model_dump(exclude={"feed_forward", "key_value_heads", "head_width"})
-        config = _config(shape | settings.model)
+        config = _config(settings, fixed | _sized(settings, *chosen.size) | settings.model)
     optimizer = _optimizer(config, size, settings)
     timed = settings.steps is None and settings.tokens is None
     speed = 0.0
     if trials:
         speed = chosen.tokens_per_second
     elif timed:
-        speed = tokens_per_second(config, rows, precision, optimizer["optimizer"], slots)
+        speed = tokens_per_second(config, context, rows, precision, optimizer["optimizer"], slots)
     if timed:
         steps = max(20, int(settings.minutes * 60 * TIME_SHARE * speed / size))
     else:
@@ -149,6 +172,7 @@ def derive_plan(
         "text_tokens": text_tokens,
         "tokens_per_second": round(speed),
         "parameters": count_parameters(config),
+        "family": family_name(config),
         "trials": [_trial_facts(trial) for trial in trials],
         "model": config.model_dump(),
         "trainer": trainer.model_dump(),
@@ -196,7 +220,8 @@ def print_plan(plan: dict[str, Any]) -> None:
     if trainer["optimizer"] == "muon":
         rates += f" (matrices {trainer['matrix_learning_rate']:g})"
     console.print(
-        f"  {plan['parameters']:,} parameters, {trainer['steps']:,} steps of {plan['tokens_per_step']:,} tokens "
+        f"  {plan['family']}, {plan['parameters']:,} parameters, {trainer['steps']:,} steps of "
+        f"{plan['tokens_per_step']:,} tokens "
         f"({trainer['slots']} x {plan['rows']} x {plan['context']}), {trainer['precision']}, {trainer['optimizer']}, "
         f"{rates}, warm-up {trainer['warm_up']}, cool-down {trainer['cool_down']:.0%}, validation every "
         f"{trainer['validate_every']}, saved every {trainer['checkpoint_every']} steps, "
@@ -214,7 +239,7 @@ def _batch(settings: PretrainSettings, context: int, vocabulary: int) -> tuple[i
     return rows, slots or math.ceil(whole / rows)
 
 
-def _optimizer(config: GPTConfig, tokens_per_step: int, settings: PretrainSettings) -> dict[str, Any]:
+def _optimizer(config: LanguageModelConfig, tokens_per_step: int, settings: PretrainSettings) -> dict[str, Any]:
     """Muon where making a matrix orthogonal costs less than its gradient, else AdamW.
 
     Five iterations cost up to 30 x width operations a parameter, a gradient 6 x tokens. The rate of AdamW falls with
@@ -229,27 +254,61 @@ def _optimizer(config: GPTConfig, tokens_per_step: int, settings: PretrainSettin
     return {"optimizer": optimizer, "learning_rate": min(3e-3, (0.1 if settings.initial else 0.5) / config.width)}
 
 
-def _given_config(settings: PretrainSettings, vocabulary: int | None) -> GPTConfig | None:
+def _given_config(settings: PretrainSettings, vocabulary: int | None) -> LanguageModelConfig | None:
     """The model's configuration when the settings fix its size, else None."""
     fields = dict(settings.model)
     name = fields.pop("preset", None)
-    if name is None and not {"layers", "width", "heads"} <= set(fields):
+    kind = _kind(settings)
+    required = {name for name, field in kind.model_fields.items() if field.is_required()}
+    if name is None and not required <= {*fields, "vocabulary", "context"}:
         return None
-    base = _language_preset(name).model_dump() if name else {}
-    if vocabulary is None:
-        vocabulary = base.get("vocabulary", ASSUMED_VOCABULARY)
-    return _config({**base, "context": settings.context, **fields, "vocabulary": vocabulary})
+    base = _language_preset(name, kind).model_dump() if name else {}
+    vocabulary = base.get("vocabulary", ASSUMED_VOCABULARY) if vocabulary is None else vocabulary
+    return _config(settings, {**base, **_fixed(settings, vocabulary), **fields, "vocabulary": vocabulary})
 
 
-def _language_preset(name: str) -> GPTConfig:
+def _kind(settings: PretrainSettings) -> type[LanguageModelConfig]:
+    """The kind of configuration that the family has."""
+    return language_models()[settings.family or "gpt"]
+
+
+def _fixed(settings: PretrainSettings, vocabulary: int) -> dict[str, Any]:
+    """What is not a question of size. Where a family has a longest text of its own, rows do not shorten it."""
+    limited = _kind(settings).model_fields["context"].is_required()
+    return {"vocabulary": vocabulary, **({"context": settings.context} if limited else {})}
+
+
+def _sized(settings: PretrainSettings, layers: int, width: int) -> dict[str, Any]:
+    return _kind(settings).sized(layers, width)
+
+
+def _language_preset(name: str, kind: type[LanguageModelConfig]) -> LanguageModelConfig:
     config = preset(name)
-    if not isinstance(config, GPTConfig):
+    if not isinstance(config, LanguageModelConfig):
         raise UserError(f"The preset {name!r} is no language model.", "Take the shape of one that writes text.")
+    if not isinstance(config, kind):
+        raise UserError(
+            f"The preset {name!r} is of the family {family_name(config)}.", "Set family to that, or give layers, width."
+        )
     return config
 
 
-def _config(fields: dict[str, Any]) -> GPTConfig:
-    return parse_settings(GPTConfig, fields, "'model' of the stage 'pretrain'")
+def _config(settings: PretrainSettings, fields: dict[str, Any]) -> LanguageModelConfig:
+    """The configuration of these fields.
+
+    Raises:
+        UserError: a field is wrong; one that another family has is named as that family's.
+    """
+    kind, where = _kind(settings), "'model' of the stage 'pretrain'"
+    for field in fields:
+        others = [name for name, other in language_models().items() if field in other.model_fields]
+        if field not in kind.model_fields and others:
+            raise UserError(
+                f"A model of the family {settings.family or 'gpt'} has no {field!r}: that is a setting of "
+                f"{', '.join(others)}.",
+                f"Leave it out of 'model', or set family={others[0]}.",
+            )
+    return parse_settings(kind, fields, where)
 
 
 def _trial_facts(trial: Trial) -> dict[str, Any]:

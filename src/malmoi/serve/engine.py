@@ -12,7 +12,7 @@ from typing import TypeVar
 from malmoi.generate.generator import Piece, generate
 from malmoi.generate.prefix import PrefixCache
 from malmoi.generate.sampling import SamplingSettings
-from malmoi.models.model import Model
+from malmoi.models.language_model import LanguageModel
 from malmoi.serve.errors import ApiError
 from malmoi.tokenizers.tokenizer import Tokenizer
 
@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 class Engine:
     """Generates on a thread of its own and keeps the cache from one request to the next."""
 
-    def __init__(self, model: Model, tokenizer: Tokenizer, name: str, waiting: int = 8) -> None:
+    def __init__(self, model: LanguageModel, tokenizer: Tokenizer, name: str, waiting: int = 8) -> None:
         """Args: waiting: how many requests may wait behind the one at work."""
         self.model, self.tokenizer, self.name = model, tokenizer, name
         self._cache = PrefixCache(model)

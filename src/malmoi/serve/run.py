@@ -11,7 +11,7 @@ import uvicorn
 
 from malmoi.core.console import console
 from malmoi.core.errors import UserError
-from malmoi.models.model import Model
+from malmoi.models.language_model import LanguageModel
 from malmoi.serve.app import build_app
 from malmoi.serve.engine import Engine
 from malmoi.serve.guard import is_loopback
@@ -60,7 +60,7 @@ def bind(options: ServeOptions) -> socket.socket:
     return listener
 
 
-def run_server(model: Model, tokenizer: Tokenizer, listener: socket.socket, options: ServeOptions) -> None:
+def run_server(model: LanguageModel, tokenizer: Tokenizer, listener: socket.socket, options: ServeOptions) -> None:
     """Serve until interrupted."""
     engine = Engine(model, tokenizer, options.name)
     app = build_app(engine, loopback=is_loopback(options.host), api_key=options.api_key)

@@ -131,12 +131,26 @@ def test_few_shot_tasks_have_a_table_charts_with_intervals_and_answers(make_stag
 
 @pytest.mark.parametrize(("language", "title"), [("en", "Models beside each other"), ("ko", "나란히 본 모델들")])
 def test_models_beside_each_other_have_a_table_and_a_chart(make_stage, hostile, language, title):
-    one = {"attention": ["window(8)", "full"], "loss": 2.0, "spans": [[0, 64, 2.5], [64, 128, 1.5]]}
+    one = {"mixing": ["window(8)", "full"], "loss": 2.0, "spans": [[0, 64, 2.5], [64, 128, 1.5]]}
     one |= {"seconds": 0.5, "kept_bytes": 2**21}
     models = {"dense": one, hostile: one | {"loss": 2.1, "seconds": 0.2}}
     page = page_of([make_stage("compare", {"context": 128, "rows": 3, "models": models})], language)
     text = Page(page).text
     for expected in (title, "window(8), full", "105.0 %", "40.0 %", "65–128", hostile):
+        assert expected in text
+    assert hostile not in page
+
+
+@pytest.mark.parametrize(("language", "title"), [("en", "writes at 8,192"), ("ko", "8,192에서 쓰기")])
+def test_what_writing_costs_stands_beside_how_good_a_model_is(make_stage, hostile, language, title):
+    costs = {"512": {"tokens_per_second": 812.4, "bytes": 4096}, "8192": {"tokens_per_second": 93, "bytes": 2**25}}
+    one = {"mixing": ["lstm"], "loss": 2.0, "spans": [[0, 64, 2.5]], "seconds": 0.5, "kept_bytes": 2**21}
+    one |= {"parameters": 1_171_200, "bits_per_byte": 2.345, "generation": costs, "learning": [[30, 4.0], [60, 3.0]]}
+    models = {"lstm": one | {"training_seconds": 120, "tokens": 9_999}, hostile: one | {"learning": []}}
+    result = {"context": 128, "rows": 3, "step_tokens": 2_048, "generation": [512, 8192], "models": models}
+    page = page_of([make_stage("compare", result)], language)
+    text = Page(page).text
+    for expected in (title, "1,171,200", "2.345", "4,096", "812", "32.0 MiB", "9,999", hostile):
         assert expected in text
     assert hostile not in page
 

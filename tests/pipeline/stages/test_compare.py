@@ -28,7 +28,7 @@ def test_models_are_scored_on_the_same_rows(made, tmp_path, capsys):
     result = run(settings, tmp_path)
     assert (result["context"], result["rows"]) == (128, 2)
     assert list(result["models"]) == ["dense", "near"]
-    assert result["models"]["near"]["attention"] == ["window(8)", "full"]
+    assert result["models"]["near"]["mixing"] == ["window(8)", "full"]
     assert [span[:2] for span in result["models"]["dense"]["spans"]] == [(0, 64), (64, 128)]
     assert result["models"]["dense"]["loss"] != result["models"]["near"]["loss"]
     assert read_json(tmp_path / "compare.json")["rows"] == 2

@@ -134,10 +134,21 @@ class Pictures:
 
 
 @dataclass(frozen=True)
+class Heat:
+    """Shares by words on both axes; each row adds up to 1."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[str]
+    shares: Sequence[Sequence[float]]
+    kind: str = "heat"
+
+
+@dataclass(frozen=True)
 class Pairs:
     """Figures side by side where the page is wide enough."""
 
-    blocks: Sequence[Bars | Confusion | Chart]
+    blocks: Sequence[Bars | Confusion | Chart | Heat]
     kind: str = "pairs"
 
 
@@ -188,6 +199,7 @@ Block: TypeAlias = (
     | Samples
     | Confusion
     | Pictures
+    | Heat
     | Pairs
     | Answers
     | Commands

@@ -127,6 +127,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "fact.characters_per_token": ("characters a token", "토큰당 글자"),
     "fact.unknown_share": ("unknown tokens", "모르는 토큰 비율"),
     # pretraining
+    "fact.family": ("family", "모델 계열"),
     "fact.parameters": ("parameters", "매개변수"),
     "fact.layers": ("layers", "층"),
     "fact.width": ("width", "너비"),
@@ -195,12 +196,16 @@ WORDS: dict[str, tuple[str, str]] = {
         "Fine-tuned on labelled texts and judged on texts that it has not seen, beside logistic regression.",
         "분류된 글로 미세 조정하고 본 적 없는 글로 평가하였습니다. 로지스틱 회귀와 나란히 둡니다.",
     ),
+    "micro_f1": ("F1 over all classes", "모든 분류의 F1"),
+    "micro_f1.tile": ("F1 of {name}", "{name} F1"),
+    "pearson": ("Correlation with the numbers given", "주어진 수와의 상관"),
+    "pearson.tile": ("correlation of {name}", "{name} 상관"),
     "accuracy": ("Accuracy", "정확도"),
     "accuracy.tile": ("accuracy of {name}", "{name} 정확도"),
-    "accuracy.note": ("{share} by logistic regression", "로지스틱 회귀는 {share}"),
+    "accuracy.note": ("{share} by counting words or characters", "낱말이나 글자를 세면 {share}"),
     "fine-tuned": ("fine-tuned model", "미세 조정한 모델"),
-    "control.word": ("logistic regression on words", "낱말 로지스틱 회귀"),
-    "control.character": ("logistic regression on characters", "글자 로지스틱 회귀"),
+    "control.word": ("regression on words", "낱말 회귀"),
+    "control.character": ("regression on characters", "글자 회귀"),
     "majority": ("always the most frequent class", "늘 가장 흔한 분류"),
     "fact.train_texts": ("texts learned", "배운 글"),
     "fact.validation_texts": ("texts to watch", "살펴본 글"),
@@ -291,7 +296,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "모델마다 같은 글을 읽은 손실과 학습 한 걸음의 비용입니다. 멀리 보는 모델은 문맥 뒤쪽에서 더 나아야 합니다.",
     ),
     "compare.model": ("model", "모델"),
-    "compare.attention": ("attention of the layers", "층의 어텐션"),
+    "compare.mixing": ("how layers look back", "층이 앞을 보는 방법"),
     "compare.loss": ("loss a token", "토큰당 손실"),
     "compare.of_first": ("of the first", "첫 모델 대비"),
     "compare.seconds": ("seconds a step", "한 걸음의 초"),
@@ -304,6 +309,68 @@ WORDS: dict[str, tuple[str, str]] = {
         "떼어 둔 글, {context}토큰짜리 {rows}줄. 초는 한 프로세스에서 번갈아 잰 프로세서 시간의 중앙값이고, 남긴 MiB는 "
         "기울기를 위해 간직한 값의 크기입니다.",
     ),
+    "compare.minutes": ("minutes of training", "학습한 분"),
+    "compare.trains": ("learns, tokens a second", "학습, 초당 토큰"),
+    "compare.writes": ("writes at {length}, tokens a second", "{length}에서 쓰기, 초당 토큰"),
+    "compare.cache": ("kept at {length}", "{length}에서 간직하는 크기"),
+    "compare.learning": ("Held-out loss while they learn (nats a token)", "배우는 동안의 평가 손실 (토큰당 나트)"),
+    "compare.generation.counted": (
+        "Bits per byte of all held-out text; a GPT sees half of its context or more before each token, a model with a "
+        "state carries it through. Minutes and tokens are those of the training as it went. Tokens a second are of "
+        "processor time, models taking turns: a step of training without its update, and single tokens written behind "
+        "a text of that length. A GPT with a shorter context is timed as if it were long enough; what it writes there "
+        "is worth nothing.",
+        "바이트당 비트는 떼어 둔 글 전체에서 셌습니다. GPT는 토큰마다 문맥의 절반 이상을 보고, 상태를 지닌 모델은 "
+        "상태를 끝까지 이어 갑니다. 분과 토큰은 실제 학습의 값입니다. 초당 토큰은 모델들이 번갈아 쓴 프로세서 "
+        "시간으로, 갱신을 뺀 학습 한 걸음과 그 길이의 글 뒤에 한 토큰씩 쓴 것을 잰 값입니다. 문맥이 짧은 GPT도 "
+        "넉넉한 것처럼 재는데, 거기서 쓰는 글은 쓸모가 없습니다.",
+    ),
+    # translation
+    "translation": ("Translating", "번역하기"),
+    "translation.lede": (
+        "Trained from scratch on pairs of texts and asked for texts it has not seen, beside a dictionary that the same "
+        "pairs give word by word, and the source as it is.",
+        "글과 번역의 쌍으로 처음부터 길러 본 적 없는 글을 옮기게 하였습니다. 같은 쌍에서 얻은 사전으로 낱말마다 "
+        "옮긴 것과 원문 그대로를 나란히 둡니다.",
+    ),
+    "translation.tile": ("{figure} of {name}", "{name} {figure}"),
+    "translation.note": ("{value} word by word", "낱말마다 옮기면 {value}"),
+    "translation.dictionary": ("word by word", "낱말마다"),
+    "translation.copy": ("source as it is", "원문 그대로"),
+    "translation.translator": ("translator", "번역기"),
+    "translation.text": ("text", "글"),
+    "translation.wanted": ("translation in the data", "자료의 번역"),
+    "translation.read": ("Translations of texts it has not seen", "본 적 없는 글의 번역"),
+    "translation.best": ("best", "가장 나은 것"),
+    "translation.random": ("random", "무작위"),
+    "translation.worst": ("worst", "가장 못한 것"),
+    "translation.attention": ("Where it looks", "어디를 보나"),
+    "translation.looks": (
+        "Each row is a word as it is being written. The darker a field, the more the last layer of the decoder looks "
+        "at the word of the source above it; ⏎ is the end of a text.",
+        "가로줄은 써 나가는 낱말 하나입니다. 칸이 짙을수록 디코더의 마지막 층이 위에 적힌 원문의 낱말을 많이 "
+        "봅니다. ⏎는 글의 끝입니다.",
+    ),
+    "translation.left_out": ("Pairs that were left out: {counts}.", "쓰지 않은 쌍: {counts}."),
+    "left_out.empty side": ("one side empty", "한쪽이 빔"),
+    "left_out.undecodable": ("undecodable", "글자가 깨짐"),
+    "left_out.repeated": ("repeated", "되풀이"),
+    "left_out.held out too": ("one side is held out too", "한쪽이 평가용에도 있음"),
+    "left_out.too long": ("too long", "너무 김"),
+    "translation.counted": (
+        "Counted by sacrebleu (BLEU {bleu}; chrF {chrf}) with {beams} beams. The dictionary is IBM's first model, "
+        "learned from the same pairs. No text of a held-out pair, of either side, is among those learned from.",
+        "sacrebleu로 세었습니다(BLEU {bleu}; chrF {chrf}). 빔은 {beams}개이고, 사전은 같은 쌍에서 배운 IBM 모델 "
+        "1입니다. 평가용 쌍의 글은 어느 쪽이든 학습용에 없습니다.",
+    ),
+    "greedy": ("most probable token", "가장 그럴듯한 토큰"),
+    "beams": ("{count} beams", "빔 {count}개"),
+    "pairs": ("pairs", "쌍"),
+    "fact.train_pairs": ("pairs learned", "배운 쌍"),
+    "fact.test_pairs": ("pairs tested", "시험한 쌍"),
+    "fact.decoder_layers": ("layers of the decoder", "디코더의 층"),
+    "fact.epochs": ("epochs", "반복"),
+    "fact.training_seconds": ("seconds of training", "학습한 초"),
     # few-shot
     "few-shot": ("With examples alone", "예시만으로"),
     "few-shot.lede": (
@@ -339,6 +406,78 @@ WORDS: dict[str, tuple[str, str]] = {
     "counts.exact": ("exact match", "정확 일치"),
     "counts.chrf": ("chrF", "chrF"),
     "control": ("control", "기준"),
+    # classic classifiers
+    "classic": ("Before deep learning", "딥 러닝 이전"),
+    "classic.lede": (
+        "The same texts sorted by what people wrote down, by counting words, and by both.",
+        "사람이 적어 둔 특징으로, 낱말을 세어서, 그리고 둘 다로 같은 글을 나누어 봅니다.",
+    ),
+    "classic.features": ("hand-made features", "손으로 만든 특징"),
+    "classic.naive Bayes": ("naive Bayes on words", "낱말 나이브 베이즈"),
+    "classic.words": ("logistic regression on words", "낱말 로지스틱 회귀"),
+    "classic.words and features": ("words and features", "낱말과 특징"),
+    "classic.deep": ("fine-tuned model", "미세 조정한 모델"),
+    "classic.story.features": (
+        "Somebody looked at the texts and thought of seven things to measure: length, words, capitals, digits, "
+        "exclamation marks, links, money. Logistic regression weighs them. Nothing of the words is known.",
+        "누군가 글을 보고 잴 것 일곱 가지를 떠올렸습니다. 길이, 낱말 수, 대문자, 숫자, 느낌표, 링크, 돈입니다. "
+        "로지스틱 회귀가 그 무게를 정합니다. 낱말은 하나도 모릅니다.",
+    ),
+    "classic.story.naive Bayes": (
+        "Naive Bayes counts how often each word stands in each class, and multiplies as if words knew nothing of "
+        "one another.",
+        "나이브 베이즈는 낱말마다 어느 분류에 얼마나 나오는지 세고, 낱말끼리 아무 상관이 없는 것처럼 곱합니다.",
+    ),
+    "classic.story.words": (
+        "Logistic regression weighs all words and pairs of words against each other: what every fine-tuned model here "
+        "is put beside.",
+        "로지스틱 회귀는 모든 낱말과 낱말 쌍의 무게를 함께 정합니다. 여기서 미세 조정한 모델마다 나란히 "
+        "두는 기준입니다.",
+    ),
+    "classic.story.words and features": (
+        "With the features beside the words it sees both what is said and how it is written.",
+        "낱말 옆에 특징을 두면 무엇을 말하는지와 어떻게 적었는지를 함께 봅니다.",
+    ),
+    "classic.story.deep": (
+        "A fine-tuned model reads the text in its order and was given no feature at all.",
+        "미세 조정한 모델은 글을 차례대로 읽으며, 아무 특징도 받지 않았습니다.",
+    ),
+    "classic.features.title": ("What the features see: means of the training texts", "특징이 보는 것: 배운 글의 평균"),
+    "classic.feature": ("feature", "특징"),
+    "feature.characters": ("characters", "글자 수"),
+    "feature.words": ("words", "낱말 수"),
+    "feature.capitals": ("share of capitals", "대문자 비율"),
+    "feature.digits": ("share of digits", "숫자 비율"),
+    "feature.exclamation marks": ("exclamation marks", "느낌표"),
+    "feature.links": ("links", "링크"),
+    "feature.money": ("sums of money", "돈 표시"),
+    # encoders
+    "pretrain-encoder": ("Guessing hidden words", "가린 낱말 맞히기"),
+    "pretrain-encoder.lede": (
+        "An encoder reads both ways: some words of every text are hidden, and it learns to guess them.",
+        "인코더는 글을 양쪽으로 읽습니다. 글마다 낱말 몇 개를 가리고 맞히는 법을 배웁니다.",
+    ),
+    "loss.item": ("Loss (nats an item)", "손실 (항목당 나트)"),
+    "objective.masked": ("Hidden words guessed", "맞힌 가린 낱말"),
+    "objective.next-sentence": ("Does the second half go on?", "뒷부분이 앞에서 이어지나"),
+    "objective.sentence-order": ("Do the halves stand in their order?", "앞뒤 순서가 맞나"),
+    "control.unigram": ("always the most frequent token", "늘 가장 흔한 토큰"),
+    "control.neighbours": ("counting neighbours", "이웃 토큰 세기"),
+    "control.half": ("guessing", "찍기"),
+    "masked.counted": (
+        "Accuracy over the tokens to be guessed in held-out text, the same ones for all. Of ten of them eight are "
+        "hidden, one is replaced and one left as it is. Counting takes what stands there unless it is hidden, else the "
+        "token most often seen between the two neighbours, beside one of them, or at all.",
+        "평가용 글에서 맞혀야 할 토큰의 정확도이며 모두 같은 토큰입니다. 열에 여덟은 가리고 하나는 바꾸고 하나는 "
+        "그대로 둡니다. 세기는 가려지지 않았으면 보이는 토큰을, 가려졌으면 두 이웃 사이, 한쪽 이웃 옆, "
+        "전체에서 가장 자주 본 토큰을 고릅니다.",
+    ),
+    "masked.tile": ("of hidden words guessed", "가린 낱말을 맞힘"),
+    "masked.note": ("{share} by counting neighbours", "이웃을 세면 {share}"),
+    "guesses": ("Some guesses", "맞혀 본 낱말"),
+    "guess.text": ("text", "글"),
+    "guess.right": ("stood there", "정답"),
+    "guess.model": ("guesses, the best first", "추측 (좋은 것부터)"),
     # next
     "next": ("What to do next", "다음에 할 일"),
     "chat": ("Talk to the assistant in the terminal.", "터미널에서 비서와 이야기합니다."),
@@ -349,6 +488,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "generate": ("Let the base model continue a text.", "바탕 모델이 글을 이어 쓰게 합니다."),
     "predict.images": ("Name the class of an image file.", "이미지 파일의 클래스를 알아봅니다."),
     "prompt.example": ("Once upon a time", "옛날 옛적에"),
+    "translate": ("Translate a text, or the lines of a file.", "글이나 파일의 줄을 번역합니다."),
     "own": ("Grow a model from a folder of your own text.", "내 글이 담긴 폴더로 모델을 기릅니다."),
     # settings
     "settings": ("All settings", "모든 설정"),

@@ -1,7 +1,8 @@
-"""Several models on the same held-out text: their loss along the context, and what a training step costs them."""
+"""Several models on the same held-out text: their loss along the context, and what training and generating cost."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,17 @@ from rich.table import Table
 from malmoi.core.config import Settings
 from malmoi.core.console import console, progress
 from malmoi.core.errors import UserError
-from malmoi.core.files import write_json
+from malmoi.core.files import read_json, read_json_lines, write_json
 from malmoi.corpus.store import read_documents
+from malmoi.evaluate.bits_per_byte import CodeLength, document_nats, encode_texts
+from malmoi.evaluate.generation import generation_costs
 from malmoi.evaluate.positions import cut_into_rows, losses_by_position, spans, training_costs
 from malmoi.formats.checkpoint import load_checkpoint
-from malmoi.models.gpt import GPT
-from malmoi.models.registry import count_parameters
+from malmoi.models.language_model import LanguageModel
+from malmoi.models.registry import count_parameters, family_name
 from malmoi.pipeline.stage import Stage, StageInput
+from malmoi.tokenizers.tokenizer import Tokenizer
+from malmoi.train.metrics import FILE as METRICS
 
 RESULT = "compare.json"
 
@@ -31,21 +36,69 @@ class CompareSettings(Settings):
         corpus: the corpus stage whose held-out text is scored.
         context: tokens in a row; 0 for the shortest context of the models.
         rows: rows at most.
+        step_rows: rows of the training step that is timed.
+        generation: lengths in tokens at which generation is timed, such as [512, 8192]; bits per byte of the whole
+            held-out text are given with it.
     """
 
     checkpoints: list[StageInput] = Field(min_length=1)
     corpus: StageInput
     context: int = Field(default=0, ge=0)
     rows: PositiveInt = 16
+    step_rows: PositiveInt = 1
+    generation: list[PositiveInt] = []
 
 
 def run(settings: CompareSettings, directory: Path) -> dict[str, Any]:
     """Score every model and write `compare.json`.
 
     Raises:
-        UserError: two models have different tokenizers, or too little text is held out.
+        UserError: two models have different tokenizers, too little text is held out, or generation cannot be timed.
     """
-    models: dict[str, GPT] = {}
+    models, tokenizer = _models(settings)
+    context = settings.context or min(model.config.context for model in models.values())
+    texts = [document.text for document in read_documents(settings.corpus, "held_out")]
+    rows = cut_into_rows(tokenizer.encode_batch(texts), tokenizer.end, context, settings.rows)
+    if not len(rows):
+        raise UserError(
+            f"{settings.corpus} holds less than {context:,} tokens out.",
+            "Give its stage a larger held_out, or set a smaller context here.",
+        )
+    found: dict[str, dict[str, Any]] = {}
+    for name, costs in _generation(models, tokenizer, texts, settings.generation).items():
+        found[name] = costs  # first, since it may refuse
+    with progress("scoring held-out text", total=len(models) * len(rows)) as advance:
+        for name, model in models.items():
+            losses = losses_by_position(model, rows, advance)
+            found[name] |= {
+                "family": family_name(model.config),
+                "mixing": model.config.mixing,
+                "parameters": count_parameters(model.config),
+                "loss": float(losses.mean()),
+                "spans": spans(losses),
+            }
+    for name, costs in training_costs(models, rows[: settings.step_rows]).items():
+        found[name] |= costs
+    for path in settings.checkpoints:
+        found[path.name] |= _training(path)
+    step_tokens = min(settings.step_rows, len(rows)) * context
+    result = {
+        "context": context,
+        "rows": len(rows),
+        "step_tokens": step_tokens,
+        "generation": settings.generation,
+        "models": found,
+    }
+    write_json(directory / RESULT, result)
+    _print(found)
+    if settings.generation:
+        _print_generation(found, step_tokens)
+    return result
+
+
+def _models(settings: CompareSettings) -> tuple[dict[str, LanguageModel], Tokenizer]:
+    """The models by the names of their stages, and the tokenizer that they share."""
+    models: dict[str, LanguageModel] = {}
     vocabulary: dict[str, int] = {}
     for path in settings.checkpoints:
         checkpoint = load_checkpoint(path)
@@ -57,30 +110,41 @@ def run(settings: CompareSettings, directory: Path) -> dict[str, Any]:
             )
         vocabulary, tokenizer = known, checkpoint.tokenizer
         models[path.name] = checkpoint.language_model
-    context = settings.context or min(model.config.context for model in models.values())
-    texts = [document.text for document in read_documents(settings.corpus, "held_out")]
-    rows = cut_into_rows(tokenizer.encode_batch(texts), tokenizer.end, context, settings.rows)
-    if not len(rows):
-        raise UserError(
-            f"{settings.corpus} holds less than {context:,} tokens out.",
-            "Give its stage a larger held_out, or set a smaller context here.",
-        )
-    found: dict[str, dict[str, Any]] = {}
-    with progress("scoring held-out text", total=len(models) * len(rows)) as advance:
+    return models, tokenizer
+
+
+def _generation(
+    models: Mapping[str, LanguageModel], tokenizer: Tokenizer, texts: Sequence[str], lengths: Sequence[int]
+) -> dict[str, dict[str, Any]]:
+    """Bits per byte of the whole text and the costs of generation, where lengths are asked for."""
+    if not lengths:
+        return {name: {} for name in models}
+    encoded = encode_texts(tokenizer, texts)
+    tokens = [text.tokens for text in encoded]
+    found = {}
+    with progress("timing generation", total=len(models) * len(lengths)) as advance:
+        costs = generation_costs(models, [token for one in tokens for token in one], lengths, advance)
+    with progress("bits per byte", total=len(models) * sum(map(len, tokens))) as advance:
         for name, model in models.items():
-            losses = losses_by_position(model, rows, advance)
-            found[name] = {
-                "attention": [str(layer) for layer in model.config.attention],
-                "parameters": count_parameters(model.config),
-                "loss": float(losses.mean()),
-                "spans": spans(losses),
-            }
-    for name, costs in training_costs(models, rows[:1]).items():
-        found[name] |= costs
-    result = {"context": context, "rows": len(rows), "models": found}
-    write_json(directory / RESULT, result)
-    _print(found)
-    return result
+            nats = document_nats(model, tokens, tokenizer.end, advance=advance)
+            code = sum(
+                (text.code_length(cost) for text, cost in zip(encoded, nats, strict=True)), CodeLength(0.0, 0, 0)
+            )
+            found[name] = {"bits_per_byte": code.bits_per_byte, "generation": costs[name]}
+    return found
+
+
+def _training(path: Path) -> dict[str, Any]:
+    """What a stage that trained the model says of it: its time, and the loss on held-out text over it."""
+    record, metrics = path / "stage.json", path / METRICS
+    result = (read_json(record).get("result") or {}) if record.is_file() else {}
+    found = {key: result[key] for key in ("training_seconds", "tokens", "tokens_per_second") if key in result}
+    if metrics.is_file():
+        lines = list(read_json_lines(metrics))
+        seconds = {line["step"]: line["seconds"] for line in lines if "seconds" in line}
+        validated = [line for line in lines if "validation_loss" in line and line["step"] in seconds]
+        found["learning"] = [(seconds[line["step"]], line["validation_loss"]) for line in validated]
+    return found
 
 
 def _print(found: dict[str, dict[str, Any]]) -> None:
@@ -95,6 +159,26 @@ def _print(found: dict[str, dict[str, Any]]) -> None:
             f"{one['seconds'] / first['seconds']:.2f}",
             f"{one['kept_bytes'] / 2**20:,.0f}",
         )
+    console.print(table)
+
+
+def _print_generation(found: dict[str, dict[str, Any]], step_tokens: int) -> None:
+    """Tokens a second are of processor time, as in the table above."""
+    table = Table("model", "weights", "bits per\nbyte", "trains\ntokens/s", box=box.SIMPLE_HEAD, padding=0)
+    lengths = next(iter(found.values()))["generation"]
+    for length in lengths:
+        table.add_column(f"writes\nat {int(length):,}")
+        table.add_column("cache\nKiB")
+    for column in table.columns[1:]:
+        column.justify, column.no_wrap = "right", True
+    for name, one in found.items():
+        costs = [
+            figure
+            for cost in one["generation"].values()
+            for figure in (f"{cost['tokens_per_second']:,.0f}/s", f"{cost['bytes'] / 2**10:,.0f}")
+        ]
+        speed = f"{step_tokens / one['seconds']:,.0f}"
+        table.add_row(name, f"{one['parameters']:,}", f"{one['bits_per_byte']:.3f}", speed, *costs)
     console.print(table)
 
 

@@ -20,7 +20,7 @@ from malmoi.formats.checkpoint import Checkpoint, load_checkpoint, save_checkpoi
 from malmoi.generate.generator import collect, generate
 from malmoi.generate.sampling import SamplingSettings
 from malmoi.layers.low_rank import apply_low_rank, merge_low_rank
-from malmoi.models.gpt import GPT
+from malmoi.models.language_model import LanguageModel
 from malmoi.objectives.causal import Causal
 from malmoi.pipeline.costs import ASSUMED_TOKENS, UNKNOWN, Training, language_model_shape, token_estimate
 from malmoi.pipeline.stage import Estimate, Stage, StageInput
@@ -179,7 +179,7 @@ def _one_each(dialogues: list[Dialogue]) -> list[Dialogue]:
 
 
 def _answer_before(
-    model: GPT, tokenizer: Tokenizer, questions: list[str], settings: InstructSettings, directory: Path
+    model: LanguageModel, tokenizer: Tokenizer, questions: list[str], settings: InstructSettings, directory: Path
 ) -> list[str]:
     """Answers of the untouched base, kept for a run that is killed and goes on with trained weights."""
     path = directory / ANSWERS
@@ -195,7 +195,7 @@ def _answer_before(
 
 
 def _answers(
-    model: GPT, tokenizer: Tokenizer, questions: list[str], settings: InstructSettings, title: str
+    model: LanguageModel, tokenizer: Tokenizer, questions: list[str], settings: InstructSettings, title: str
 ) -> list[str]:
     """Greedy answers, so that before and after differ by the weights alone."""
     sampling = SamplingSettings(temperature=0, maximum_tokens=settings.answer_tokens)

@@ -1,4 +1,4 @@
-"""Train a base model from scratch."""
+"""Train a base model from scratch, of any family of language models."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from malmoi.data.store import Tokens, build_token_store, open_token_store
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
 from malmoi.generate.generator import complete
 from malmoi.generate.sampling import SamplingSettings
-from malmoi.models.gpt import GPT
-from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.initialize import initialize
+from malmoi.models.language_model import LanguageModel, LanguageModelConfig
+from malmoi.models.registry import empty_model, language_models
 from malmoi.objectives.causal import Causal
 from malmoi.pipeline.plan import PretrainSettings, derive_plan, estimate_pretraining, print_plan
 from malmoi.pipeline.stage import Estimate, Stage
@@ -40,13 +40,11 @@ def run(settings: PretrainSettings, directory: Path) -> dict[str, Any]:
     initial = _initial(settings, tokenizer)
     train, held_out = (_tokens(settings, tokenizer, directory, split) for split in ("train", "held_out"))
     plan = _plan(settings, tokenizer.size, sum(map(len, train.values())), initial, directory / PLAN)
-    config, trainer_settings = GPTConfig(**plan["model"]), TrainerSettings(**plan["trainer"])
+    config, trainer_settings = language_models()[plan["family"]](**plan["model"]), TrainerSettings(**plan["trainer"])
     slots = trainer_settings.slots
     weights = _weights(settings, train, trainer_settings.steps * slots * plan["rows"] * plan["context"])
     source = Mixture(train, held_out, weights, plan["context"], plan["rows"], slots, settings.seed, settings.row)
-    model = initial or GPT(config)
-    if initial is None:
-        initialize(model, settings.seed, embedding_deviation=settings.embedding_deviation)
+    model = initial or _new_model(config, settings)
     prompts = settings.prompts or _first_words(settings.corpus)
 
     def sample(step: int) -> None:
@@ -57,6 +55,13 @@ def run(settings: PretrainSettings, directory: Path) -> dict[str, Any]:
     facts = _facts(config, plan, source, result)
     save_checkpoint(directory / "model", model, tokenizer, _card(settings, facts))
     return facts
+
+
+def _new_model(config: LanguageModelConfig, settings: PretrainSettings) -> LanguageModel:
+    model = empty_model(config)
+    assert isinstance(model, LanguageModel)
+    initialize(model, settings.seed, embedding_deviation=settings.embedding_deviation)
+    return model
 
 
 def _tokens(settings: PretrainSettings, tokenizer: Tokenizer, directory: Path, split: Split) -> dict[str, Tokens]:
@@ -77,7 +82,9 @@ def _weights(settings: PretrainSettings, train: dict[str, Tokens], total: int) -
     return {name: share.share for name, share in share_out(weights, sizes, total, settings.most_epochs).items()}
 
 
-def _plan(settings: PretrainSettings, vocabulary: int, text_tokens: int, initial: GPT | None, path: Path) -> Any:
+def _plan(
+    settings: PretrainSettings, vocabulary: int, text_tokens: int, initial: LanguageModel | None, path: Path
+) -> Any:
     """The derived numbers, made once: going on after a kill, or repeating the run elsewhere, uses the same."""
     if not path.exists():
         write_json(path, derive_plan(settings, vocabulary, text_tokens, initial.config if initial else None))
@@ -86,7 +93,7 @@ def _plan(settings: PretrainSettings, vocabulary: int, text_tokens: int, initial
     return plan
 
 
-def _initial(settings: PretrainSettings, tokenizer: Tokenizer) -> GPT | None:
+def _initial(settings: PretrainSettings, tokenizer: Tokenizer) -> LanguageModel | None:
     """The model to go on from, if there is to be one."""
     if settings.initial is None:
         return None
@@ -99,7 +106,9 @@ def _initial(settings: PretrainSettings, tokenizer: Tokenizer) -> GPT | None:
     return checkpoint.language_model
 
 
-def _write_samples(model: GPT, tokenizer: Tokenizer, prompts: list[str], most: int, step: int, directory: Path) -> None:
+def _write_samples(
+    model: LanguageModel, tokenizer: Tokenizer, prompts: list[str], most: int, step: int, directory: Path
+) -> None:
     """Complete every prompt once a step, also when a killed run comes by the same step again."""
     path = directory / SAMPLES
     written = {(line["step"], line["prompt"]) for line in read_json_lines(path)} if path.exists() else set()
@@ -117,7 +126,7 @@ def _first_words(corpus: Path) -> list[str]:
 
 
 def _facts(
-    config: GPTConfig,
+    config: LanguageModelConfig,
     plan: dict[str, Any],
     source: Mixture,
     result: TrainingResult,
@@ -125,6 +134,7 @@ def _facts(
     """The result of the stage, as the report and the card show it."""
     shares = source.shares(result.steps)
     return {
+        "family": plan["family"],
         "parameters": plan["parameters"],
         "layers": config.layers,
         "width": config.width,

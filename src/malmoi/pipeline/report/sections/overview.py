@@ -72,6 +72,9 @@ def next_section(stages: Sequence[StageRecord], say: Words) -> Section | None:
         for stage in stages
         if stage.kind == "classify-images"
     ]
+    translators = [stage for stage in stages if stage.kind == "translator"]
+    if translators:
+        commands.append((say("translate"), f"malmoi translate {translators[-1].directory} 'This is an example'"))
     commands.append((say("own"), "malmoi run ~/texts"))
     return Section("next", say("next"), "", [Commands(commands)])
 
