@@ -20,7 +20,7 @@ import yaml
 from malmoi.core.device import machine_facts
 from malmoi.core.files import write_json
 from malmoi.data.examples import Example, read_examples
-from malmoi.data.labelled import TableSettings
+from malmoi.data.label_tables import TableSettings
 from malmoi.evaluate.made_tasks import additions
 from malmoi.evaluate.multiple_choice import Question, ScoredQuestion, score_questions
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint

@@ -227,7 +227,7 @@ def test_a_card_of_weights_says_its_licence(run, published, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["nsmc"], "'nsmc' is text and no model. Get it: malmoi fetch sources=[nsmc]"),
+        (["nsmc"], "'nsmc' is no model of text. Get it: malmoi fetch sources=[nsmc]"),
         (["smollm2"], "Did you mean 'smollm2-135m-instruct'?"),
         (["숲"], "There is no file, folder or source '숲'. Name a folder"),
         (["PUBLISHED", "--as", "../x"], "'../x' is no name for a model"),

@@ -11,7 +11,7 @@ from malmoi.core.errors import UserError
 from malmoi.corpus.document import Document
 from malmoi.corpus.quality_model import QualityFilter, features
 from malmoi.corpus.step import Dropped
-from malmoi.data.labelled import TableSettings
+from malmoi.data.label_tables import TableSettings
 from malmoi.pipeline.train_filter import train_filter
 
 GOOD = ["따뜻한", "정성껏", "훌륭한", "친절하게", "thoughtful", "clear"]

@@ -4,7 +4,7 @@ import pytest
 
 from malmoi.core.errors import UserError
 from malmoi.data.examples import Example, read_examples
-from malmoi.data.labelled import TableSettings
+from malmoi.data.label_tables import TableSettings
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,8 @@
 import pytest
 
 from malmoi.core.errors import UserError
-from malmoi.data.labelled import (
-    LabelledText,
-    Splits,
-    SplitSettings,
-    TableSettings,
-    class_names,
-    read_labelled,
-    split_labelled,
-)
+from malmoi.data.label_tables import TableSettings, read_labelled
+from malmoi.data.labelled import LabelledText, Splits, SplitSettings, class_names, split_labelled
 
 REVIEWS = [LabelledText(f"영화 {number} 참 좋다", "좋음" if number % 3 else "나쁨") for number in range(300)]
 
@@ -117,3 +110,23 @@ def test_a_pair_of_texts_stands_in_two_columns(tmp_path, name):
 def test_pairs_that_share_one_text_are_not_equal():
     pairs = [LabelledText("비가 온다", str(number % 2), f"날이 {number}") for number in range(9)]
     assert Splits(pairs, [], pairs[:1]).without_tested().train == pairs[1:]
+
+
+def test_a_file_may_hold_the_texts_of_one_class_in_an_encoding_of_its_own(tmp_path):
+    (tmp_path / "good.pos").write_bytes("a fabulous cliché …\n\nwarm\n".encode("windows-1252"))
+    settings = TableSettings(classes={"good.pos": "positive"}, encoding="windows-1252")
+    texts = read_labelled(tmp_path / "good.pos", settings)
+    assert texts == [LabelledText("a fabulous cliché …", "positive"), LabelledText("warm", "positive")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "windows-125"])
+def test_an_encoding_that_does_not_fit_is_said(tmp_path, encoding):
+    (tmp_path / "a.tsv").write_bytes("text\tlabel\n영화\t좋음\n".encode("cp949"))
+    with pytest.raises(UserError, match=f"cannot be read as {encoding}"):
+        read_labelled(tmp_path / "a.tsv", TableSettings(encoding=encoding))
+
+
+def test_half_a_pair_is_named(tmp_path):
+    (tmp_path / "a.tsv").write_text("text\tother\tlabel\n하나\t둘\t1\n하나\t\t0\n")
+    with pytest.raises(UserError, match="line 3: the pair has no second text"):
+        read_labelled(tmp_path / "a.tsv", TableSettings(pair="other"))

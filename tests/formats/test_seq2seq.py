@@ -287,3 +287,12 @@ def test_a_target_longer_than_the_positions_is_refused(tmp_path):
     transformers.MarianMTModel(CONFIGS["marian"]).save_pretrained(tmp_path)
     with pytest.raises(UserError, match="41 tokens do not fit into the context of 40"):
         load_model(tmp_path)(SOURCE, LENGTHS, torch.ones(3, 41, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("shape", ["transformer", "t5"])
+def test_how_widely_to_search_is_kept_on_both_sides(shape, tokenizer, tmp_path):
+    sizes = {"vocabulary": tokenizer.size, "context": 40, "width": 32, "layers": 1, "heads": 4, "start": tokenizer.end}
+    model = build_model(EncoderDecoderConfig(**sizes, **OURS[shape], beams=3), seed=0)
+    save_checkpoint(tmp_path, model, tokenizer, CARD)
+    assert load_model(tmp_path).config.beams == 3
+    assert transformers.AutoModelForSeq2SeqLM.from_pretrained(tmp_path).generation_config.num_beams == 3

@@ -55,6 +55,18 @@ def test_a_window_keeps_the_same_number_of_tokens_however_long_the_text():
 
 
 @schedules
+@torch.no_grad()
+def test_rows_go_on_from_what_other_rows_hold(schedule, tokens):
+    model, chosen = model_of(schedule), torch.tensor([1, 1])
+    cache = KeyValueCache(model.config, rows=2, length=150)
+    model(tokens[:, :70], cache)
+    cache.select(chosen)
+    again = model.logits(tokens[:, 70:], cache)
+    whole = model.logits(torch.cat([tokens[chosen, :70], tokens[:, 70:]], 1))
+    torch.testing.assert_close(again, whole[:, 70:], rtol=1e-4, atol=2e-5)
+
+
+@schedules
 @pytest.mark.parametrize("length", [149, 140, 60])
 @torch.no_grad()
 def test_a_cropped_cache_goes_on_from_there_or_from_the_beginning(schedule, length, tokens):

@@ -11,12 +11,14 @@ import zipfile
 import pytest
 
 from malmoi.core.errors import UserError
+from malmoi.core.hashing import hash_file
 from malmoi.sources import fetch as fetch_module
 from malmoi.sources.archives import ARCHIVES
 from malmoi.sources.card import Card, all_cards, find_card
 from malmoi.sources.download import PlaceError, download
 from malmoi.sources.fetch import fetch_source
 from malmoi.sources.packages import read_member
+from malmoi.sources.places import get
 
 CONTENT = "말모이".encode() * 1000
 
@@ -214,3 +216,14 @@ def test_every_package_that_a_card_names_has_its_sum():
     places = [place for card in all_cards().values() for file in card.files for place in file.places]
     requirements = {place.partition(":")[2].partition("#")[0] for place in places if place.startswith("pypi")}
     assert requirements == set(ARCHIVES)
+
+
+def test_a_file_of_an_installed_package_is_taken_as_it_is(tmp_path):
+    get("installed:sklearn#datasets/data/digits.csv.gz", tmp_path / "digits.csv.gz", 0)
+    assert hash_file(tmp_path / "digits.csv.gz") == find_card("digits").files[0].sha256
+
+
+@pytest.mark.parametrize("place", ["installed:sklearn#no.csv", "installed:no_such_package#a.csv"])
+def test_a_file_that_is_not_installed_is_looked_for_elsewhere(tmp_path, place):
+    with pytest.raises(PlaceError, match="has no"):
+        get(place, tmp_path / "a.csv", 0)

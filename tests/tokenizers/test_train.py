@@ -93,3 +93,21 @@ def test_shakespeare_has_65_characters(mirror):
     tokenizer = train([text], kind="character", vocabulary=0)
     assert tokenizer.size == 65 + 2
     assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_an_encoders_vocabulary_frames_texts_as_bert_does(tmp_path):
+    from transformers import AutoTokenizer
+
+    tokenizer = train(vocabulary=300, frame="bert")
+    tokenizer.save(tmp_path)
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    ids, segments = tokenizer.encode_wrapped("말은 모으고", "글은 나눕니다")
+    assert theirs("말은 모으고", "글은 나눕니다")["input_ids"] == ids
+    assert theirs("말은 모으고", "글은 나눕니다")["token_type_ids"] == segments
+    assert theirs.mask_token_id == tokenizer.mask
+    assert tokenizer.size == 300
+
+
+def test_a_frame_is_for_bytes():
+    with pytest.raises(ValueError, match="frame=bert is for kind=byte"):
+        TokenizerSettings(kind="character", frame="bert")

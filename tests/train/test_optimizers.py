@@ -61,3 +61,13 @@ def test_frozen_parameters_have_none(gpt):
 def test_muon_is_for_matrices_inside_blocks_only(gpt):
     gpt.blocks.requires_grad_(False)
     assert not any(isinstance(optimizer, Muon) for optimizer in build_optimizers(gpt, OptimizerSettings()))
+
+
+def test_rates_fall_with_the_depth():
+    config = GPTConfig(vocabulary=11, context=8, width=8, layers=3, heads=2, tied=False)
+    chosen = rules(build_model(config, seed=0), **RATES, depth_decay=0.5)
+    assert [chosen[f"blocks.{index}.attention.query.weight"][1] for index in range(3)] == [0.05 / 8, 0.05 / 4, 0.05 / 2]
+    assert chosen["blocks.2.attention_norm.weight"][1] == 0.01 / 2
+    assert chosen["embedding.weight"][1] == 0.3 / 16
+    assert chosen["norm.weight"][1] == 0.01
+    assert chosen["head.weight"][1] == 0.02

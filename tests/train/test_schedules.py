@@ -33,6 +33,15 @@ def test_it_rises_and_then_never_rises_again(schedule):
     assert all(value > 0 for value in values)
 
 
+def test_noam_rises_and_falls_with_the_inverse_square_root():
+    def noam(step):
+        return factor(step, 1000, schedule="noam", warm_up=40, cool_down=0.5, final=0.0)
+
+    # Section 5.3 of the paper, divided by its peak.
+    paper = [min((step + 1) ** -0.5, (step + 1) * 40**-1.5) * 40**0.5 for step in range(1000)]
+    assert [noam(step) for step in range(1000)] == pytest.approx(paper)
+
+
 def test_without_warm_up_or_cool_down_it_is_constant():
     assert {trapezoid(step, warm_up=0, cool_down=0.0) for step in range(100)} == {1.0}
 

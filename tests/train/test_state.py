@@ -100,3 +100,21 @@ def test_a_state_of_another_model_is_named(tmp_path):
     other = torch.nn.ModuleDict({"head": torch.nn.Linear(4, 3)})
     with pytest.raises(UserError, match="belongs to another model"):
         load_state(tmp_path, other, build_optimizers(other, OptimizerSettings()))
+
+
+def with_norm(steps: int):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3))
+    for _ in range(steps):
+        model(torch.randn(5, 4))
+    return model
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_statistics_of_batch_norms_go_on_too(tmp_path, frozen):
+    model, other = with_norm(3).requires_grad_(not frozen), with_norm(0).requires_grad_(not frozen)
+    save_state(tmp_path, model, [], Progress(step=3))
+    load_state(tmp_path, other, [])
+    assert torch.equal(model[1].running_mean, other[1].running_mean)
+    assert torch.equal(model[1].running_var, other[1].running_var)
+    assert int(other[1].num_batches_tracked) == 3

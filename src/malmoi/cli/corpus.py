@@ -84,7 +84,7 @@ def train_filter(
 ) -> None:
     """Train a small filter of quality or toxicity; written only if it is better than naming the commonest label."""
     from malmoi.core.console import console
-    from malmoi.data.labelled import TableSettings
+    from malmoi.data.label_tables import TableSettings
     from malmoi.pipeline.train_filter import train_filter
 
     proof = train_filter(file, TableSettings(text=text, label=label), keep, out)

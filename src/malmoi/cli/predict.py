@@ -4,29 +4,42 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from malmoi.models.classifier import Classifier
 
 
 def predict(
     checkpoint: Annotated[Path, typer.Argument(help="A classifier: a checkpoint or a stage's directory.")],
-    texts: Annotated[list[str] | None, typer.Argument(help="Without any, every line of standard input is one.")] = None,
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(help="Texts, or files of images. Without any, every line of standard input is one."),
+    ] = None,
 ) -> None:
-    """Name the class of texts: a line each with the class, its probability and the text, between tabs.
+    """Name the class of texts or images: a line each with the class, its probability and the text, between tabs.
 
-    Where pairs are asked about, a tab stands between the two.
+    Several classes stand between |; where the answer is a number, it stands alone before the text.
+
+    Where pairs are asked about, a tab stands between the two. A classifier of images takes the paths of image files.
 
     Example: malmoi predict runs/quickstart/classify 'A warm and clever film.'
     """
+    from malmoi.formats.image_checkpoint import is_of_images
+
+    chosen = texts or [line.rstrip("\n") for line in sys.stdin if line.strip()]
+    if chosen:
+        (_predict_images if is_of_images(checkpoint) else _predict_texts)(checkpoint, chosen)
+
+
+def _predict_texts(checkpoint: Path, chosen: list[str]) -> None:
     from malmoi.cli.options import read_checkpoint
     from malmoi.core.errors import UserError
     from malmoi.data.labelled import LabelledText
     from malmoi.evaluate.predict import encode_texts, predict
 
-    chosen = texts or [line.rstrip("\n") for line in sys.stdin if line.strip()]
-    if not chosen:
-        return
     opened = read_checkpoint(checkpoint)
     asked = [LabelledText(text, "") for text in chosen]
     if opened.classifier.form.pair:
@@ -34,6 +47,34 @@ def predict(
     if lone := [text.text for text in asked if text.pair == ""]:
         raise UserError(f"This classifier is asked about pairs, and {lone[0]!r} is one text.", "Put a tab between two.")
     probabilities = predict(opened.classifier, encode_texts(opened.tokenizer, asked, opened.classifier))
-    for text, row in zip(chosen, probabilities, strict=True):
-        best = int(row.argmax())
-        print(f"{opened.classifier.classes[best]}\t{row[best]:.3f}\t{text}")
+    for text, row in zip(chosen, probabilities.tolist(), strict=True):
+        print(f"{_answer(opened.classifier, row)}\t{text}")
+
+
+def _predict_images(checkpoint: Path, chosen: list[str]) -> None:
+    import torch
+
+    from malmoi.data.image_files import read_image
+    from malmoi.evaluate.image_classes import image_probabilities
+    from malmoi.formats.image_checkpoint import load_image_classifier
+
+    classifier = load_image_classifier(checkpoint)
+    shape = classifier.body.config
+    images = torch.stack([read_image(Path(path), shape.size, shape.channels) for path in chosen])
+    for path, row in zip(chosen, image_probabilities(classifier, images).tolist(), strict=True):
+        print(f"{_likeliest(classifier.classes, row)}\t{path}")
+
+
+def _answer(classifier: Classifier, row: list[float]) -> str:
+    """The class and its probability, every class that is likelier than not with its own, or the number."""
+    if classifier.answer == "number":
+        return f"{row[0]:.3f}"
+    if classifier.answer == "classes":
+        named = [(name, chance) for name, chance in zip(classifier.classes, row, strict=True) if chance > 0.5]
+        return f"{'|'.join(name for name, _ in named)}\t{'|'.join(f'{chance:.3f}' for _, chance in named)}"
+    return _likeliest(classifier.classes, row)
+
+
+def _likeliest(classes: list[str], row: list[float]) -> str:
+    best = max(range(len(row)), key=row.__getitem__)
+    return f"{classes[best]}\t{row[best]:.3f}"

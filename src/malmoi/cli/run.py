@@ -16,9 +16,14 @@ EXAMPLES = {
     "corpus": "malmoi corpus folder=~/texts --out my-corpus",
     "tokenizer": "malmoi tokenizer corpus=my-corpus vocabulary=4096 --out my-tokenizer",
     "pretrain": "malmoi pretrain corpus=my-corpus tokenizer=my-tokenizer minutes=5 --out my-model",
+    "pretrain-encoder": "malmoi pretrain-encoder corpus=my-corpus tokenizer=my-tokenizer minutes=10 --out my-encoder",
     "evaluate": "malmoi evaluate checkpoint=my-model corpus=my-corpus --out my-evaluation",
     "compare": "malmoi compare checkpoints=[runs/long/dense,runs/long/window] corpus=runs/long/corpus",
+    "translator": "malmoi translator files=[train.en,train.de] languages=[en,de] --out my-translator",
     "classify": "malmoi classify file=reviews.tsv text=review label=stars --out my-classifier",
+    "classify-images": "malmoi classify-images images=~/pictures weights=efficientnet-lite0 train=head --out my-images",
+    "generate-images": "malmoi generate-images judge=runs/digits/classify-images --out my-digits",
+    "classic": "malmoi classic file=messages.tsv text=message label=kind --out my-classic",
     "instruct": "malmoi instruct file=dialogues.jsonl --out my-assistant",
     "few-shot": "malmoi few-shot checkpoint=my-model file=pairs.tsv tasks.spelling.kind=answer --out my-answers",
     "report": "malmoi report stages=[my-corpus,my-model,my-evaluation] --out my-report",
@@ -28,7 +33,7 @@ EXAMPLES = {
 def run(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe, a YAML file, or a folder of text.")],
     overrides: Overrides = None,
-    minutes: Annotated[float | None, typer.Option(help="Time for pre-training.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Time for training from scratch.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory; runs/RECIPE by default.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> None:

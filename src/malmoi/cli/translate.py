@@ -18,6 +18,9 @@ def translate(
     file: Annotated[Path | None, typer.Option(help="A file with a text a line.")] = None,
     into: Annotated[str, typer.Option(help="Language to write, of a model that writes several: deu, kor.")] = "",
     prefix: Annotated[str, typer.Option(help="Words before every text that tell a T5 its task.")] = "",
+    beams: Annotated[
+        int | None, typer.Option(min=1, help="Beginnings a search keeps, 1 for none; by default as the model says.")
+    ] = None,
     maximum_tokens: options.MaximumTokens = None,
 ) -> None:
     """Translate texts: a line each, in their order, as soon as it is there.
@@ -33,5 +36,5 @@ def translate(
     before = opening(tokenizer, into, prefix)
     lines = texts or (read_lines(file) if file else sys.stdin)
     rows = 1 if not texts and not file and sys.stdin.isatty() else ROWS
-    for target in translate_lines(model, tokenizer, lines, before, maximum_tokens, rows):
+    for target in translate_lines(model, tokenizer, lines, before, maximum_tokens, rows, beams):
         print(target, flush=True)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 import torch
 
 IGNORED = -100
 """Target value that no loss looks at; PyTorch's own convention."""
+
+Answer = Literal["class", "classes", "number"]
+"""What a label is, and a classifier answers: one class, any number of classes, or a number."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,14 @@ class TextBatch(Batch):
 
 @dataclass(frozen=True)
 class LabelledBatch(Batch):
-    """Texts with one class each.
+    """Texts with a class each, or several, or a number.
 
     Attributes:
         tokens: (rows, length) int64, padded on the right; or (rows, length, width) float32, the hidden states of
             frozen layers that were computed once.
         lengths: (rows,) int64, the number of real tokens in each row, at least 1.
-        labels: (rows,) int64, index of the class; IGNORED when it is not known.
+        labels: (rows,) int64, index of the class; IGNORED when it is not known; or (rows, classes) float32, 1 for each
+            of several classes; or (rows,) float32 numbers.
         segments: (rows, length) int64, which text of a pair each token belongs to; None where there are no pairs.
     """
 
@@ -59,6 +63,25 @@ class LabelledBatch(Batch):
     lengths: torch.Tensor
     labels: torch.Tensor
     segments: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class MaskedBatch(Batch):
+    """Texts, or pairs of them, with words to be guessed, and a class each where there is one.
+
+    Attributes:
+        tokens: (rows, length) int64, padded on the right, most of the words to be guessed hidden.
+        lengths: (rows,) int64, the number of real tokens in each row, at least 1.
+        targets: (rows, length) int64, what stood there; IGNORED where nothing is to be guessed.
+        segments: (rows, length) int64, which text of a pair each token belongs to; None where there are no pairs.
+        labels: (rows,) int64, index of the class; IGNORED when it is not known; None where there are no classes.
+    """
+
+    tokens: torch.Tensor
+    lengths: torch.Tensor
+    targets: torch.Tensor
+    segments: torch.Tensor | None = None
+    labels: torch.Tensor | None = None
 
 
 class BatchSource(Protocol):

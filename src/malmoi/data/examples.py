@@ -10,7 +10,7 @@ from typing import Any
 from malmoi.core.errors import UserError
 from malmoi.core.files import read_json
 from malmoi.corpus.normalize import normalize
-from malmoi.data.labelled import TableSettings, read_labelled
+from malmoi.data.label_tables import TableSettings, read_labelled
 
 COLUMNS = TableSettings(text="input", label="output")
 """Where the two stand in a table, unless told otherwise."""

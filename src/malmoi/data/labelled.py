@@ -1,14 +1,9 @@
-"""Labelled texts from tables, and their splits."""
+"""Labelled texts and their splits."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
@@ -19,16 +14,12 @@ from torch.nn.utils.rnn import pad_sequence
 from malmoi.core.config import Settings
 from malmoi.core.errors import UserError, nearest
 from malmoi.core.hashing import text_digest
-from malmoi.corpus.decode import decode
-from malmoi.corpus.normalize import normalize
-from malmoi.data.batch import IGNORED, LabelledBatch
-
-csv.field_size_limit(1 << 26)
+from malmoi.data.batch import IGNORED, Answer, LabelledBatch
 
 
 @dataclass(frozen=True)
 class LabelledText:
-    """A text, or a pair of them, and the name of its class."""
+    """A text, or a pair of them, and its label: the name of a class, of several with `|` between them, or a number."""
 
     text: str
     label: str
@@ -43,23 +34,6 @@ class LabelledText:
     def key(self) -> str:
         """What texts that count as equal have in common: case does not count."""
         return self.whole.casefold()
-
-
-class TableSettings(Settings):
-    """How labelled texts stand in a file.
-
-    Attributes:
-        text, label: columns, by name, or by number from 0 where the table has no header.
-        pair: column of the second text, where what is to be classified is a pair.
-        quotes: whether quotation marks enclose fields of a tab-separated file.
-        threshold: for numeric labels: above is "positive", below "negative", equal is left out.
-    """
-
-    text: str | int = "text"
-    label: str | int = "label"
-    pair: str | int | None = None
-    quotes: bool = False
-    threshold: float | None = None
 
 
 class SplitSettings(Settings):
@@ -103,26 +77,6 @@ class Splits:
         return Splits(train, validation, self.test)
 
 
-def read_labelled(path: Path, settings: TableSettings) -> list[LabelledText]:
-    """The labelled texts of a csv, tsv or jsonl file; texts in NFC, empty ones left out.
-
-    Raises:
-        UserError: the file or a column is missing, or a label is empty or no number; names the line.
-    """
-    if not path.is_file():
-        raise UserError(f"There is no file {path}.", "Check the path.")
-    texts = []
-    rows = _json_rows(path, settings) if path.suffix == ".jsonl" else _table_rows(path, settings)
-    for number, row in rows:
-        text, label, *pair = map(normalize, row)
-        name = _class_name(label, settings.threshold, f"{path}, line {number}")
-        if text and name is not None:
-            texts.append(LabelledText(text, name, *pair))
-    if not texts:
-        raise UserError(f"{path} has no labelled text.", "Check the columns: text=COLUMN label=COLUMN.")
-    return texts
-
-
 def split_labelled(texts: Sequence[LabelledText], settings: SplitSettings) -> Splits:
     """Split labelled texts; the same at every run."""
     chosen = _balanced(texts, settings.split_seed) if settings.balance else list(texts)
@@ -139,15 +93,24 @@ def split_labelled(texts: Sequence[LabelledText], settings: SplitSettings) -> Sp
     return Splits(*parts)
 
 
-def class_names(splits: Splits) -> list[str]:
+def several(label: str) -> list[str]:
+    """The classes that a label names."""
+    return [name.strip() for name in label.split("|") if name.strip()]
+
+
+def class_names(splits: Splits, answer: Answer = "class") -> list[str]:
     """Names of the classes of the training texts, sorted.
 
     Raises:
         UserError: a class occurs in validation or test only, there is but one, or there are no texts to test on.
     """
-    classes = sorted({text.label for text in splits.train})
+
+    def names(texts: Sequence[LabelledText]) -> set[str]:
+        return {name for text in texts for name in (several(text.label) if answer == "classes" else [text.label])}
+
+    classes = sorted(names(splits.train))
     for name, part in (("validation", splits.validation), ("test", splits.test)):
-        unseen = sorted({text.label for text in part} - set(classes))
+        unseen = sorted(names(part) - set(classes))
         if unseen:
             raise UserError(
                 f"The label {unseen[0]!r} occurs in the {name} texts only.",
@@ -166,12 +129,12 @@ class EncodedText:
 
     Attributes:
         tokens: (length,) int64 or (length, width) float32.
-        label: number of the class; IGNORED when it is not known.
+        label: a row of `LabelledBatch.labels`; IGNORED when it is not known.
         segments: (length,) int64, which text of a pair each token belongs to; None where there is no pair.
     """
 
     tokens: torch.Tensor
-    label: int = IGNORED
+    label: int | float | torch.Tensor = IGNORED
     segments: torch.Tensor | None = None
 
 
@@ -181,7 +144,8 @@ def collate_labelled(texts: Sequence[EncodedText]) -> LabelledBatch:
     tokens = pad_sequence([text.tokens for text in texts], batch_first=True)
     segments = [text.segments for text in texts if text.segments is not None]
     padded = pad_sequence(segments, batch_first=True) if segments else None
-    return LabelledBatch(tokens, lengths, torch.tensor([text.label for text in texts]), padded)
+    labels = torch.stack([torch.as_tensor(text.label) for text in texts])
+    return LabelledBatch(tokens, lengths, labels, padded)
 
 
 def _balanced(texts: Sequence[LabelledText], seed: int) -> list[LabelledText]:
@@ -199,72 +163,3 @@ def _balanced(texts: Sequence[LabelledText], seed: int) -> list[LabelledText]:
 
 def _place(text: LabelledText, seed: int) -> float:
     return int.from_bytes(text_digest(f"{seed}/{text.key}")[:6], "little") / 2**48
-
-
-def _class_name(label: str, threshold: float | None, where: str) -> str | None:
-    if not label:
-        raise UserError(f"{where}: the label is empty.", "Give the text a label, or remove the line.")
-    if threshold is None:
-        return label
-    try:
-        value = float(label)
-    except ValueError:
-        value = math.nan
-    if math.isnan(value):
-        raise UserError(f"{where}: the label {label!r} is no number.", "Check the label column.")
-    return None if value == threshold else "positive" if value > threshold else "negative"
-
-
-def _columns(settings: TableSettings) -> list[str | int]:
-    return [settings.text, settings.label, *([] if settings.pair is None else [settings.pair])]
-
-
-def _json_rows(path: Path, settings: TableSettings) -> Iterator[tuple[int, list[str]]]:
-    """Number, text, label and, where there is one, second text of every line."""
-    columns = [str(column) for column in _columns(settings)]
-    for number, line in enumerate(_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-            yield number, [str(record[column]) for column in columns]
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}: not valid JSON ({error.msg}).") from None
-        except (KeyError, TypeError):
-            raise UserError(f"{path}, line {number}: needs the keys {' and '.join(map(repr, columns))}.") from None
-
-
-def _table_rows(path: Path, settings: TableSettings) -> Iterator[tuple[int, list[str]]]:
-    """The same of a table."""
-    delimiter = "," if path.suffix == ".csv" else "\t"
-    quoted = settings.quotes or path.suffix == ".csv"
-    # Not splitlines(): it would also cut at U+2028, U+0085 and others, which stand inside of texts.
-    lines = io.StringIO(_text(path), newline="")
-    rows = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
-    by_number = all(isinstance(wanted, int) for wanted in _columns(settings))
-    header = [] if by_number else next(rows, [])
-    columns = [_column(path, header, wanted) for wanted in _columns(settings)]
-    try:
-        for row in rows:
-            if row and max(columns) >= len(row):
-                raise UserError(f"{path}, line {rows.line_num}: {len(row)} columns, one too few.", "Mend the line.")
-            if row:
-                yield rows.line_num, [row[column] for column in columns]
-    except csv.Error as error:
-        raise UserError(f"{path}, line {rows.line_num}: no table ({error}).", "Check the quotation marks.") from None
-
-
-def _column(path: Path, header: list[str], wanted: str | int) -> int:
-    if isinstance(wanted, int):
-        return wanted
-    if wanted not in header:
-        way_out = nearest(wanted, header) or f"There are: {', '.join(header)}."
-        raise UserError(f"{path} has no column {wanted!r}.", way_out)
-    return header.index(wanted)
-
-
-def _text(path: Path) -> str:
-    text = decode(path.read_bytes())
-    if text is None:
-        raise UserError(f"{path} is not text.", "Save it as UTF-8.")
-    return text

@@ -83,6 +83,32 @@ def score_classes(classes: Sequence[str], truth: Sequence[int], predicted: Seque
     return ClassificationScore(list(classes), np.bincount(pairs, minlength=size * size).reshape(size, size))
 
 
+def score_class_sets(
+    classes: Sequence[str], truth: Sequence[Sequence[int]], predicted: Sequence[Sequence[int]]
+) -> dict[str, Any]:
+    """Compare sets of classes, a 1 or 0 for each class, as what goes into a stage's result.
+
+    `accuracy` is the share of texts whose whole set is right, `micro_f1` counts every class of every text the same.
+
+    Raises:
+        ValueError: the two are not of one shape, or have not a number for each class.
+    """
+    one, other = (np.asarray(rows, dtype=np.int64).reshape(len(rows), -1) for rows in (truth, predicted))
+    if one.shape != other.shape or one.shape[1] != len(classes):
+        raise ValueError(f"{one.shape} labels beside {other.shape} predictions of {len(classes)} classes")
+    right, given, there = (one & other).sum(axis=0), other.sum(axis=0), one.sum(axis=0)
+    f1 = _ratios(2 * right, given + there)
+    return {
+        "classes": list(classes),
+        "accuracy": float((one == other).all(axis=1).mean()),
+        "precision": _ratios(right, given),
+        "recall": _ratios(right, there),
+        "f1": f1,
+        "macro_f1": float(np.mean(f1)),
+        "micro_f1": float(2 * right.sum() / max(1, (given + there).sum())),
+    }
+
+
 def _ratios(part: Integers, whole: Integers) -> list[float]:
     return [float(value) for value in part / np.maximum(whole, 1)]
 

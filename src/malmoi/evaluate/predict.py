@@ -8,14 +8,22 @@ import torch
 
 from malmoi.core.console import Advance
 from malmoi.core.errors import UserError
-from malmoi.data.batch import IGNORED, LabelledBatch
+from malmoi.data.batch import Answer, LabelledBatch
 from malmoi.data.labelled import EncodedText, LabelledText, collate_labelled
-from malmoi.models.classifier import Classifier
+from malmoi.evaluate.answers import answering
+from malmoi.models.classifier import Classifier, UpperClassifier
 from malmoi.tokenizers.framing import Frame, shorten
 from malmoi.tokenizers.tokenizer import Tokenizer
 
 ROWS = 32
 """Texts that are read at a time, of about one length."""
+
+MEANINGS: dict[Answer, Callable[[torch.Tensor], torch.Tensor]] = {
+    "class": lambda scores: scores.softmax(-1),
+    "classes": torch.sigmoid,
+    "number": lambda scores: scores,
+}
+"""What scores are turned into."""
 
 
 def encode_texts(tokenizer: Tokenizer, texts: Sequence[LabelledText], classifier: Classifier) -> list[EncodedText]:
@@ -25,7 +33,7 @@ def encode_texts(tokenizer: Tokenizer, texts: Sequence[LabelledText], classifier
     suffix. Where there are none, an empty text is an end-of-text.
 
     Args:
-        texts: a label that is no class of the classifier's counts as not known.
+        texts: a label that is none of the classifier's counts as not known.
 
     Raises:
         UserError: the suffix leaves no room for a text.
@@ -40,29 +48,32 @@ def encode_texts(tokenizer: Tokenizer, texts: Sequence[LabelledText], classifier
     parts = [tokenizer.encode_batch([text.text for text in texts])]
     if form.pair:
         parts.append(tokenizer.encode_batch([text.pair or "" for text in texts]))
-    numbers = {name: number for number, name in enumerate(classifier.classes)}
+    answers = answering(classifier.answer, classifier.classes)
     encoded = []
     for text, *rows in zip(texts, *parts, strict=True):
         *first, last = shorten(rows, room)
         ids, segments = frame.fill([*first, [*(last or empty), *suffix]])
-        label = numbers.get(text.label, IGNORED)
+        label = answers.target(text.label)
         encoded.append(EncodedText(torch.tensor(ids), label, torch.tensor(segments) if form.pair else None))
     return encoded
 
 
 @torch.inference_mode()
-def predict(model: torch.nn.Module, texts: Sequence[EncodedText], advance: Advance | None = None) -> torch.Tensor:
-    """(texts, classes) float32 probabilities, in the order of the texts.
+def predict(
+    model: Classifier | UpperClassifier, texts: Sequence[EncodedText], advance: Advance | None = None
+) -> torch.Tensor:
+    """(texts, classes) float32 probabilities, in the order of the texts; (texts, 1) where the answer is a number.
 
     Args:
-        model: a `Classifier`, or an `UpperClassifier` for stored states.
+        model: a classifier, or the upper part of one for stored states.
         advance: told of every batch.
     """
 
     def probabilities(batch: LabelledBatch) -> torch.Tensor:
         scores: torch.Tensor = model(batch.tokens, batch.lengths, batch.segments)
-        return scores.float().softmax(-1)
+        return means(scores.float())
 
+    means = MEANINGS[model.answer]
     model.eval()
     return torch.stack(_of_each(probabilities, texts, advance))
 

@@ -13,7 +13,7 @@ import torch
 from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_directory, read_json, write_json
 from malmoi.core.tensor_file import MadeOnDemand, write_tensors
-from malmoi.formats.classes import CLASSIFIES, classifier_fields, for_classes, read_classes, read_form
+from malmoi.formats.classes import CLASSIFIES, classifier_fields, for_classes, read_answer, read_classes, read_form
 from malmoi.formats.families.decoding import DECODING
 from malmoi.formats.family import Family, Line
 from malmoi.formats.fill import fill, joined, shapes_of
@@ -177,7 +177,8 @@ def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> Model | C
         check_shapes(plan, shapes, theirs, str(directory))
         model: Model | Classifier = empty_model(config, dtype)
         if classes is not None and isinstance(model, Backbone):
-            model = Classifier(model, classes, form=read_form(fields, where)).to(dtype)
+            form, answer = read_form(fields, where), read_answer(fields, classes)
+            model = Classifier(model, classes, form=form, answer=answer).to(dtype)
         parameters = {name.removeprefix("body."): value for name, value in model.named_parameters()}
         fill(plan, parameters, weights.read, str(directory))
     return model.eval()

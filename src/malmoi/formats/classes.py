@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from malmoi.core.errors import UserError
+from malmoi.data.batch import Answer
 from malmoi.formats.family import Fields
 from malmoi.models.classifier import Classifier, TextForm
 from malmoi.models.model import BackboneConfig, ModelConfig
@@ -13,6 +14,12 @@ from malmoi.models.model import BackboneConfig, ModelConfig
 CLASSIFIES = "ForSequenceClassification"
 """How the names of their classifiers end."""
 _FORM = "text_form"
+_PROBLEMS: dict[Answer, str] = {
+    "class": "single_label_classification",
+    "classes": "multi_label_classification",
+    "number": "regression",
+}
+"""Their word for what is answered."""
 
 
 def classifier_fields(model: Classifier) -> dict[str, Any]:
@@ -20,6 +27,7 @@ def classifier_fields(model: Classifier) -> dict[str, Any]:
     return {
         "id2label": {str(index): name for index, name in enumerate(model.classes)},
         "label2id": {name: index for index, name in enumerate(model.classes)},
+        **({} if model.answer == "class" else {"problem_type": _PROBLEMS[model.answer]}),
         _FORM: asdict(model.form),
     }
 
@@ -40,6 +48,12 @@ def read_classes(fields: Fields, where: str) -> list[str] | None:
     if not isinstance(names, dict) or sorted(names) != sorted(map(str, range(len(names)))):
         raise UserError(f"{where} does not number the classes in id2label from 0.", "Get the checkpoint again.")
     return [str(names[str(index)]) for index in range(len(names))]
+
+
+def read_answer(fields: Fields, classes: list[str]) -> Answer:
+    """What a classifier answers: as it says, and without a word a number where it has but one score."""
+    said = {problem: answer for answer, problem in _PROBLEMS.items()}.get(fields.get("problem_type") or "")
+    return said or ("number" if len(classes) == 1 else "class")
 
 
 def read_form(fields: Fields, where: str) -> TextForm:

@@ -79,7 +79,10 @@ def understand(fields: Fields, names: Collection[str], where: str) -> ModelConfi
     """
     family = find_family(fields, where)
     if family is None:
-        ours = OURS.get(str(fields.get("family", "gpt")), OURS["gpt"])[0]
+        kind = str(fields.get("family", "gpt"))
+        if kind not in OURS:
+            raise UserError(f"{where} is of the family {kind!r}, which is no model of text.", "Is it one of images?")
+        ours = OURS[kind][0]
         return parse_settings(ours, {name: fields[name] for name in ours.model_fields if name in fields}, where)
     try:
         unsupported = {**_everywhere(fields), **family.unsupported(fields)}

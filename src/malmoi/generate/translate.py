@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from malmoi.core.errors import UserError, nearest
 from malmoi.corpus.decode import decode
 from malmoi.data.examples import one_line
+from malmoi.generate.beam import beam_search, longest_target
 from malmoi.generate.generator import evaluating
 from malmoi.generate.sampling import SamplingSettings, next_token, random_source
 from malmoi.models.seq2seq import EncoderDecoder
@@ -21,8 +22,6 @@ ROWS = 16
 """Texts that are translated together."""
 
 _GREEDY = SamplingSettings(temperature=0)
-_SHORTEST = 256
-"""Tokens that a target may always have where nobody says how many."""
 
 
 def opening(tokenizer: Tokenizer, into: str, prefix: str) -> str:
@@ -65,6 +64,7 @@ def translate_lines(
     before: str = "",
     maximum_tokens: int | None = None,
     rows: int = ROWS,
+    beams: int | None = None,
 ) -> Iterator[str]:
     """The target of each line, on one line, as soon as it is there; a blank line stays one.
 
@@ -72,23 +72,31 @@ def translate_lines(
         lines: brought into NFC, with single blanks.
         before: what stands before every text, see `opening`.
         rows: how many are translated together.
+        beams: as for `translate`.
 
     Raises:
         UserError: a text does not fit into the context.
     """
     remaining = iter(lines)
     while batch := [one_line(line) for line in islice(remaining, rows)]:
-        targets = iter(translate(model, tokenizer, [before + text for text in batch if text], maximum_tokens))
+        texts = [before + text for text in batch if text]
+        targets = iter(translate(model, tokenizer, texts, maximum_tokens, beams))
         yield from (one_line(next(targets)) if text else "" for text in batch)
 
 
 def translate(
-    model: EncoderDecoder, tokenizer: Tokenizer, texts: Sequence[str], maximum_tokens: int | None = None
+    model: EncoderDecoder,
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    maximum_tokens: int | None = None,
+    beams: int | None = None,
 ) -> list[str]:
-    """The target of each text, its most probable token at every step.
+    """The target of each text.
 
     Args:
-        maximum_tokens: as for `greedy`.
+        maximum_tokens: longest target; see `longest_target`.
+        beams: beginnings that `beam_search` keeps; 1 takes the most probable token at every step; None as many as the
+            model's settings say.
 
     Raises:
         UserError: a text does not fit into the context.
@@ -99,7 +107,13 @@ def translate(
     device = model.embedding.weight.device
     source = pad_sequence(rows, batch_first=True, padding_value=model.config.start).to(device)
     lengths = torch.tensor([len(row) for row in rows], device=device)
-    return [tokenizer.decode(row) for row in greedy(model, source, lengths, tokenizer.stops, maximum_tokens)]
+    beams = beams or model.config.beams
+    targets = (
+        greedy(model, source, lengths, tokenizer.stops, maximum_tokens)
+        if beams == 1
+        else beam_search(model, source, lengths, tokenizer.stops, beams, maximum_tokens)
+    )
+    return [tokenizer.decode(target) for target in targets]
 
 
 @torch.inference_mode()
@@ -116,13 +130,12 @@ def greedy(
         source: (rows, length) int64, padded on the right.
         lengths: (rows,) int64, the number of real tokens; None where nothing is padded.
         stops: ids that end a target.
-        maximum_tokens: longest target; None for twice the length of the source, at least 256.
+        maximum_tokens: longest target; see `longest_target`.
 
     Raises:
         UserError: the source does not fit into the context, or the model's output is not a number.
     """
-    rows, length = source.shape
-    maximum = min(model.config.context, maximum_tokens or max(2 * length, _SHORTEST))
+    rows, maximum = len(source), longest_target(model, source.shape[1], maximum_tokens)
     targets: list[list[int]] = [[] for _ in range(rows)]
     written = [model.config.start] * rows
     unused = random_source(seed=0)

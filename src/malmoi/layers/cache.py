@@ -168,6 +168,20 @@ class KeyValueCache:
         self.length = length
         return length
 
+    def select(self, rows: torch.Tensor) -> None:
+        """Let every row hold what another one holds, as a search does that goes on from its best beginnings.
+
+        The keys and values of sources stay: such rows have the same one.
+
+        Args:
+            rows: (rows,) int64, from which row each takes over.
+        """
+        for store in self._stores:
+            store.select(rows, self.length)
+        if self.inputs is not None:
+            self.inputs[..., : self.length, :] = self.inputs[:, :, rows, : self.length]
+        self.tokens[:, : self.length] = self.tokens[rows, : self.length]
+
     def repeat(self, rows: int, length: int) -> KeyValueCache:
         """See `Cache`."""
         wider = KeyValueCache(self._config, rows, length, self._dtype, self.tokens.device)

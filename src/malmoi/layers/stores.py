@@ -37,6 +37,10 @@ class Store(Protocol):
         """Forget everything."""
         ...
 
+    def select(self, rows: torch.Tensor, length: int) -> None:
+        """Take over in each row the `length` tokens of the row named, (rows,) int64."""
+        ...
+
     def copy_from(self, other: Store, length: int) -> None:
         """Take over `length` tokens of a store of the same layer that has one row, or as many as this one."""
         ...
@@ -63,6 +67,11 @@ class Whole:
 
     def clear(self) -> None:
         """See `Store`."""
+
+    def select(self, rows: torch.Tensor, length: int) -> None:
+        """See `Store`."""
+        for kept in (self.keys, self.values):
+            kept[:, :, :length] = kept[rows, :, :length]
 
     def copy_from(self, other: Store, length: int) -> None:
         """See `Store`."""
@@ -122,6 +131,10 @@ class Sliding:
         """See `Store`."""
         self._first = self.sinks
 
+    def select(self, rows: torch.Tensor, length: int) -> None:
+        """See `Store`."""
+        self.keys, self.values = self.keys[rows], self.values[rows]
+
     def copy_from(self, other: Store, length: int) -> None:
         """See `Store`."""
         if isinstance(other, Whole):
@@ -169,6 +182,10 @@ class Sums:
         """See `Store`."""
         self._count = 0
         self.sums.zero_()
+
+    def select(self, rows: torch.Tensor, length: int) -> None:
+        """See `Store`."""
+        self.sums = self.sums[rows]
 
     def copy_from(self, other: Store, length: int) -> None:
         """See `Store`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from malmoi.data.batch import Answer
 from malmoi.models.initialize import initialize
 from malmoi.models.model import Backbone, BackboneConfig, Pooling
 from malmoi.models.registry import model_class
@@ -32,14 +33,23 @@ class Classifier(nn.Module):
 
     Attributes:
         body: gives the hidden states; its own head is not used.
-        classes: their names, in the order of the scores.
+        classes: their names, in the order of the scores; one where the answer is a number.
         form: what its texts look like.
+        answer: what the scores mean.
     """
 
-    def __init__(self, body: Backbone, classes: list[str], seed: int = 0, form: TextForm | None = None) -> None:
+    def __init__(
+        self,
+        body: Backbone,
+        classes: list[str],
+        seed: int = 0,
+        form: TextForm | None = None,
+        answer: Answer = "class",
+    ) -> None:
         super().__init__()
         self.body = body
         self.classes = classes
+        self.answer = answer
         self.form = form or TextForm()
         self.score = nn.Linear(body.config.pooled_width, len(classes), bias=body.score_bias)
         initialize(self.score, seed, prefix="score")
@@ -55,7 +65,7 @@ class Classifier(nn.Module):
     def forward(
         self, tokens: torch.Tensor, lengths: torch.Tensor, segments: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Unnormalised log-probabilities of the classes.
+        """Unnormalised log-probabilities of the classes, or the number.
 
         Args:
             tokens: (rows, length) int64, padded on the right; the padding is never looked at.
@@ -79,6 +89,11 @@ class Classifier(nn.Module):
         return result
 
 
+def body_of(model: Backbone | Classifier) -> Backbone:
+    """A classifier's body; another model itself."""
+    return model.body if isinstance(model, Classifier) else model
+
+
 class UpperClassifier(nn.Module):
     """The blocks of a classifier from number `first` on, fed with stored hidden states.
 
@@ -88,6 +103,7 @@ class UpperClassifier(nn.Module):
     def __init__(self, classifier: Classifier, first: int) -> None:
         super().__init__()
         self.classifier, self.first = classifier, first
+        self.answer = classifier.answer
 
     def forward(self, hidden: torch.Tensor, lengths: torch.Tensor, segments: None = None) -> torch.Tensor:
         """(rows, length, width) and (rows,) to (rows, classes); segments are in the hidden states already."""
@@ -95,11 +111,16 @@ class UpperClassifier(nn.Module):
 
 
 def new_classifier(
-    body: Backbone, classes: list[str], seed: int, form: TextForm, pooling: Pooling = "token"
+    body: Backbone,
+    classes: list[str],
+    seed: int,
+    form: TextForm,
+    pooling: Pooling = "token",
+    answer: Answer = "class",
 ) -> Classifier:
     """A classifier to be trained. What published ones have between body and scores is added where it is missing."""
     body.config = body.config.model_copy(update={"pooling": pooling})
     added = body.add_pooler() if pooling == "token" else None
     if added is not None:
         initialize(added, seed, prefix="pooler")
-    return Classifier(body, classes, seed, form)
+    return Classifier(body, classes, seed, form, answer)

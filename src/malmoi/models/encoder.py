@@ -1,4 +1,4 @@
-"""An encoder that looks both ways: one definition for the BERT, RoBERTa and DistilBERT shapes."""
+"""An encoder that looks both ways: one definition for the BERT, RoBERTa and DistilBERT shapes and a modern one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from torch.nn import functional as F
 
 from malmoi.core.errors import UserError
 from malmoi.layers.attention import Attention
-from malmoi.layers.feed_forward import ACTIVATIONS, FeedForward
+from malmoi.layers.feed_forward import ACTIVATIONS, GATED, FeedForward
 from malmoi.layers.global_attention import GlobalAttention
 from malmoi.layers.norms import LayerNorm
+from malmoi.layers.rotary import RotaryTable, rotary_table
 from malmoi.layers.schedule import LayerAttention
 from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.model import Backbone, check_room, real_tokens
@@ -28,6 +29,7 @@ class Encoder(Backbone):
     config: EncoderConfig
     causal: ClassVar[bool] = False
     score_bias: ClassVar[bool] = True
+    positions: nn.Embedding | None
     segments: nn.Embedding | None
     pooler: nn.Linear | None
 
@@ -35,7 +37,8 @@ class Encoder(Backbone):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocabulary, config.width)
-        self.positions = nn.Embedding(config.first_position + config.context, config.width)
+        learned = config.positions == "learned"
+        self.positions = nn.Embedding(config.first_position + config.context, config.width) if learned else None
         self.segments = nn.Embedding(config.segments, config.width) if config.segments else None
         self.embedding_norm = LayerNorm(config.width, config.norm_epsilon)
         self.dropout = nn.Dropout(config.dropout)
@@ -70,7 +73,9 @@ class Encoder(Backbone):
         """(rows, length) ids to (rows, length, width), what the first block gets. Raises as `forward`."""
         length, first = tokens.shape[1], self.config.first_position
         check_room(length, self.config.context)
-        hidden = self.embedding(tokens) + self.positions.weight[first : first + length]
+        hidden = self.embedding(tokens)
+        if self.positions is not None:
+            hidden = hidden + self.positions.weight[first : first + length]
         if self.segments is not None:
             hidden = hidden + (self.segments.weight[0] if segments is None else self.segments(segments))
         result: torch.Tensor = self.dropout(self.embedding_norm(hidden))
@@ -81,9 +86,18 @@ class Encoder(Backbone):
     ) -> torch.Tensor:
         """See `Backbone.through`."""
         real = None if lengths is None else real_tokens(lengths, hidden.shape[1])
+        rotary = self._rotary(hidden)
         for block in self.blocks[first:end]:
-            hidden = block(hidden, real)
+            hidden = block(hidden, real, rotary)
         return hidden
+
+    def _rotary(self, hidden: torch.Tensor) -> RotaryTable | None:
+        """The rotations of all places, where positions are rotary."""
+        config = self.config
+        if config.positions != "rotary":
+            return None
+        size = config.width // config.heads
+        return rotary_table(0, hidden.shape[1], size, config.rotary_base, hidden.dtype, hidden.device)
 
     def token_state(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """See `Backbone.token_state`: the first token, which stands there for this, bent by the pooler."""
@@ -128,9 +142,11 @@ class EncoderBlock(nn.Module):
         self.feed_forward_norm = LayerNorm(config.width, config.norm_epsilon)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, hidden: torch.Tensor, real: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self, hidden: torch.Tensor, real: torch.Tensor | None = None, rotary: RotaryTable | None = None
+    ) -> torch.Tensor:
         """(rows, length, width) to the same; `real` as from `real_tokens`."""
-        hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, real=real)))
+        hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, rotary, real=real)))
         result: torch.Tensor = self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden)))
         return result
 
@@ -143,7 +159,7 @@ class MaskedHead(nn.Module):
         self.dense = nn.Linear(config.width, config.width)
         self.norm = LayerNorm(config.width, config.norm_epsilon)
         self.bias = nn.Parameter(torch.zeros(config.vocabulary))
-        self.bend = ACTIVATIONS[config.activation]
+        self.bend = F.gelu if config.activation in GATED else ACTIVATIONS[config.activation]
         self._embedding = (embedding,)  # a tuple, so that it does not become a submodule with a second name
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:

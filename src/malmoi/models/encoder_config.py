@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from malmoi.layers.feed_forward import GATED
 from malmoi.layers.pattern import FULL
 from malmoi.layers.schedule import EVERYTHING, LayerAttention, Schedule, check_schedule
 from malmoi.models.model import BackboneConfig
@@ -16,8 +17,10 @@ class EncoderConfig(BackboneConfig):
 
     Attributes:
         heads: number of attention heads.
-        feed_forward: inner size of the feed-forward layer; 0 means 4 x width.
-        activation: "gelu", "gelu_tanh" or "relu".
+        feed_forward: inner size of the feed-forward layer; 0 means 4 x width, or 8/3 x width rounded up to a multiple
+            of 64 when it is gated.
+        activation: "gelu", "gelu_tanh", "relu", or "swiglu" (gated). Not expressible in `transformers` when gated.
+        positions: "learned", or "rotary" (half-split pairs), which is not expressible either.
         segments: number of kinds of text that tokens may belong to, such as question and answer; 0 for none.
         first_position: number of the first token's position: RoBERTa leaves the first two rows of the table unused.
         pooler: what bends the state that stands for the whole text, "none" where there is no such layer.
@@ -29,7 +32,9 @@ class EncoderConfig(BackboneConfig):
 
     heads: PositiveInt
     feed_forward: NonNegativeInt = 0
-    activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu"
+    activation: Literal["gelu", "gelu_tanh", "relu", "swiglu"] = "gelu"
+    positions: Literal["learned", "rotary"] = "learned"
+    rotary_base: PositiveFloat = 10_000.0
     norm_epsilon: PositiveFloat = 1e-12
     segments: NonNegativeInt = 2
     first_position: NonNegativeInt = 0
@@ -52,7 +57,8 @@ class EncoderConfig(BackboneConfig):
     def _fill_derived(cls, values: dict[str, object]) -> dict[str, object]:
         width = values.get("width")
         if isinstance(width, int) and not values.get("feed_forward"):
-            return {**values, "feed_forward": 4 * width}
+            gated = values.get("activation") in GATED
+            return {**values, "feed_forward": -(-width * 8 // 3 // 64) * 64 if gated else 4 * width}
         return values
 
     @model_validator(mode="after")
@@ -61,6 +67,8 @@ class EncoderConfig(BackboneConfig):
             raise ValueError(f"heads={self.heads} do not divide a width of {self.width}")
         if any(layer.pattern.needs_documents for layer in self.attention):
             raise ValueError("an encoder is not told of documents")
+        if self.positions == "rotary" and (self.width // self.heads) % 2:
+            raise ValueError(f"rotary positions need an even head width, not {self.width // self.heads}")
         shape = {"context": self.context, "layers": self.layers, "heads": self.heads, "shared": self.heads}
         check_schedule(self.attention, FULL, **shape)
         return self

@@ -21,8 +21,9 @@ def initialize(model: nn.Module, seed: int, prefix: str = "", embedding_deviatio
 
     Linear layers: normal, deviation 1 / sqrt(inputs); those that write to the residual stream (`output`, `down`):
     zero, so that every block starts as the identity. Heads and learned positions: normal, deviation 0.02. Norms: one.
-    Short convolutions: the identity. Bigram tables, relative positions and biases: zero. A module with a method
-    `first_weights` fills its own.
+    Short convolutions: the identity. Bigram tables, relative positions and biases: zero. Convolutions over images:
+    normal, deviation sqrt(2 / inputs) (He and others 2015, arXiv:1502.01852); batch norms: as if nothing had been seen.
+    A module with a method `first_weights` fills its own.
 
     Args:
         prefix: name of `model` in the whole it belongs to, with a dot at its end.
@@ -57,6 +58,12 @@ def _initialize_one(module: nn.Module, name: str, seed: int, embedding_deviation
         if isinstance(module, LayerNorm):
             module.bias.zero_()
     elif isinstance(module, ShortConvolution):
+        module.reset_parameters()
+    elif isinstance(module, nn.Conv2d):
+        fill_normal(module.weight, math.sqrt(2 / module.weight[0].numel()), seed, f"{name}.weight")
+        if module.bias is not None:
+            module.bias.zero_()
+    elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
         module.reset_parameters()
     elif isinstance(module, (BigramTable, RelativePositions)):
         module.weight.zero_()

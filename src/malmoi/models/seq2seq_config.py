@@ -16,6 +16,7 @@ class EncoderDecoderConfig(ModelConfig):
         context: longest source, and longest target, in tokens.
         start: id of the token that the decoder begins with, and with which rows are filled up.
         never: ids that are never generated.
+        beams: targets that a search keeps, unless it is told otherwise; 1 takes the most probable token at every step.
         layers: number of blocks of the encoder.
         decoder_layers: number of blocks of the decoder; 0 means as many.
         heads: number of attention heads.
@@ -37,6 +38,7 @@ class EncoderDecoderConfig(ModelConfig):
 
     start: NonNegativeInt
     never: tuple[NonNegativeInt, ...] = ()
+    beams: PositiveInt = 1
     layers: PositiveInt
     decoder_layers: NonNegativeInt = 0
     heads: PositiveInt

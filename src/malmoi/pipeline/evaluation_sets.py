@@ -7,7 +7,8 @@ from pathlib import Path
 
 from malmoi.core.config import Settings
 from malmoi.corpus.document import Document
-from malmoi.data.labelled import SplitSettings, TableSettings
+from malmoi.data.label_tables import TableSettings
+from malmoi.data.labelled import SplitSettings
 from malmoi.pipeline.labelled_texts import LabelledTextsSettings, read_splits
 
 _DECIDING = {*TableSettings.model_fields, *SplitSettings.model_fields, "source", "test_file"}

@@ -12,7 +12,7 @@ from malmoi.core.errors import UserError
 from malmoi.corpus.document import Unreadable
 from malmoi.corpus.read import ReadSettings, read_file
 from malmoi.data.examples import read_examples, without_repeats
-from malmoi.data.labelled import TableSettings
+from malmoi.data.label_tables import TableSettings
 from malmoi.evaluate.few_shot import TEMPLATE, Form, Task, make_task
 from malmoi.evaluate.made_tasks import additions, misspellings
 from malmoi.pipeline.stages.fetch import manifest_files

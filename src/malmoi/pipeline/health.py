@@ -25,6 +25,7 @@ EXTRAS = {
         "charset-normalizer": "charset_normalizer",
     },
     "evaluate": {"scikit-learn": "sklearn"},
+    "images": {"pillow": "PIL", "scikit-learn": "sklearn"},
     "serve": {"fastapi": "fastapi", "uvicorn": "uvicorn"},
 }
 """Extra -> its packages and the modules that they bring."""
@@ -32,6 +33,7 @@ EXTRAS = {
 PURPOSES = {
     "corpus": "web pages, MediaWiki and texts of unknown encoding",
     "evaluate": "the bag-of-words control",
+    "images": "image files, pictures and controls on pixels",
     "serve": "malmoi serve",
 }
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from pydantic import NonNegativeInt
 
 from malmoi.core.errors import UserError
-from malmoi.data.labelled import Splits, SplitSettings, TableSettings, read_labelled, split_labelled
+from malmoi.data.label_tables import TableSettings, read_labelled
+from malmoi.data.labelled import Splits, SplitSettings, split_labelled
 from malmoi.pipeline.stage import StageInput
 from malmoi.pipeline.stages.fetch import MANIFEST, manifest_files
 from malmoi.sources.fetch import fetch_source

@@ -72,7 +72,7 @@ def load_recipe(name: str, overrides: list[str], minutes: float | None = None) -
     Args:
         name: a shipped recipe, a YAML file, or a folder of text (which is grown by the recipe `folder`).
         overrides: `stage.key=value` assignments.
-        minutes: time for every pre-training stage, instead of what the recipe says.
+        minutes: time for every stage that trains from scratch, instead of what the recipe says.
 
     Raises:
         UserError: unknown recipe, stage or key (with the nearest right one), or a wrong value.
@@ -89,7 +89,7 @@ def load_recipe(name: str, overrides: list[str], minutes: float | None = None) -
     _override(entries, overrides, path)
     if minutes is not None:
         for entry in entries.values():
-            if entry["stage"] == "pretrain":
+            if entry["stage"] in ("pretrain", "pretrain-encoder", "translator"):
                 entry["minutes"] = minutes
                 entry.pop("steps", None)
     steps = [

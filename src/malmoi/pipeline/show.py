@@ -61,8 +61,14 @@ def print_ending(stages: dict[str, Path]) -> None:
         if (directory / "model" / "chat_template.jinja").is_file() and (directory / "answers.jsonl").is_file():
             console.print(f"Chat:      malmoi chat {directory}", soft_wrap=True)
             console.print(f"Serve:     malmoi serve {directory}", soft_wrap=True)
+        elif (directory / "wrong.jsonl").is_file():
+            console.print(f"Classify:  malmoi predict {directory} picture.png", soft_wrap=True)
+        elif (directory / "pictures" / "made.png").is_file():
+            console.print(f"Look:      {directory / 'pictures' / 'made.png'}", soft_wrap=True)
         elif (directory / "predictions.json").is_file():
             console.print(f"Classify:  malmoi predict {directory} < texts.txt", soft_wrap=True)
+        elif (directory / "translations.json").is_file():
+            console.print(f"Translate: malmoi translate {directory} 'This is an example'", soft_wrap=True)
         elif (directory / "metrics.jsonl").is_file() and (directory / "samples.jsonl").is_file():
             first = next(iter(read_json_lines(directory / "samples.jsonl")), {"prompt": ""})
             prompt = shlex.quote(first["prompt"])

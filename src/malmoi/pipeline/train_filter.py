@@ -15,7 +15,8 @@ from torch.nn.functional import cross_entropy, embedding_bag
 from malmoi.core.console import progress
 from malmoi.core.errors import UserError, nearest
 from malmoi.corpus.quality_model import BUCKETS, QualityModel, features, save_quality_model
-from malmoi.data.labelled import LabelledText, SplitSettings, TableSettings, class_names, read_labelled, split_labelled
+from malmoi.data.label_tables import TableSettings, read_labelled
+from malmoi.data.labelled import LabelledText, SplitSettings, class_names, split_labelled
 
 EPOCHS, BATCH, RATE = 8, 128, 0.05
 

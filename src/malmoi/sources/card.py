@@ -48,8 +48,13 @@ class Card(Settings):
 
     @property
     def is_model(self) -> bool:
-        """Whether the source is weights, and no text."""
+        """Whether the source is weights of a model of text."""
         return any(file.name == "config.json" or file.name.endswith(".gguf") for file in self.files)
+
+    @property
+    def is_image_model(self) -> bool:
+        """Whether the source is weights of a network for images."""
+        return any(file.name.endswith(".pth") for file in self.files)
 
 
 @cache

@@ -8,7 +8,7 @@ from pathlib import Path
 from malmoi.core.console import console
 from malmoi.core.errors import UserError
 from malmoi.core.hashing import hash_file
-from malmoi.sources.card import SourceFile, find_card
+from malmoi.sources.card import SourceFile, all_cards, find_card
 from malmoi.sources.download import PlaceError
 from malmoi.sources.places import get
 
@@ -43,12 +43,24 @@ def fetch_weights(name: str) -> Path:
     """What `load_checkpoint` opens of a source of weights: its one file, or the folder of its files.
 
     Raises:
-        UserError: the source is text; and as `fetch_source`.
+        UserError: the source is no model of text; and as `fetch_source`.
     """
     if not find_card(name).is_model:
-        raise UserError(f"The source {name!r} is text and no model.", f"Get it: malmoi fetch sources=[{name}]")
+        raise UserError(f"The source {name!r} is no model of text.", f"Get it: malmoi fetch sources=[{name}]")
     files = fetch_source(name)
     return files[0] if len(files) == 1 else files[0].parent
+
+
+def fetch_image_weights(name: str) -> Path:
+    """The file of a source of weights of a network for images.
+
+    Raises:
+        UserError: the source is something else; and as `fetch_source`.
+    """
+    if not find_card(name).is_image_model:
+        known = ", ".join(other for other, card in all_cards().items() if card.is_image_model)
+        raise UserError(f"The source {name!r} is no network for images.", f"Known: {known}.")
+    return fetch_source(name)[0]
 
 
 def _fetch_file(source: str, file: SourceFile) -> Path:

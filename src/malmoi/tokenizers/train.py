@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, Self
 
 import tokenizers
-from pydantic import Field
+from pydantic import Field, model_validator
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
 from malmoi.core.config import Settings
@@ -16,9 +16,11 @@ from malmoi.core.errors import UserError
 from malmoi.tokenizers.byte_level import END_OF_TEXT, split_and_spell
 from malmoi.tokenizers.patterns import PATTERNS
 from malmoi.tokenizers.tokenizer import Tokenizer
+from malmoi.tokenizers.wrapping import BERT, wrap_bert
 
 UNKNOWN = "<unk>"
 BYTE_SPECIALS = (END_OF_TEXT, "<|im_start|>", "<|im_end|>")
+ENCODER_SPECIALS = ("[PAD]", "[CLS]", "[SEP]", "[MASK]")
 WORD = r" ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
@@ -30,10 +32,19 @@ class TokenizerSettings(Settings):
             training, and an unknown token for the rest. A word carries the space before it.
         vocabulary: number of ids, special tokens included. Words and characters are taken by frequency; 0 takes all
             that occur, and of characters there may be fewer.
+        frame: what stands around a text: nothing, or for encoders BERT's `[CLS] a [SEP] b [SEP]`; with it comes a
+            `[MASK]`. Only of bytes.
     """
 
     kind: Literal["byte", "character", "word"] = "byte"
     vocabulary: int = Field(4096, ge=0)
+    frame: Literal["none", "bert"] = "none"
+
+    @model_validator(mode="after")
+    def _check_frame(self) -> Self:
+        if self.frame != "none" and self.kind != "byte":
+            raise ValueError(f"frame={self.frame} is for kind=byte, not for kind={self.kind}")
+        return self
 
 
 def train_tokenizer(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
@@ -43,13 +54,18 @@ def train_tokenizer(texts: Iterable[str], settings: TokenizerSettings) -> Tokeni
         UserError: the text supports fewer ids than asked for; says how many.
     """
     if settings.kind == "byte":
-        return _train_byte_level(texts, settings.vocabulary)
+        return _train_byte_level(texts, settings.vocabulary, ENCODER_SPECIALS if settings.frame == "bert" else ())
     return _train_whole_pieces(texts, settings)
 
 
-def _train_byte_level(texts: Iterable[str], vocabulary: int) -> Tokenizer:
-    """Byte-level BPE (Sennrich and others 2016; Radford and others 2019), pre-tokenized as llama.cpp's `qwen2`."""
-    smallest = 256 + len(BYTE_SPECIALS)
+def _train_byte_level(texts: Iterable[str], vocabulary: int, framing: tuple[str, ...]) -> Tokenizer:
+    """Byte-level BPE (Sennrich and others 2016; Radford and others 2019), pre-tokenized as llama.cpp's `qwen2`.
+
+    Args:
+        framing: BERT's special tokens, or none.
+    """
+    special_tokens = list(framing or BYTE_SPECIALS)
+    smallest = 256 + len(special_tokens)
     if vocabulary < smallest:
         raise UserError(f"A byte-level vocabulary of {vocabulary} is too small.", f"It needs {smallest} ids or more.")
     backend = tokenizers.Tokenizer(models.BPE())
@@ -60,7 +76,7 @@ def _train_byte_level(texts: Iterable[str], vocabulary: int) -> Tokenizer:
         vocab_size=vocabulary,
         min_frequency=2,
         show_progress=console.is_terminal,
-        special_tokens=list(BYTE_SPECIALS),
+        special_tokens=special_tokens,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
     )
     backend.train_from_iterator(texts, trainer)
@@ -69,7 +85,10 @@ def _train_byte_level(texts: Iterable[str], vocabulary: int) -> Tokenizer:
             f"The text supports a vocabulary of {backend.get_vocab_size():,}, not {vocabulary:,}.",
             f"Set vocabulary={backend.get_vocab_size()} or less, or add text.",
         )
-    return Tokenizer(backend)
+    if not framing:
+        return Tokenizer(backend)
+    wrap_bert(backend, BERT.roles, {})
+    return Tokenizer(backend, BERT.roles)
 
 
 def _train_whole_pieces(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:

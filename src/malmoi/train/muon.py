@@ -40,7 +40,11 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, parameters: Iterable[torch.Tensor], learning_rate: float, momentum: float = 0.95, weight_decay: float = 0
+        self,
+        parameters: Iterable[torch.Tensor] | Iterable[dict[str, Any]],
+        learning_rate: float,
+        momentum: float = 0.95,
+        weight_decay: float = 0,
     ) -> None:
         super().__init__(parameters, {"lr": learning_rate, "momentum": momentum, "weight_decay": weight_decay})
 

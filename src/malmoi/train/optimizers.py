@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from collections import defaultdict
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import nn
 
 from malmoi.core.config import Settings
 from malmoi.train.muon import Muon
+
+_BLOCK = re.compile(r"blocks\.(\d+)\.")
+_BELOW = ("embedding", "positions", "segments", "bigram")
+"""What of a name tells that a parameter makes the states that the first block gets."""
 
 
 class OptimizerSettings(Settings):
@@ -22,6 +28,8 @@ class OptimizerSettings(Settings):
         embedding_learning_rate: of embedding tables; None means `learning_rate`.
         head_learning_rate: of an untied head; None means `learning_rate`.
         betas: of AdamW.
+        depth_decay: the rate of every block is that of the one above times this, and of the embeddings below all once
+            more (Howard and Ruder 2018, arXiv:1801.06146, "discriminative fine-tuning"); 1 for the same everywhere.
         weight_decay: decoupled, of matrices and embeddings; vectors (norms, biases) have none.
         matrix_weight_decay: of the matrices that Muon updates.
     """
@@ -31,6 +39,7 @@ class OptimizerSettings(Settings):
     matrix_learning_rate: PositiveFloat = 0.02
     embedding_learning_rate: PositiveFloat | None = None
     head_learning_rate: PositiveFloat | None = None
+    depth_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: NonNegativeFloat = 0.0
     matrix_weight_decay: NonNegativeFloat = 0.0
@@ -38,33 +47,50 @@ class OptimizerSettings(Settings):
 
 def build_optimizers(model: nn.Module, settings: OptimizerSettings) -> list[torch.optim.Optimizer]:
     """The optimizers over the trainable parameters, each in the order of names; every group knows its `peak` rate."""
-    groups: dict[str, list[nn.Parameter]] = {"matrix": [], "embedding": [], "head": [], "other": [], "vector": []}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            groups[_group(name, parameter, settings)].append(parameter)
-    rate = settings.learning_rate
-    rates = {
-        "embedding": settings.embedding_learning_rate or rate,
-        "head": settings.head_learning_rate or rate,
-        "other": rate,
-        "vector": rate,
+    rate, decay = settings.learning_rate, settings.weight_decay
+    rules = {
+        "embedding": (settings.embedding_learning_rate or rate, decay),
+        "head": (settings.head_learning_rate or rate, decay),
+        "other": (rate, decay),
+        "vector": (rate, 0.0),
+        "matrix": (settings.matrix_learning_rate, settings.matrix_weight_decay),
     }
-    adamw = [
-        {"params": groups[name], "lr": rates[name], "weight_decay": 0.0 if name == "vector" else settings.weight_decay}
-        for name in rates
-        if groups[name]
-    ]
+    adamw: list[dict[str, Any]] = []
+    muon: list[dict[str, Any]] = []
+    for (kind, steps), members in _groups(model, settings, list(rules)).items():
+        own, own_decay = rules[kind]
+        group = {"params": members, "lr": own * settings.depth_decay**steps, "weight_decay": own_decay}
+        (muon if kind == "matrix" else adamw).append(group)
     optimizers: list[torch.optim.Optimizer] = []
     if adamw:
         optimizers.append(torch.optim.AdamW(adamw, betas=settings.betas, eps=1e-8, fused=True))
-    if groups["matrix"]:
-        optimizers.append(
-            Muon(groups["matrix"], settings.matrix_learning_rate, weight_decay=settings.matrix_weight_decay)
-        )
+    if muon:
+        optimizers.append(Muon(muon, settings.matrix_learning_rate))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]
     return optimizers
+
+
+def _groups(
+    model: nn.Module, settings: OptimizerSettings, kinds: list[str]
+) -> dict[tuple[str, int], list[nn.Parameter]]:
+    """The trainable parameters by kind and by steps from the top, 0 where the rate does not decay; sorted."""
+    numbers = [int(found[1]) for name, _ in model.named_parameters() if (found := _BLOCK.search(name))]
+    top = max(numbers, default=-1)
+    groups: dict[tuple[str, int], list[nn.Parameter]] = defaultdict(list)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            steps = 0 if settings.depth_decay == 1 else _steps_from_the_top(name, top)
+            groups[_group(name, parameter, settings), steps].append(parameter)
+    return dict(sorted(groups.items(), key=lambda group: (kinds.index(group[0][0]), group[0][1])))
+
+
+def _steps_from_the_top(name: str, top: int) -> int:
+    """How many blocks a parameter stands below what follows the last one; embeddings stand below all."""
+    if found := _BLOCK.search(name):
+        return 1 + top - int(found[1])
+    return 2 + top if any(word in name for word in _BELOW) else 0
 
 
 def _group(name: str, parameter: nn.Parameter, settings: OptimizerSettings) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-Schedule = Literal["trapezoid", "cosine"]
+Schedule = Literal["trapezoid", "cosine", "noam"]
 
 
 def factor(step: int, steps: int, *, schedule: Schedule, warm_up: int, cool_down: float, final: float) -> float:
@@ -13,12 +13,15 @@ def factor(step: int, steps: int, *, schedule: Schedule, warm_up: int, cool_down
 
     Args:
         schedule: "trapezoid" rises, stays and falls linearly (Haegele and others 2024, 2405.18392); "cosine" rises
-            and falls along half a cosine.
+            and falls along half a cosine; "noam" rises and falls with the inverse square root of the step, whatever
+            `cool_down` and `final` say (Vaswani and others 2017, 1706.03762, section 5.3).
         warm_up: steps of the rise.
         cool_down: share of all steps in which a trapezoid falls.
         final: factor at the end.
     """
     rise = min(1.0, (step + 1) / warm_up) if warm_up else 1.0
+    if schedule == "noam":
+        return min(rise, math.sqrt(max(1, warm_up) / (step + 1)))
     if schedule == "cosine":
         progress = max(0.0, (step - warm_up) / max(1, steps - warm_up))
         return rise * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress)))

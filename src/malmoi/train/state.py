@@ -56,7 +56,7 @@ def save_state(directory: Path, model: nn.Module, optimizers: list[torch.optim.O
     Raises:
         UserError: the disk is full; the earlier ones are untouched.
     """
-    tensors = {f"model.{name}": value.detach() for name, value in trainable(model).items()}
+    tensors = {f"model.{name}": value.detach() for name, value in _changing(model).items()}
     for index, optimizer in enumerate(optimizers):
         for number, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{number}.{key}": value for key, value in state.items()}
@@ -91,19 +91,19 @@ def load_state(directory: Path, model: nn.Module, optimizers: list[torch.optim.O
 
 
 def save_best(directory: Path, model: nn.Module, step: int) -> None:
-    """Write the trained weights after `step` to `directory/best-N`; `save_state` removes those that are best no more.
+    """Write what `step` changed to `directory/best-N`; `save_state` removes those that are best no more.
 
     Raises:
         UserError: the disk is full.
     """
     with atomic_directory(_best(directory, step)) as temporary:
         write_tensors(
-            {f"model.{name}": value.detach() for name, value in trainable(model).items()}, temporary / TENSORS
+            {f"model.{name}": value.detach() for name, value in _changing(model).items()}, temporary / TENSORS
         )
 
 
 def load_best(directory: Path, model: nn.Module, step: int) -> None:
-    """Take the weights that `save_best` wrote after `step`."""
+    """Take what `save_best` wrote after `step`."""
     saved = _best(directory, step)
     _restore_model(model, load_file(saved / TENSORS), saved)
 
@@ -111,6 +111,12 @@ def load_best(directory: Path, model: nn.Module, step: int) -> None:
 def trainable(model: nn.Module) -> dict[str, torch.Tensor]:
     """The parameters that are trained, by name."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def _changing(model: nn.Module) -> dict[str, torch.Tensor]:
+    """What a training changes, by name: the trained parameters, and statistics such as those of batch norms."""
+    state = model.state_dict()
+    return trainable(model) | {name: value for name, value in model.named_buffers() if name in state}
 
 
 def _best(directory: Path, step: int) -> Path:
@@ -131,7 +137,7 @@ def _whole(saved: Path) -> dict[str, Any] | None:
 
 
 def _restore_model(model: nn.Module, tensors: dict[str, torch.Tensor], saved: Path) -> None:
-    parameters = trainable(model)
+    parameters = _changing(model)
     stored = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
     if stored.keys() != parameters.keys() or any(stored[n].shape != parameters[n].shape for n in stored):
         raise UserError(f"{saved} belongs to another model.", "Remove it, or give another --out.")

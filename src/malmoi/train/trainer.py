@@ -18,6 +18,7 @@ from malmoi.core.console import Advance, console, progress
 from malmoi.core.errors import UserError
 from malmoi.data.batch import BatchSource
 from malmoi.objectives.objective import Loss, Objective
+from malmoi.train.advice import Advisor, free_bytes
 from malmoi.train.allocator import keep_freed_memory
 from malmoi.train.metrics import Metrics
 from malmoi.train.optimizers import OptimizerSettings, build_optimizers
@@ -107,6 +108,8 @@ class Trainer:
         self._directory, self._states, self._on_checkpoint = directory, directory / CHECKPOINTS, on_checkpoint
         self._optimizers = build_optimizers(model, settings)
         self._parameters = list(trainable(model).values())
+        self._advisor = Advisor(settings.steps, settings.clip, settings.keep_best, lambda: free_bytes(directory))
+        self._bytes = sum(parameter.nbytes for parameter in self._parameters)
         self._validation: float | None = None
         self._refused = 0
 
@@ -133,6 +136,7 @@ class Trainer:
                     self._validate_and_record(done, metrics)
                 if last or _due(done.step, settings.checkpoint_every):
                     self._on_checkpoint(done.step)
+                    self._say(self._advisor.before_saving(3 * self._bytes), done.step, metrics)
                     save_state(self._states, self.model, self._optimizers, done)
         validation = self._finish(done)
         return TrainingResult(
@@ -200,6 +204,7 @@ class Trainer:
             tokens_per_second=count / seconds,
             seconds=done.seconds + seconds,
         )
+        self._say(self._advisor.after_step(step + 1, loss, norm), step + 1, metrics)
         advance(1, f"loss {loss:.3f}, {count / seconds:,.0f}/s")
 
     def _backward(self, step: int, scale: float) -> tuple[float, int]:
@@ -267,6 +272,12 @@ class Trainer:
             done.best_loss, done.best_step = self._validation, done.step
             if self.settings.keep_best:
                 save_best(self._states, self.model, done.step)
+        self._say(self._advisor.after_validation(done.step, self._validation, done.best_loss), done.step, metrics)
+
+    def _say(self, warnings: list[str], step: int, metrics: Metrics) -> None:
+        for warning in warnings:
+            console.print(f"  [yellow]{warning}[/yellow]")
+            metrics.write(step, warning=warning)
 
     def _finish(self, done: Progress) -> float | None:
         """Take the best weights if they are wanted; returns the validation loss of what the model ends with."""

@@ -15,7 +15,7 @@ from malmoi.pipeline.stages.report import ReportSettings, run
 class Page(HTMLParser):
     """Text, tags and references of a page; fails on tags that are not closed in order."""
 
-    VOID = ("meta", "br", "path")
+    VOID = ("meta", "br", "path", "img")
 
     def __init__(self, page):
         super().__init__()

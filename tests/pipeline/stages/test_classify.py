@@ -195,7 +195,7 @@ def test_a_classifier_is_no_base(own, reviews, tmp_path):
 
 
 def test_a_source_of_texts_is_no_weights(reviews, tmp_path):
-    with pytest.raises(UserError, match="'nsmc' is text and no model"):
+    with pytest.raises(UserError, match="'nsmc' is no model of text"):
         classify.run(ClassifySettings(weights="nsmc", file=reviews), tmp_path)
 
 

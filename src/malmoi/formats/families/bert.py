@@ -107,12 +107,7 @@ def _understand(kind: str, fields: Fields, names: Collection[str]) -> dict[str, 
 
 def _express(kind: str, config: EncoderConfig) -> dict[str, Any] | None:
     roberta = kind == "roberta"
-    if (
-        config.attention != (EVERYTHING,)
-        or not config.segments
-        or config.pooler == "relu"
-        or bool(config.first_position) != roberta
-    ):
+    if not _plain(config) or not config.segments or config.pooler == "relu" or bool(config.first_position) != roberta:
         return None
     return {
         "vocab_size": config.vocabulary,
@@ -129,6 +124,12 @@ def _express(kind: str, config: EncoderConfig) -> dict[str, Any] | None:
         "attention_probs_dropout_prob": config.dropout,
         **({"pad_token_id": config.first_position - 1} if roberta else {}),
     }
+
+
+def _plain(config: EncoderConfig) -> bool:
+    """Whether layers and positions are those of 2019."""
+    learned = config.positions == "learned"
+    return learned and config.attention == (EVERYTHING,) and config.activation in _ACTIVATIONS
 
 
 def _unsupported(fields: Fields) -> dict[str, object]:
@@ -160,7 +161,7 @@ def _understand_distilbert(fields: Fields, names: Collection[str]) -> dict[str, 
 def _express_distilbert(config: EncoderConfig) -> dict[str, Any] | None:
     if config.segments or config.first_position or config.pooler == "tanh" or config.norm_epsilon != 1e-12:
         return None
-    if config.attention != (EVERYTHING,):
+    if not _plain(config):
         return None
     return {
         "vocab_size": config.vocabulary,

@@ -116,10 +116,39 @@ class Confusion:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """An image under its caption; `address` holds the image itself, see `pipeline.pictures`."""
+
+    caption: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images beside each other, "large" grids or "small" single ones; their pixels are shown as squares."""
+
+    title: str
+    pictures: Sequence[Picture]
+    size: str = "large"
+    kind: str = "pictures"
+
+
+@dataclass(frozen=True)
+class Heat:
+    """Shares by words on both axes; each row adds up to 1."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[str]
+    shares: Sequence[Sequence[float]]
+    kind: str = "heat"
+
+
+@dataclass(frozen=True)
 class Pairs:
     """Figures side by side where the page is wide enough."""
 
-    blocks: Sequence[Bars | Confusion | Chart]
+    blocks: Sequence[Bars | Confusion | Chart | Heat]
     kind: str = "pairs"
 
 
@@ -160,7 +189,21 @@ class Folded:
 
 
 Block: TypeAlias = (
-    Text | Heading | Facts | Table | Bars | Chart | Tokens | Samples | Confusion | Pairs | Answers | Commands | Folded
+    Text
+    | Heading
+    | Facts
+    | Table
+    | Bars
+    | Chart
+    | Tokens
+    | Samples
+    | Confusion
+    | Pictures
+    | Heat
+    | Pairs
+    | Answers
+    | Commands
+    | Folded
 )
 
 

@@ -16,9 +16,12 @@ import malmoi
 from malmoi.pipeline.report.blocks import Section
 from malmoi.pipeline.report.chart import Curve
 from malmoi.pipeline.report.run import StageRecord
+from malmoi.pipeline.report.sections.classic import classic_section
 from malmoi.pipeline.report.sections.comparison import comparison_section
+from malmoi.pipeline.report.sections.encoders import encoder_section
 from malmoi.pipeline.report.sections.evaluation import evaluation_section, samples_section
 from malmoi.pipeline.report.sections.few_shot import few_shot_section
+from malmoi.pipeline.report.sections.images import image_classes_section, made_images_section
 from malmoi.pipeline.report.sections.overview import (
     machine,
     next_section,
@@ -28,6 +31,7 @@ from malmoi.pipeline.report.sections.overview import (
 )
 from malmoi.pipeline.report.sections.text import text_section
 from malmoi.pipeline.report.sections.training import pretraining_section, tokenizer_section
+from malmoi.pipeline.report.sections.translation import translation_section
 from malmoi.pipeline.report.sections.tuning import assistant_section, classification_section
 from malmoi.pipeline.report.words import Language, Words
 
@@ -35,13 +39,18 @@ SECTIONS: list[Callable[[Sequence[StageRecord], Words], Section | None]] = [
     evaluation_section,
     samples_section,
     classification_section,
+    image_classes_section,
+    made_images_section,
+    classic_section,
     assistant_section,
+    translation_section,
     few_shot_section,
     comparison_section,
     next_section,
     text_section,
     tokenizer_section,
     pretraining_section,
+    encoder_section,
     run_section,
     settings_section,
 ]

@@ -50,6 +50,10 @@ class StageRecord:
         path = self.directory / name
         return list(read_json_lines(path)) if path.is_file() else []
 
+    def warnings(self) -> list[str]:
+        """What the training said against itself, each once."""
+        return list(dict.fromkeys(record["warning"] for record in self.lines("metrics.jsonl") if "warning" in record))
+
     def curve(self, name: str) -> list[tuple[float, float]]:
         """(step, value) of a figure in `metrics.jsonl`; of a step that was done again after a kill, the last."""
         values = {

@@ -35,7 +35,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "instructions": ("instruction sets", "명령어 집합"),
     "system": ("system", "운영 체제"),
     "versions": ("versions", "버전"),
-    "tile.time": ("from text to answers", "글에서 대답까지"),
+    "tile.time": ("from beginning to end", "처음부터 끝까지"),
     "tile.memory": ("at most {size} of memory", "최대 메모리 {size}"),
     # text
     "text": ("The text", "글"),
@@ -196,12 +196,16 @@ WORDS: dict[str, tuple[str, str]] = {
         "Fine-tuned on labelled texts and judged on texts that it has not seen, beside logistic regression.",
         "분류된 글로 미세 조정하고 본 적 없는 글로 평가하였습니다. 로지스틱 회귀와 나란히 둡니다.",
     ),
+    "micro_f1": ("F1 over all classes", "모든 분류의 F1"),
+    "micro_f1.tile": ("F1 of {name}", "{name} F1"),
+    "pearson": ("Correlation with the numbers given", "주어진 수와의 상관"),
+    "pearson.tile": ("correlation of {name}", "{name} 상관"),
     "accuracy": ("Accuracy", "정확도"),
     "accuracy.tile": ("accuracy of {name}", "{name} 정확도"),
-    "accuracy.note": ("{share} by logistic regression", "로지스틱 회귀는 {share}"),
+    "accuracy.note": ("{share} by counting words or characters", "낱말이나 글자를 세면 {share}"),
     "fine-tuned": ("fine-tuned model", "미세 조정한 모델"),
-    "control.word": ("logistic regression on words", "낱말 로지스틱 회귀"),
-    "control.character": ("logistic regression on characters", "글자 로지스틱 회귀"),
+    "control.word": ("regression on words", "낱말 회귀"),
+    "control.character": ("regression on characters", "글자 회귀"),
     "majority": ("always the most frequent class", "늘 가장 흔한 분류"),
     "fact.train_texts": ("texts learned", "배운 글"),
     "fact.validation_texts": ("texts to watch", "살펴본 글"),
@@ -210,6 +214,64 @@ WORDS: dict[str, tuple[str, str]] = {
     "recall": ("recall", "재현율"),
     "true": ("true", "실제"),
     "predicted": ("predicted", "예측"),
+    # images
+    "images": ("Telling images apart", "이미지 가려내기"),
+    "images.lede": (
+        "A network learned from labelled images and is judged on others, beside methods that see nothing but pixels.",
+        "분류된 이미지로 신경망을 학습하고 다른 이미지로 평가하였습니다. 픽셀만 보는 방법과 나란히 둡니다.",
+    ),
+    "images.regression": ("logistic regression on pixels", "픽셀 로지스틱 회귀"),
+    "images.neighbour": ("nearest neighbour on pixels", "픽셀 최근접 이웃"),
+    "images.note": ("{share} by the nearest neighbour", "최근접 이웃은 {share}"),
+    "images.confusion": ("What was taken for what", "무엇을 무엇으로 보았나"),
+    "images.wrong": ("Those that it got wrong, the surest first", "틀린 이미지, 가장 확신한 것부터"),
+    "images.wrong.one": ("{true} taken for {predicted} ({share})", "{true}을(를) {predicted}(으)로 봄 ({share})"),
+    "images.skipped": ("{count} files that could not be read", "읽지 못한 파일 {count}개"),
+    "loss.image": ("Loss (nats an image)", "손실 (이미지당 나트)"),
+    "fact.network": ("network", "신경망"),
+    "fact.size": ("pixels of a side", "한 변의 픽셀"),
+    "fact.train_images": ("images learned", "배운 이미지"),
+    "fact.validation_images": ("images to watch", "살펴본 이미지"),
+    "fact.test_images": ("images tested", "시험한 이미지"),
+    "fact.trained_parameters": ("parameters trained", "학습한 매개변수"),
+    "fact.frozen_unchanged": ("frozen part unchanged to the bit", "얼린 부분이 비트까지 그대로인가"),
+    "made": ("Images out of noise", "잡음에서 나온 이미지"),
+    "made.lede": (
+        "A generator learned from nothing but the verdicts of a discriminator, which learned to tell its images from "
+        "real ones. Another network, which had no part in this, says what it sees.",
+        "생성기는 판별기의 판정만으로 배웠고, 판별기는 진짜와 만든 것을 가려내는 법을 배웠습니다. 학습에 끼지 않은 "
+        "다른 신경망이 무엇이 보이는지 말합니다.",
+    ),
+    "made.progress": ("The same noise at several moments", "같은 잡음을 여러 순간에"),
+    "made.beside": ("Beside real images and two controls", "진짜 이미지와 두 대조군 옆에서"),
+    "made.made": ("generator", "생성기"),
+    "made.held_out": ("real images, held out", "떼어 둔 진짜 이미지"),
+    "made.gaussian": ("each pixel drawn alone", "픽셀마다 따로 뽑음"),
+    "made.means": ("mean of each class", "분류별 평균"),
+    "made.shares": ("What the judge sees in {count} images", "판정자가 이미지 {count}장에서 본 것"),
+    "made.images": ("images", "이미지"),
+    "made.sure": ("judge is sure of", "판정자가 확신"),
+    "made.least": ("rarest class", "가장 드문 분류"),
+    "made.real": ("like a real one", "진짜 같음"),
+    "made.variety": ("real ones covered", "진짜를 덮은 비율"),
+    "made.nearest": ("distance to the nearest", "가장 가까운 것까지의 거리"),
+    "made.counted": (
+        "Sure is a probability of {sure} or more; the rarest class counts what the judge sees first, sure or not. An "
+        "image is like a real one if it is as near to a learned image as that one's third neighbour, and a learned "
+        "image is covered if the same holds the other way round. Copies would be at no distance. The judge alone tells "
+        "little, as both controls show: single pixels are like no real image, and means cover none.",
+        "확신은 확률 {sure} 이상입니다. 가장 드문 분류는 확신과 상관없이 판정자의 첫 답을 셉니다. 학습 이미지 하나에 "
+        "그 이미지의 세 번째 이웃만큼 가까우면 진짜 같다고 보고, 거꾸로도 그러하면 그 학습 이미지를 덮은 것으로 "
+        "봅니다. 베낀 이미지라면 거리가 없습니다. 두 대조군에서 보듯 판정만으로는 알 수 있는 것이 적습니다. 픽셀마다 "
+        "따로 뽑으면 진짜 같지 않고, 평균은 진짜를 덮지 못합니다.",
+    ),
+    "made.tile": ("share of the rarest class", "가장 드문 분류의 비율"),
+    "made.tile.note": ("the judge is sure of {share}", "판정자가 확신한 것은 {share}"),
+    "made.losses": ("Losses on held-out images (nats an image)", "떼어 둔 이미지의 손실 (이미지당 나트)"),
+    "made.generator": ("generator", "생성기"),
+    "made.discriminator": ("discriminator", "판별기"),
+    "fact.generator_parameters": ("parameters of the generator", "생성기의 매개변수"),
+    "fact.discriminator_parameters": ("parameters of the discriminator", "판별기의 매개변수"),
     # assistant
     "instruct": ("Answering", "대답하기"),
     "instruct.lede": (
@@ -263,6 +325,52 @@ WORDS: dict[str, tuple[str, str]] = {
         "시간으로, 갱신을 뺀 학습 한 걸음과 그 길이의 글 뒤에 한 토큰씩 쓴 것을 잰 값입니다. 문맥이 짧은 GPT도 "
         "넉넉한 것처럼 재는데, 거기서 쓰는 글은 쓸모가 없습니다.",
     ),
+    # translation
+    "translation": ("Translating", "번역하기"),
+    "translation.lede": (
+        "Trained from scratch on pairs of texts and asked for texts it has not seen, beside a dictionary that the same "
+        "pairs give word by word, and the source as it is.",
+        "글과 번역의 쌍으로 처음부터 길러 본 적 없는 글을 옮기게 하였습니다. 같은 쌍에서 얻은 사전으로 낱말마다 "
+        "옮긴 것과 원문 그대로를 나란히 둡니다.",
+    ),
+    "translation.tile": ("{figure} of {name}", "{name} {figure}"),
+    "translation.note": ("{value} word by word", "낱말마다 옮기면 {value}"),
+    "translation.dictionary": ("word by word", "낱말마다"),
+    "translation.copy": ("source as it is", "원문 그대로"),
+    "translation.translator": ("translator", "번역기"),
+    "translation.text": ("text", "글"),
+    "translation.wanted": ("translation in the data", "자료의 번역"),
+    "translation.read": ("Translations of texts it has not seen", "본 적 없는 글의 번역"),
+    "translation.best": ("best", "가장 나은 것"),
+    "translation.random": ("random", "무작위"),
+    "translation.worst": ("worst", "가장 못한 것"),
+    "translation.attention": ("Where it looks", "어디를 보나"),
+    "translation.looks": (
+        "Each row is a word as it is being written. The darker a field, the more the last layer of the decoder looks "
+        "at the word of the source above it; ⏎ is the end of a text.",
+        "가로줄은 써 나가는 낱말 하나입니다. 칸이 짙을수록 디코더의 마지막 층이 위에 적힌 원문의 낱말을 많이 "
+        "봅니다. ⏎는 글의 끝입니다.",
+    ),
+    "translation.left_out": ("Pairs that were left out: {counts}.", "쓰지 않은 쌍: {counts}."),
+    "left_out.empty side": ("one side empty", "한쪽이 빔"),
+    "left_out.undecodable": ("undecodable", "글자가 깨짐"),
+    "left_out.repeated": ("repeated", "되풀이"),
+    "left_out.held out too": ("one side is held out too", "한쪽이 평가용에도 있음"),
+    "left_out.too long": ("too long", "너무 김"),
+    "translation.counted": (
+        "Counted by sacrebleu (BLEU {bleu}; chrF {chrf}) with {beams} beams. The dictionary is IBM's first model, "
+        "learned from the same pairs. No text of a held-out pair, of either side, is among those learned from.",
+        "sacrebleu로 세었습니다(BLEU {bleu}; chrF {chrf}). 빔은 {beams}개이고, 사전은 같은 쌍에서 배운 IBM 모델 "
+        "1입니다. 평가용 쌍의 글은 어느 쪽이든 학습용에 없습니다.",
+    ),
+    "greedy": ("most probable token", "가장 그럴듯한 토큰"),
+    "beams": ("{count} beams", "빔 {count}개"),
+    "pairs": ("pairs", "쌍"),
+    "fact.train_pairs": ("pairs learned", "배운 쌍"),
+    "fact.test_pairs": ("pairs tested", "시험한 쌍"),
+    "fact.decoder_layers": ("layers of the decoder", "디코더의 층"),
+    "fact.epochs": ("epochs", "반복"),
+    "fact.training_seconds": ("seconds of training", "학습한 초"),
     # few-shot
     "few-shot": ("With examples alone", "예시만으로"),
     "few-shot.lede": (
@@ -298,6 +406,78 @@ WORDS: dict[str, tuple[str, str]] = {
     "counts.exact": ("exact match", "정확 일치"),
     "counts.chrf": ("chrF", "chrF"),
     "control": ("control", "기준"),
+    # classic classifiers
+    "classic": ("Before deep learning", "딥 러닝 이전"),
+    "classic.lede": (
+        "The same texts sorted by what people wrote down, by counting words, and by both.",
+        "사람이 적어 둔 특징으로, 낱말을 세어서, 그리고 둘 다로 같은 글을 나누어 봅니다.",
+    ),
+    "classic.features": ("hand-made features", "손으로 만든 특징"),
+    "classic.naive Bayes": ("naive Bayes on words", "낱말 나이브 베이즈"),
+    "classic.words": ("logistic regression on words", "낱말 로지스틱 회귀"),
+    "classic.words and features": ("words and features", "낱말과 특징"),
+    "classic.deep": ("fine-tuned model", "미세 조정한 모델"),
+    "classic.story.features": (
+        "Somebody looked at the texts and thought of seven things to measure: length, words, capitals, digits, "
+        "exclamation marks, links, money. Logistic regression weighs them. Nothing of the words is known.",
+        "누군가 글을 보고 잴 것 일곱 가지를 떠올렸습니다. 길이, 낱말 수, 대문자, 숫자, 느낌표, 링크, 돈입니다. "
+        "로지스틱 회귀가 그 무게를 정합니다. 낱말은 하나도 모릅니다.",
+    ),
+    "classic.story.naive Bayes": (
+        "Naive Bayes counts how often each word stands in each class, and multiplies as if words knew nothing of "
+        "one another.",
+        "나이브 베이즈는 낱말마다 어느 분류에 얼마나 나오는지 세고, 낱말끼리 아무 상관이 없는 것처럼 곱합니다.",
+    ),
+    "classic.story.words": (
+        "Logistic regression weighs all words and pairs of words against each other: what every fine-tuned model here "
+        "is put beside.",
+        "로지스틱 회귀는 모든 낱말과 낱말 쌍의 무게를 함께 정합니다. 여기서 미세 조정한 모델마다 나란히 "
+        "두는 기준입니다.",
+    ),
+    "classic.story.words and features": (
+        "With the features beside the words it sees both what is said and how it is written.",
+        "낱말 옆에 특징을 두면 무엇을 말하는지와 어떻게 적었는지를 함께 봅니다.",
+    ),
+    "classic.story.deep": (
+        "A fine-tuned model reads the text in its order and was given no feature at all.",
+        "미세 조정한 모델은 글을 차례대로 읽으며, 아무 특징도 받지 않았습니다.",
+    ),
+    "classic.features.title": ("What the features see: means of the training texts", "특징이 보는 것: 배운 글의 평균"),
+    "classic.feature": ("feature", "특징"),
+    "feature.characters": ("characters", "글자 수"),
+    "feature.words": ("words", "낱말 수"),
+    "feature.capitals": ("share of capitals", "대문자 비율"),
+    "feature.digits": ("share of digits", "숫자 비율"),
+    "feature.exclamation marks": ("exclamation marks", "느낌표"),
+    "feature.links": ("links", "링크"),
+    "feature.money": ("sums of money", "돈 표시"),
+    # encoders
+    "pretrain-encoder": ("Guessing hidden words", "가린 낱말 맞히기"),
+    "pretrain-encoder.lede": (
+        "An encoder reads both ways: some words of every text are hidden, and it learns to guess them.",
+        "인코더는 글을 양쪽으로 읽습니다. 글마다 낱말 몇 개를 가리고 맞히는 법을 배웁니다.",
+    ),
+    "loss.item": ("Loss (nats an item)", "손실 (항목당 나트)"),
+    "objective.masked": ("Hidden words guessed", "맞힌 가린 낱말"),
+    "objective.next-sentence": ("Does the second half go on?", "뒷부분이 앞에서 이어지나"),
+    "objective.sentence-order": ("Do the halves stand in their order?", "앞뒤 순서가 맞나"),
+    "control.unigram": ("always the most frequent token", "늘 가장 흔한 토큰"),
+    "control.neighbours": ("counting neighbours", "이웃 토큰 세기"),
+    "control.half": ("guessing", "찍기"),
+    "masked.counted": (
+        "Accuracy over the tokens to be guessed in held-out text, the same ones for all. Of ten of them eight are "
+        "hidden, one is replaced and one left as it is. Counting takes what stands there unless it is hidden, else the "
+        "token most often seen between the two neighbours, beside one of them, or at all.",
+        "평가용 글에서 맞혀야 할 토큰의 정확도이며 모두 같은 토큰입니다. 열에 여덟은 가리고 하나는 바꾸고 하나는 "
+        "그대로 둡니다. 세기는 가려지지 않았으면 보이는 토큰을, 가려졌으면 두 이웃 사이, 한쪽 이웃 옆, "
+        "전체에서 가장 자주 본 토큰을 고릅니다.",
+    ),
+    "masked.tile": ("of hidden words guessed", "가린 낱말을 맞힘"),
+    "masked.note": ("{share} by counting neighbours", "이웃을 세면 {share}"),
+    "guesses": ("Some guesses", "맞혀 본 낱말"),
+    "guess.text": ("text", "글"),
+    "guess.right": ("stood there", "정답"),
+    "guess.model": ("guesses, the best first", "추측 (좋은 것부터)"),
     # next
     "next": ("What to do next", "다음에 할 일"),
     "chat": ("Talk to the assistant in the terminal.", "터미널에서 비서와 이야기합니다."),
@@ -306,7 +486,9 @@ WORDS: dict[str, tuple[str, str]] = {
         "채팅 페이지를 열고 이 컴퓨터에서 OpenAI API를 제공합니다.",
     ),
     "generate": ("Let the base model continue a text.", "바탕 모델이 글을 이어 쓰게 합니다."),
+    "predict.images": ("Name the class of an image file.", "이미지 파일의 클래스를 알아봅니다."),
     "prompt.example": ("Once upon a time", "옛날 옛적에"),
+    "translate": ("Translate a text, or the lines of a file.", "글이나 파일의 줄을 번역합니다."),
     "own": ("Grow a model from a folder of your own text.", "내 글이 담긴 폴더로 모델을 기릅니다."),
     # settings
     "settings": ("All settings", "모든 설정"),

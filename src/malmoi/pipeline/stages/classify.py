@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from malmoi.core.console import console, progress
 from malmoi.core.errors import UserError
 from malmoi.core.files import write_json
-from malmoi.data.labelled import EncodedText, Splits, class_names, collate_labelled
+from malmoi.data.batch import Answer
+from malmoi.data.labelled import EncodedText, collate_labelled
 from malmoi.data.rows import Rows
-from malmoi.evaluate.classification import logistic_regression, score_classes
+from malmoi.evaluate.answers import learned_answering
 from malmoi.evaluate.predict import encode_texts, lower_states, predict
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
 from malmoi.layers.low_rank import merge_low_rank
 from malmoi.models.classifier import Classifier, TextForm, UpperClassifier, new_classifier
+from malmoi.models.initialize import initialize
 from malmoi.models.model import Backbone, Pooling
 from malmoi.models.trained_part import freeze, lowest_trained
-from malmoi.objectives.classification import Classification
 from malmoi.pipeline.costs import ASSUMED_TOKENS, UNKNOWN, Training, base_shape, token_estimate
 from malmoi.pipeline.labelled_texts import LabelledTextsSettings, read_splits
 from malmoi.pipeline.stage import Estimate, Stage, StageInput
 from malmoi.sources.fetch import fetch_weights
 from malmoi.train.allocator import keep_freed_memory
 from malmoi.train.trainer import Trainer, TrainerSettings
+
+FIGURES: dict[Answer, tuple[str, ...]] = {
+    "class": ("accuracy", "macro_f1"),
+    "classes": ("micro_f1", "macro_f1"),
+    "number": ("pearson", "spearman"),
+}
+"""What is printed of each kind of answer, the main figure first."""
 
 
 class ClassifySettings(LabelledTextsSettings):
@@ -37,6 +46,7 @@ class ClassifySettings(LabelledTextsSettings):
         base: a stage or checkpoint to start from, a language model or an encoder; by default the public weights named
             in `weights`.
         weights: a card of public weights.
+        from_scratch: new weights in the shape of the base, which show what its training is worth; its tokenizer stays.
         layers: use only this many of the base's layers, from below; 0 for all.
         train: "head" trains the new head, "last:N" the last N layers too, "lora:R" low-rank differences, "all" all.
         pooling: "token" reads the class at one token, the last of a language model and the first of an encoder;
@@ -47,6 +57,7 @@ class ClassifySettings(LabelledTextsSettings):
         epochs: how often each text is seen.
         optimizer: "adamw", or "muon" for the matrices of the layers, which suits a small base with many texts.
         learning_rate: of AdamW.
+        depth_decay: the learning rate of each layer is that of the one above times this.
         weight_decay: of AdamW.
         control: units of the logistic regression beside it; characters for Korean.
         seed: of the new head and of the order.
@@ -54,6 +65,7 @@ class ClassifySettings(LabelledTextsSettings):
 
     base: StageInput | None = None
     weights: str = "smollm2-135m-instruct"
+    from_scratch: bool = False
     layers: NonNegativeInt = 0
     train: str = "last:4"
     pooling: Pooling = "token"
@@ -63,6 +75,7 @@ class ClassifySettings(LabelledTextsSettings):
     epochs: PositiveFloat = 2
     optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: PositiveFloat = 3e-4
+    depth_decay: float = Field(1.0, gt=0, le=1)
     weight_decay: NonNegativeFloat = 0.01
     control: Literal["word", "character"] = "word"
     seed: int = 0
@@ -72,14 +85,18 @@ def run(settings: ClassifySettings, directory: Path) -> dict[str, Any]:
     """Write `model/`, `predictions.json` and `metrics.jsonl` into `directory`."""
     keep_freed_memory()
     splits = read_splits(settings)
-    classes = class_names(splits)
-    truth = [classes.index(text.label) for text in splits.test]
-    control = score_classes(classes, truth, _control(splits, classes, settings))
+    answers = learned_answering(settings.answer, splits)
+    truth = answers.truth(splits.test)
+    with console.status("control"):
+        control = answers.score(truth, answers.control(splits.train, splits.test, settings.control))
     checkpoint = load_checkpoint(settings.base if settings.base is not None else fetch_weights(settings.weights))
-    classifier, tokenizer = _classifier(checkpoint.backbone, classes, settings), checkpoint.tokenizer
+    base, tokenizer = checkpoint.backbone, checkpoint.tokenizer
+    if settings.from_scratch:
+        initialize(base, settings.seed)
+    classifier = _classifier(base, answers.classes, settings)
     first = freeze(classifier.body, settings.train, settings.seed)
     encoded = [encode_texts(tokenizer, part, classifier) for part in (splits.train, splits.validation, splits.test)]
-    model: torch.nn.Module = classifier
+    model: Classifier | UpperClassifier = classifier
     if first:
         model = UpperClassifier(classifier, first)
         encoded = [_lower_states(classifier, part, first) for part in encoded]
@@ -89,6 +106,7 @@ def run(settings: ClassifySettings, directory: Path) -> dict[str, Any]:
         steps=steps,
         optimizer=settings.optimizer,
         learning_rate=settings.learning_rate,
+        depth_decay=settings.depth_decay,
         weight_decay=settings.weight_decay,
         warm_up=max(1, steps // 10),
         cool_down=0.9,
@@ -97,31 +115,30 @@ def run(settings: ClassifySettings, directory: Path) -> dict[str, Any]:
         keep_best=False,
         seed=settings.seed,
     )
-    result = Trainer(model, Classification(), rows, trainer, directory).run()
-    predicted = _predict(model, encoded[2])
-    score = score_classes(classes, truth, predicted)
+    result = Trainer(model, answers.objective, rows, trainer, directory).run()
+    predicted = answers.decide(_predict(model, encoded[2]))
     if settings.train.startswith("lora"):
         merge_low_rank(classifier)
     facts = {
-        **score.as_json(),
-        "control": control.as_json(),
+        **answers.score(truth, predicted),
+        "answer": settings.answer,
+        "control": control,
         "control_unit": settings.control,
         "train": settings.train,
+        "from_scratch": settings.from_scratch,
         "layers": len(classifier.body.blocks),
         "train_texts": len(splits.train),
         "validation_texts": len(splits.validation),
         "test_texts": len(splits.test),
-        "majority": max(truth.count(number) for number in range(len(classes))) / len(truth),
+        **({"majority": max(Counter(truth).values()) / len(truth)} if settings.answer == "class" else {}),
         "steps": result.steps,
         "training_seconds": round(result.seconds, 1),
         "validation_loss": result.validation_loss,
     }
-    write_json(directory / "predictions.json", {"classes": classes, "truth": truth, "predicted": predicted})
+    write_json(directory / "predictions.json", {"classes": answers.classes, "truth": truth, "predicted": predicted})
     save_checkpoint(directory / "model", classifier, tokenizer, _card(settings, facts))
-    console.print(
-        f"  accuracy {score.accuracy:.1%} on {len(truth):,} texts; logistic regression {control.accuracy:.1%}, "
-        f"always the most frequent class {facts['majority']:.1%}"
-    )
+    figures = [f"{name} {facts[name]:.3f}, by counting {control[name]:.3f}" for name in FIGURES[settings.answer]]
+    console.print(f"  on {len(truth):,} texts {'; '.join(figures)}")
     return facts
 
 
@@ -144,7 +161,7 @@ def _classifier(base: Backbone, classes: list[str], settings: ClassifySettings) 
     if settings.pair is not None and base.causal:
         raise UserError("pair is for encoders; a language model reads one text.", "Take weights=minilm-l6-v2.")
     form = TextForm(settings.longest, settings.suffix, settings.pair is not None)
-    return new_classifier(base, classes, settings.seed, form, settings.pooling)
+    return new_classifier(base, classes, settings.seed, form, settings.pooling, settings.answer)
 
 
 def _lower_states(classifier: Classifier, texts: Sequence[EncodedText], first: int) -> list[EncodedText]:
@@ -152,34 +169,25 @@ def _lower_states(classifier: Classifier, texts: Sequence[EncodedText], first: i
         return lower_states(classifier, texts, first, advance)
 
 
-def _predict(model: torch.nn.Module, texts: Sequence[EncodedText]) -> list[int]:
+def _predict(model: Classifier | UpperClassifier, texts: Sequence[EncodedText]) -> torch.Tensor:
     with progress("testing", len(texts)) as advance:
-        numbers: list[int] = predict(model, texts, advance).argmax(-1).tolist()
-    return numbers
+        return predict(model, texts, advance)
 
 
 def _length(text: EncodedText) -> int:
     return len(text.tokens)
 
 
-def _control(splits: Splits, classes: list[str], settings: ClassifySettings) -> list[int]:
-    with console.status("logistic regression"):
-        return logistic_regression(
-            [text.whole for text in splits.train],
-            [classes.index(text.label) for text in splits.train],
-            [text.whole for text in splits.test],
-            settings.control,
-        )
-
-
 def _card(settings: ClassifySettings, facts: dict[str, Any]) -> str:
     base = settings.base.name if settings.base is not None else settings.weights
     data = settings.file.name if settings.file is not None else settings.source
+    figure = FIGURES[settings.answer][0]
+    answers = f"Classes: {', '.join(facts['classes'])}" if "classes" in facts else "It answers with a number"
     return (
-        f"# A classifier fine-tuned from {base}\n\n"
-        f"Classes: {', '.join(facts['classes'])}. Trained by malmoi on {facts['train_texts']:,} texts of {data} "
-        f"({settings.train}, {facts['steps']} steps, seed {settings.seed}). Accuracy {facts['accuracy']:.1%} on "
-        f"{facts['test_texts']:,} other texts; logistic regression on the same {facts['control']['accuracy']:.1%}.\n\n"
+        f"# A classifier {'in the shape of' if settings.from_scratch else 'fine-tuned from'} {base}\n\n"
+        f"{answers}. Trained by malmoi on {facts['train_texts']:,} texts of {data} "
+        f"({settings.train}, {facts['steps']} steps, seed {settings.seed}). On {facts['test_texts']:,} other texts "
+        f"{figure} {facts[figure]:.3f}; by counting words or characters {facts['control'][figure]:.3f}.\n\n"
         f"A text is cut at {settings.longest} tokens"
         + (f", and {settings.suffix!r} is put behind it.\n" if settings.suffix else ".\n")
     )

@@ -67,6 +67,14 @@ def next_section(stages: Sequence[StageRecord], say: Words) -> Section | None:
         commands.append((say("serve"), f"malmoi serve {(assistants or bases)[-1].directory}"))
     if bases:
         commands.append((say("generate"), f"malmoi generate {bases[-1].directory} '{say('prompt.example')}'"))
+    commands += [
+        (say("predict.images"), f"malmoi predict {stage.directory} photo.jpg")
+        for stage in stages
+        if stage.kind == "classify-images"
+    ]
+    translators = [stage for stage in stages if stage.kind == "translator"]
+    if translators:
+        commands.append((say("translate"), f"malmoi translate {translators[-1].directory} 'This is an example'"))
     commands.append((say("own"), "malmoi run ~/texts"))
     return Section("next", say("next"), "", [Commands(commands)])
 

@@ -45,8 +45,9 @@ def pretraining_section(stages: Sequence[StageRecord], say: Words) -> Section | 
     for stage in trained:
         blocks += [*titled(stage, trained), facts(stage.result, PRETRAINED, say)]
         blocks += curves(stage, say, say("loss.token"))
+        blocks += map(Text, stage.warnings())
         if stage.result.get("mixture"):
-            blocks += [Heading(say("mixture")), _mixture(stage.result["mixture"], say)]
+            blocks += [Heading(say("mixture")), mixture_table(stage.result["mixture"], say)]
         blocks += _trials(stage, say)
     return Section("pretrain", say("pretrain"), say("pretrain.lede"), blocks) if blocks else None
 
@@ -89,7 +90,8 @@ def _trials(stage: StageRecord, say: Words) -> list[Block]:
     return [Heading(say("trials")), Text(say("trials.lede")), table]
 
 
-def _mixture(mixture: dict[str, dict[str, float]], say: Words) -> Table:
+def mixture_table(mixture: dict[str, dict[str, float]], say: Words) -> Table:
+    """What a mixture took of each source."""
     columns = [say("source"), "#" + say("wanted"), "#" + say("share"), "#" + say("epochs")]
     return Table(
         columns,

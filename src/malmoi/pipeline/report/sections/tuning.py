@@ -17,8 +17,8 @@ INSTRUCTED = ("dialogues", "held_out_dialogues", "steps", "learned_tokens", "tra
 
 
 def classification_section(stages: Sequence[StageRecord], say: Words) -> Section | None:
-    """Accuracy, confusion and F1 of each classifier beside logistic regression."""
-    classified = [stage for stage in stages if stage.kind == "classify" and "accuracy" in stage.result]
+    """Accuracy, confusion and F1 of each classifier beside its control; correlations where it tells a number."""
+    classified = [stage for stage in stages if stage.kind == "classify" and _figure(stage.result)]
     if not classified:
         return None
     blocks: list[Block] = []
@@ -28,17 +28,19 @@ def classification_section(stages: Sequence[StageRecord], say: Words) -> Section
         scores = {say("fine-tuned"): result}
         if "control" in result:
             scores[say(f"control.{result.get('control_unit', 'word')}")] = result["control"]
+        figure = _figure(result)
         bars = [
-            Bar(name, score["accuracy"], percent(score["accuracy"]), "main" if score is result else "control")
+            Bar(name, score[figure], _shown(figure, score[figure]), "main" if score is result else "control")
             for name, score in scores.items()
         ]
         if "majority" in result:
             bars.append(Bar(say("majority"), result["majority"], percent(result["majority"])))
-        confusions = [_confusion(name, score, say) for name, score in scores.items()]
-        blocks += [*titled(stage, classified), facts(result, CLASSIFIED, say), Bars(say("accuracy"), bars)]
-        blocks += [Pairs(confusions), _by_class(result, say), *curves(stage, say, say("loss.text"))]
-        note = say("accuracy.note", share=percent(result["control"]["accuracy"])) if "control" in result else ""
-        tiles.append(Tile(percent(result["accuracy"]), say("accuracy.tile", name=stage.name), note))
+        blocks += [*titled(stage, classified), facts(result, CLASSIFIED, say), Bars(say(figure), bars)]
+        if "confusion" in result:
+            blocks.append(Pairs([_confusion(name, score, say) for name, score in scores.items()]))
+        blocks += [*_by_class(result, say), *curves(stage, say, say("loss.text"))]
+        note = say("accuracy.note", share=_shown(figure, result["control"][figure])) if "control" in result else ""
+        tiles.append(Tile(_shown(figure, result[figure]), say(f"{figure}.tile", name=stage.name), note))
     return Section("classify", say("classify"), say("classify.lede"), blocks, tiles)
 
 
@@ -46,10 +48,21 @@ def _confusion(title: str, score: dict[str, Any], say: Words) -> Confusion:
     return Confusion(title, score["classes"], score["confusion"], say("true"), say("predicted"))
 
 
-def _by_class(result: dict[str, Any], say: Words) -> Table:
+def _figure(result: dict[str, Any]) -> str:
+    """The main figure of a result: for several classes at once, for a number, for one class."""
+    return next((name for name in ("micro_f1", "pearson", "accuracy") if name in result), "")
+
+
+def _shown(figure: str, value: float) -> str:
+    return percent(value) if figure == "accuracy" else f"{value:.3f}"
+
+
+def _by_class(result: dict[str, Any], say: Words) -> list[Table]:
+    if "f1" not in result:
+        return []
     columns = [say("class"), "#" + say("precision"), "#" + say("recall"), "#F1"]
     figures = zip(result["classes"], result["precision"], result["recall"], result["f1"], strict=True)
-    return Table(columns, [[name, *(f"{value:.3f}" for value in row)] for name, *row in figures])
+    return [Table(columns, [[name, *(f"{value:.3f}" for value in row)] for name, *row in figures])]
 
 
 def assistant_section(stages: Sequence[StageRecord], say: Words) -> Section | None:

@@ -1,0 +1,151 @@
+"""The settings of an encoder's pretraining, and its plan: what the settings leave open, derived from this machine."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from torch import nn
+
+from malmoi.core.config import Settings, parse_settings
+from malmoi.core.console import console
+from malmoi.core.files import read_json, write_json
+from malmoi.data.batch import BatchSource
+from malmoi.data.sentence_pairs import PairKind
+from malmoi.models.encoder_config import EncoderConfig
+from malmoi.models.registry import count_parameters
+from malmoi.objectives.objective import Objective
+from malmoi.pipeline.costs import Training
+from malmoi.pipeline.plan import ASSUMED_VOCABULARY
+from malmoi.pipeline.stage import Estimate, StageInput
+from malmoi.train.optimizers import OptimizerSettings, build_optimizers
+from malmoi.train.trainer import TrainerSettings
+
+ObjectiveName = Literal["masked", "next-sentence", "sentence-order"]
+
+SHAPE = {"layers": 4, "width": 256, "heads": 4}
+"""The encoder where nothing else is asked for."""
+
+TIME_SHARE = 0.93
+"""Share of the minutes that is spent in training steps; validation and saving take the rest."""
+
+SAVED_AFTER = 45
+"""Seconds of training that a kill may cost."""
+
+MEASURED = 5
+"""Steps that are timed where minutes are given."""
+
+
+class PretrainEncoderSettings(Settings):
+    """Settings of the stage. What it derives is kept in `plan.json`.
+
+    Attributes:
+        corpus: text.
+        tokenizer: a tokenizer stage with `frame: bert`, or a checkpoint's folder.
+        minutes: time for training, from which the steps follow when they are not given.
+        steps: optimizer steps, instead of what fits into the minutes.
+        initial: an encoder to go on from, whose tokenizer must be the one given; new weights without it.
+        model: fields of `EncoderConfig`; by default BERT's form with 4 layers of width 256. `positions: rotary` and
+            `activation: swiglu` make a modern one.
+        objectives: what is learned, and how much an item weighs. "masked" guesses hidden words; "next-sentence" tells
+            whether the second half of a row goes on where the first one ends or is another row's, "sentence-order"
+            whether the two stand in their order. `{masked: 1, next-sentence: 20}` is about BERT's: a row of 128 tokens
+            has some 20 hidden ones.
+        masked_share: share of the words that are to be guessed: 8 of 10 of their tokens are hidden, 1 is another one, 1
+            stays.
+        mixture: source -> share of the tokens; empty means what the corpus was mixed for, or as large as they are.
+        context: tokens in a row.
+        rows: rows in a micro-batch.
+        trainer: fields of `TrainerSettings`; the rest is derived.
+        seed: of weights, of the order of the data, and of what is hidden.
+    """
+
+    corpus: StageInput
+    tokenizer: StageInput
+    minutes: PositiveFloat = 5
+    steps: PositiveInt | None = None
+    initial: StageInput | None = None
+    model: dict[str, Any] = {}
+    objectives: dict[ObjectiveName, PositiveInt] = {"masked": 1}
+    masked_share: float = Field(0.15, gt=0, lt=1)
+    mixture: dict[str, float] = {}
+    context: int = Field(128, ge=16)
+    rows: PositiveInt = 32
+    trainer: dict[str, Any] = {}
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _check_choices(self) -> Self:
+        if not self.objectives:
+            raise ValueError("objectives is empty; {masked: 1} guesses hidden words")
+        if len(self.objectives.keys() - {"masked"}) > 1:
+            raise ValueError("next-sentence and sentence-order ask two things of the same pair; take one of them")
+        if "next-sentence" in self.objectives and self.rows < 2:
+            raise ValueError("next-sentence takes the other half from another row; set rows to 2 or more")
+        if self.initial and self.model:
+            raise ValueError("a model that goes on from a checkpoint has the checkpoint's shape; leave out model")
+        return self
+
+    @property
+    def pair(self) -> PairKind | None:
+        """The objective that asks about two halves, if there is one."""
+        return next((name for name in self.objectives if name != "masked"), None)
+
+
+def encoder_config(settings: PretrainEncoderSettings, vocabulary: int) -> EncoderConfig:
+    """The shape that is asked for."""
+    fields = {**SHAPE, **settings.model, "vocabulary": vocabulary, "context": settings.context}
+    return parse_settings(EncoderConfig, fields, "'model' of the stage 'pretrain-encoder'")
+
+
+def make_plan(
+    settings: PretrainEncoderSettings, model: nn.Module, objective: Objective, source: BatchSource, path: Path
+) -> TrainerSettings:
+    """The derived numbers, made once: going on after a kill, or repeating the run elsewhere, uses the same."""
+    if not path.exists():
+        seconds = _seconds_a_step(model, objective, source, settings.trainer.get("slots", 1))
+        steps = settings.steps or max(1, int(TIME_SHARE * settings.minutes * 60 / seconds))
+        fields = {
+            "steps": steps,
+            "optimizer": "adamw" if settings.initial else "muon",
+            "learning_rate": 3e-4 if settings.initial else 3e-3,
+            "warm_up": max(1, steps // 20),
+            "validate_every": max(1, steps // 8),
+            "checkpoint_every": max(1, min(steps, round(SAVED_AFTER / seconds))),
+            "seed": settings.seed,
+        }
+        write_json(path, {"seconds_a_step": round(seconds, 4), "trainer": fields | settings.trainer})
+    plan = read_json(path)
+    console.print(f"  {plan['trainer']['steps']:,} steps of about {plan['seconds_a_step']:.2f} s")
+    return parse_settings(TrainerSettings, plan["trainer"], "'trainer' of the stage 'pretrain-encoder'")
+
+
+def _seconds_a_step(model: nn.Module, objective: Objective, source: BatchSource, slots: int) -> float:
+    """The median of some steps of a copy, after a first one."""
+    copied, times = copy.deepcopy(model).train(), []
+    optimizers = build_optimizers(copied, OptimizerSettings())
+    for step in range(MEASURED + 1):
+        started = time.perf_counter()
+        for slot in range(slots):
+            objective.loss(copied, source.batch(step, slot)).total.backward()  # type: ignore[no-untyped-call]
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times[1:])
+
+
+def estimate_encoder(settings: PretrainEncoderSettings) -> Estimate:
+    """Minutes as set, or what the given steps cost."""
+    if settings.initial is not None:
+        return Estimate(None if settings.steps else settings.minutes * 60)
+    config = encoder_config(settings, ASSUMED_VOCABULARY)
+    batch = settings.rows * settings.context
+    tokens = (settings.steps or 1) * batch * settings.trainer.get("slots", 1)
+    training = Training(config=config, learned=tokens, batch=batch)
+    words = f"{config.layers} layers of width {config.width}, {count_parameters(config) / 1e6:.1f}M parameters"
+    return Estimate(training.seconds() if settings.steps else settings.minutes * 60, training.memory(), (words,))

@@ -1,0 +1,67 @@
+"""A training says what is wrong with it, once, and which setting to change."""
+
+import pytest
+
+from malmoi.core.files import read_json_lines
+from malmoi.train.advice import Advisor
+
+
+def advisor(steps=1_000, clip=1.0, keeps_best=False, free=1 << 40):
+    return Advisor(steps, clip, keeps_best, lambda: free)
+
+
+def said(watching, losses, norm=0.5):
+    return [words for step, loss in enumerate(losses, start=1) for words in watching.after_step(step, loss, norm)]
+
+
+def falling(steps):
+    return [5 - 3 * step / steps for step in range(steps)]
+
+
+def test_a_training_that_goes_well_is_left_alone():
+    watching = advisor()
+    assert said(watching, falling(1_000)) == []
+    assert watching.after_validation(1_000, 2.0, 2.0) == []
+    assert watching.before_saving(1 << 20) == []
+
+
+def test_a_jump_of_the_loss_is_said_once():
+    (words,) = said(advisor(), [*[3.0] * 60, 9.0, *[3.0] * 9, *[9.0] * 9])
+    assert "Step 73: the loss jumped from about 3.00 to 9.00" in words
+    assert "lower learning_rate" in words
+
+
+def test_a_loss_that_does_not_fall_is_said_at_half_of_the_steps():
+    (words,) = said(advisor(steps=400), [4.0] * 400)
+    assert words.startswith("Step 200: the loss is still at 4.00")
+    assert "Raise learning_rate" in words
+
+
+def test_gradients_that_are_always_cut_name_clip():
+    (words,) = said(advisor(clip=0.1), falling(200), norm=5.0)
+    assert "about 50 times as long as clip=0.1 allows" in words
+
+
+@pytest.mark.parametrize(
+    ("keeps_best", "way_out"), [(False, "Set keep_best=true"), (True, "The best weights are taken")]
+)
+def test_a_held_out_loss_that_rises_is_said_at_the_third_time(keeps_best, way_out):
+    watching = advisor(keeps_best=keeps_best)
+    losses = [2.0, 2.1, 1.9, 2.0, 2.1, 2.2, 2.3]
+    found = [watching.after_validation(step, loss, min(losses[: step + 1])) for step, loss in enumerate(losses)]
+    assert [len(one) for one in found] == [0, 0, 0, 0, 0, 1, 0]
+    assert "best (1.900)" in found[5][0]
+    assert way_out in found[5][0]
+
+
+def test_a_disk_that_fills_is_said_before_it_is_full():
+    (words,) = advisor(free=3 << 30).before_saving(1 << 30)
+    assert "3.0 GiB are free" in words
+
+
+def test_a_training_keeps_what_it_said(make_trainer, tmp_path):
+    trainer = make_trainer(steps=60, clip=1e-6, directory=tmp_path)
+    trainer.run()
+    warnings = [line["warning"] for line in read_json_lines(tmp_path / "metrics.jsonl") if "warning" in line]
+    assert len(warnings) == 1
+    assert "Raise clip" in warnings[0]
