@@ -41,3 +41,8 @@ def test_accuracy_is_over_all_targets(counts):
     batches = [batch([[1, MASK, 3], [1, MASK, 3]], [[IGNORED, 2, IGNORED], [IGNORED, 4, IGNORED]])]
     assert control_accuracy(counts, batches) == {"unigram": 0.5, "neighbours": 0.5}
     assert control_accuracy(counts, []) == {}
+
+
+def test_special_tokens_are_never_guessed():
+    text = np.array([0, 0, 0, 1, 0, 0, 2, 0, 0, 1], dtype=np.uint16)
+    assert Counts({"글": text}, 10, MASK, special=[0]).most_frequent == 1

@@ -30,16 +30,26 @@ class Counts:
         texts: source -> (tokens,) ids.
         vocabulary: number of ids.
         mask: id that hides a token.
+        special: ids that are never to be guessed.
     """
 
-    def __init__(self, texts: Mapping[str, NDArray[np.unsignedinteger]], vocabulary: int, mask: int) -> None:
+    def __init__(
+        self,
+        texts: Mapping[str, NDArray[np.unsignedinteger]],
+        vocabulary: int,
+        mask: int,
+        special: Sequence[int] = (),
+    ) -> None:
         self._vocabulary, self._mask = vocabulary, mask
         parts = [np.asarray(tokens[:COUNTED], dtype=np.int64) for tokens in texts.values()]
         left, middle, right = (
             np.concatenate([part[start : len(part) - 2 + start] for part in parts]) for start in range(3)
         )
+        ordinary = ~np.isin(middle, special)
+        middle = middle[ordinary]
         self.most_frequent = int(np.bincount(middle, minlength=1).argmax())
-        self._tables = [_most_frequent_of(key, middle, vocabulary) for key in self._keys(left, right)]
+        keys = self._keys(left[ordinary], right[ordinary])
+        self._tables = [_most_frequent_of(key, middle, vocabulary) for key in keys]
 
     def guesses(self, batch: MaskedBatch) -> Ids:
         """(n,) for each target in the order of the rows.

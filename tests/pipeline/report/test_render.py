@@ -231,3 +231,21 @@ def test_drawings_are_set_in_letters_of_one_width(make_stage):
     for prompt, text in (("---0---\n", drawing), ("옛날", prose)):
         append_json_line(directory / "samples.jsonl", {"step": 1, "prompt": prompt, "text": text})
     assert page_of([directory]).count('class="strip grid"') == 1
+
+
+@pytest.mark.parametrize(("language", "title"), [("en", "Hidden words guessed"), ("ko", "맞힌 가린 낱말")])
+def test_an_encoder_has_its_accuracies_beside_counting_and_some_guesses(make_stage, hostile, language, title):
+    measured = {name: {"loss": 2.0, "accuracy": 0.5} for name in ("masked", "next-sentence")}
+    result = {"parameters": 100, "objectives": measured, "controls": {"unigram": 0.1, "neighbours": 0.2}}
+    result["mixture"] = {"말모이": {"weight": 1.0, "share": 1.0, "epochs": 2.0}}
+    directory = make_stage("pretrain-encoder", result)
+    guesses = [{"text": "영화가 ▣ 재미있다", "right": hostile, "guesses": ["정말", "너무"]}]
+    write_json(directory / "guesses.json", guesses)
+    page = render(read_stages([directory]), "말모이", language)
+    text = Page(page).text
+    assert title in text
+    assert "정말 · 너무" in text
+    assert hostile in text
+    assert hostile not in page
+    assert "objective." not in text
+    assert "control." not in text

@@ -206,3 +206,13 @@ def test_a_dry_run_knows_the_shape_of_public_encoders(reviews):
     )
     assert 0 < head.seconds < whole.seconds
     assert head.memory < whole.memory < 2 << 30
+
+
+def test_from_scratch_only_shape_and_tokenizer_stay(own, reviews, tmp_path):
+    base = own(EncoderConfig(**SHAPE))
+    settings = ClassifySettings(base=base, file=reviews, train="head", from_scratch=True, seed=3, **QUICK)
+    classify.run(settings, tmp_path)
+    new = load_checkpoint(tmp_path).classifier.body
+    assert torch.equal(new.embedding.weight, build_model(new.config, seed=3).embedding.weight)
+    assert not torch.equal(new.embedding.weight, load_checkpoint(base).model.embedding.weight)
+    assert "in the shape of" in load_checkpoint(tmp_path).card

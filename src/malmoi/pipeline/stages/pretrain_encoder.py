@@ -67,8 +67,9 @@ def run(settings: PretrainEncoderSettings, directory: Path) -> dict[str, Any]:
     trainer_settings = make_plan(settings, model, objective, source, directory / PLAN)
     trainer = Trainer(model, objective, source, trainer_settings, directory)
     result = trainer.run()
+    special = sorted(tokenizer.special.values())
     with console.status("counting neighbours"):
-        counts = Counts({name: train[name] for name in mixture.weights}, tokenizer.size, masker.mask)
+        counts = Counts({name: train[name] for name in mixture.weights}, tokenizer.size, masker.mask, special)
         controls = control_accuracy(counts, source.validation())
     write_json(directory / GUESSES, guesses(body, tokenizer, source.validation()))
     facts = {
