@@ -22,6 +22,7 @@ def main() -> None:
     figures = {
         "machine": record["machine"],
         "versions": record["versions"],
+        "settings": record["settings"],
         "seconds": record["seconds"],
         "attempts": record["attempts"],
         "peak_memory_gibibytes": record["peak_memory"] / 2**30,

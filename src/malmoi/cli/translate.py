@@ -13,7 +13,7 @@ from malmoi.core.errors import UserError
 
 
 def translate(
-    checkpoint: Annotated[Path, typer.Argument(help="A translator: a checkpoint of T5 or Marian.")],
+    checkpoint: Annotated[Path, typer.Argument(help="A translator: your own, or a checkpoint of T5 or Marian.")],
     texts: Annotated[list[str] | None, typer.Argument(help="Without any, every line of standard input is one.")] = None,
     file: Annotated[Path | None, typer.Option(help="A file with a text a line.")] = None,
     into: Annotated[str, typer.Option(help="Language to write, of a model that writes several: deu, kor.")] = "",

@@ -53,28 +53,37 @@ def _table(models: dict[str, dict[str, Any]], say: Words) -> Table:
 
 
 def _generation(result: dict[str, Any], say: Words) -> list[Block]:
-    """How good models of one size are after the same time, and what training and writing cost."""
+    """How good models are after their time of training, and what training and writing cost."""
     models: dict[str, dict[str, Any]] = result["models"]
     columns = [say("compare.model")]
     columns += ["#" + say(key) for key in ("fact.parameters", "bits", "compare.minutes", "tokens", "compare.trains")]
-    for length in result["generation"]:
-        columns += ["#" + say(f"compare.{key}", length=f"{length:,}") for key in ("writes", "cache")]
     rows = []
     for name, one in models.items():
-        costs = [
-            figure
-            for cost in one["generation"].values()
-            for figure in (f"{cost['tokens_per_second']:,.0f}", size(cost["bytes"]))
-        ]
-        trained = (
-            [f"{one['training_seconds'] / 60:.1f}", f"{one['tokens']:,}"] if "training_seconds" in one else ["", ""]
-        )
+        trained = ["", ""]
+        if "training_seconds" in one:
+            trained = [f"{one['training_seconds'] / 60:.1f}", f"{one['tokens']:,}"]
         speed = f"{result['step_tokens'] / one['seconds']:,.0f}"
-        rows.append([name, f"{one['parameters']:,}", f"{one['bits_per_byte']:.3f}", *trained, speed, *costs])
+        rows.append([name, f"{one['parameters']:,}", f"{one['bits_per_byte']:.3f}", *trained, speed])
     learning = [
         Series(name, [(seconds / 60, loss) for seconds, loss in one["learning"]])
         for name, one in models.items()
         if one.get("learning")
     ]
     chart = line_chart(say("compare.learning"), say("compare.minutes"), learning)
-    return [Table(columns, rows), *([Chart(chart)] if chart else [])]
+    return [Table(columns, rows), *([Chart(chart)] if chart else []), _writing(result, say)]
+
+
+def _writing(result: dict[str, Any], say: Words) -> Table:
+    columns = [say("compare.model")]
+    for length in result["generation"]:
+        columns += ["#" + say(f"compare.{key}", length=f"{length:,}") for key in ("writes", "cache")]
+    rows = [
+        [name]
+        + [
+            figure
+            for cost in one["generation"].values()
+            for figure in (f"{cost['tokens_per_second']:,.0f}", size(cost["bytes"]))
+        ]
+        for name, one in result["models"].items()
+    ]
+    return Table(columns, rows)

@@ -120,4 +120,5 @@ def _learning(stage: StageRecord, say: Words) -> list[Block]:
     chosen = {line["step"]: line for line in [*watched[::every], watched[-1]]}
     rows = [[say("at.step", step=f"{step:,}"), line["text"]] for step, line in chosen.items()]
     wanted = [say("translation.wanted"), watched[0]["wanted"]]
-    return [Heading(say("samples")), Table(["", watched[0]["prompt"]], [*rows, wanted], last_is_total=True)]
+    table = Table(["", say("translation.translator")], [*rows, wanted], last_is_total=True)
+    return [Heading(say("samples")), Text(f"“{watched[0]['prompt']}”"), table]
