@@ -8,26 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, dotted.")]
+from malmoi.pipeline.kinds import STAGES
 
-EXAMPLES = {
-    "fetch": "malmoi fetch sources=[shakespeare] --out shakespeare",
-    "crawl": "malmoi crawl urls=https://example.com contact=you@example.com --out my-site",
-    "corpus": "malmoi corpus folder=~/texts --out my-corpus",
-    "tokenizer": "malmoi tokenizer corpus=my-corpus vocabulary=4096 --out my-tokenizer",
-    "pretrain": "malmoi pretrain corpus=my-corpus tokenizer=my-tokenizer minutes=5 --out my-model",
-    "pretrain-encoder": "malmoi pretrain-encoder corpus=my-corpus tokenizer=my-tokenizer minutes=10 --out my-encoder",
-    "evaluate": "malmoi evaluate checkpoint=my-model corpus=my-corpus --out my-evaluation",
-    "compare": "malmoi compare checkpoints=[runs/long/dense,runs/long/window] corpus=runs/long/corpus",
-    "translator": "malmoi translator files=[train.en,train.de] languages=[en,de] --out my-translator",
-    "classify": "malmoi classify file=reviews.tsv text=review label=stars --out my-classifier",
-    "classify-images": "malmoi classify-images images=~/pictures weights=efficientnet-lite0 train=head --out my-images",
-    "generate-images": "malmoi generate-images judge=runs/digits/classify-images --out my-digits",
-    "classic": "malmoi classic file=messages.tsv text=message label=kind --out my-classic",
-    "instruct": "malmoi instruct file=dialogues.jsonl --out my-assistant",
-    "few-shot": "malmoi few-shot checkpoint=my-model file=pairs.tsv tasks.spelling.kind=answer --out my-answers",
-    "report": "malmoi report stages=[my-corpus,my-model,my-evaluation] --out my-report",
-}
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, dotted.")]
 
 
 def run(
@@ -90,4 +73,4 @@ def stage_command(kind: str) -> Callable[..., None]:
 
 def stage_example(kind: str) -> str:
     """One command line that works, for `--help`."""
-    return f"Example: {EXAMPLES[kind]}"
+    return f"Example: malmoi {kind} {STAGES[kind].example}"

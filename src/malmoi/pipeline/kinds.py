@@ -1,31 +1,96 @@
-"""The registry of stages: one line a kind. Imports nothing, so that `malmoi --help` can list it at once."""
+"""The registry of stages: one entry a kind. Imports nothing, so that `malmoi --help` can list it at once."""
 
 from typing import NamedTuple
 
 
 class Kind(NamedTuple):
-    """Where a kind of stage is defined, and what it does in one sentence."""
+    """Where a kind of stage is defined, what it does in one sentence, and what may stand behind its name."""
 
     module: str
     about: str
+    example: str
 
 
 STAGES = {
-    "fetch": Kind("malmoi.pipeline.stages.fetch", "Get named sources by their cards, checked by sha256."),
-    "crawl": Kind("malmoi.pipeline.stages.crawl", "Fetch the pages of your own web sites, into WARC archives."),
-    "corpus": Kind("malmoi.pipeline.stages.corpus", "Read, normalise, filter and deduplicate documents."),
-    "tokenizer": Kind("malmoi.pipeline.stages.tokenizer", "Train a tokenizer: byte-level BPE, characters or words."),
-    "pretrain": Kind("malmoi.pipeline.stages.pretrain", "Train a base model from scratch in a number of minutes."),
-    "pretrain-encoder": Kind("malmoi.pipeline.stages.pretrain_encoder", "Train an encoder on hidden words and pairs."),
-    "evaluate": Kind("malmoi.pipeline.stages.evaluate", "Bits per byte on held-out text, beside simple models."),
-    "compare": Kind("malmoi.pipeline.stages.compare", "Models on the same text: loss along the context, costs."),
-    "translator": Kind("malmoi.pipeline.stages.translator", "Train a translator from pairs of texts."),
-    "classify": Kind("malmoi.pipeline.stages.classify", "Fine-tune a classifier on labelled texts."),
-    "classify-images": Kind("malmoi.pipeline.stages.classify_images", "Train a classifier of images."),
-    "generate-images": Kind("malmoi.pipeline.stages.generate_images", "Train a generator of images (GAN)."),
-    "classic": Kind("malmoi.pipeline.stages.classic", "Sort texts by hand-made features, naive Bayes, words."),
-    "instruct": Kind("malmoi.pipeline.stages.instruct", "Fine-tune an assistant on dialogues."),
-    "few-shot": Kind("malmoi.pipeline.stages.few_shot", "Tasks from examples in the prompt, without training."),
-    "report": Kind("malmoi.pipeline.stages.report", "Write one self-contained page about a run."),
+    "fetch": Kind(
+        "malmoi.pipeline.stages.fetch",
+        "Get named sources by their cards, checked by sha256.",
+        "sources=[shakespeare] --out shakespeare",
+    ),
+    "crawl": Kind(
+        "malmoi.pipeline.stages.crawl",
+        "Fetch the pages of your own web sites, into WARC archives.",
+        "urls=https://example.com contact=you@example.com --out my-site",
+    ),
+    "corpus": Kind(
+        "malmoi.pipeline.stages.corpus",
+        "Read, normalise, filter and deduplicate documents.",
+        "folder=~/texts --out my-corpus",
+    ),
+    "tokenizer": Kind(
+        "malmoi.pipeline.stages.tokenizer",
+        "Train a tokenizer: byte-level BPE, characters or words.",
+        "corpus=my-corpus vocabulary=4096 --out my-tokenizer",
+    ),
+    "pretrain": Kind(
+        "malmoi.pipeline.stages.pretrain",
+        "Train a base model from scratch in a number of minutes.",
+        "corpus=my-corpus tokenizer=my-tokenizer minutes=5 --out my-model",
+    ),
+    "pretrain-encoder": Kind(
+        "malmoi.pipeline.stages.pretrain_encoder",
+        "Train an encoder on hidden words and pairs.",
+        "corpus=my-corpus tokenizer=my-tokenizer minutes=10 --out my-encoder",
+    ),
+    "evaluate": Kind(
+        "malmoi.pipeline.stages.evaluate",
+        "Bits per byte on held-out text, beside simple models.",
+        "checkpoint=my-model corpus=my-corpus --out my-evaluation",
+    ),
+    "compare": Kind(
+        "malmoi.pipeline.stages.compare",
+        "Models on the same text: loss along the context, costs.",
+        "checkpoints=[runs/long/dense,runs/long/window] corpus=runs/long/corpus",
+    ),
+    "translator": Kind(
+        "malmoi.pipeline.stages.translator",
+        "Train a translator from pairs of texts.",
+        "files=[train.en,train.de] languages=[en,de] --out my-translator",
+    ),
+    "classify": Kind(
+        "malmoi.pipeline.stages.classify",
+        "Fine-tune a classifier on labelled texts.",
+        "file=reviews.tsv text=review label=stars --out my-classifier",
+    ),
+    "classify-images": Kind(
+        "malmoi.pipeline.stages.classify_images",
+        "Train a classifier of images.",
+        "images=~/pictures weights=efficientnet-lite0 train=head --out my-images",
+    ),
+    "generate-images": Kind(
+        "malmoi.pipeline.stages.generate_images",
+        "Train a generator of images (GAN).",
+        "judge=runs/digits/classify-images --out my-digits",
+    ),
+    "classic": Kind(
+        "malmoi.pipeline.stages.classic",
+        "Sort texts by hand-made features, naive Bayes, words.",
+        "file=messages.tsv text=message label=kind --out my-classic",
+    ),
+    "instruct": Kind(
+        "malmoi.pipeline.stages.instruct",
+        "Fine-tune an assistant on dialogues.",
+        "file=dialogues.jsonl --out my-assistant",
+    ),
+    "few-shot": Kind(
+        "malmoi.pipeline.stages.few_shot",
+        "Tasks from examples in the prompt, without training.",
+        "checkpoint=my-model file=pairs.tsv tasks.spelling.kind=answer --out my-answers",
+    ),
+    "report": Kind(
+        "malmoi.pipeline.stages.report",
+        "Write one self-contained page about a run.",
+        "stages=[my-corpus,my-model,my-evaluation] --out my-report",
+    ),
 }
 """Kind of stage -> its module, imported only when the stage is used."""
