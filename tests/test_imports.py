@@ -56,3 +56,8 @@ def test_importing_malmoi_and_its_command_line_needs_no_torch():
     )
     finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
+
+
+def test_building_a_corpus_needs_no_torch():
+    script = "import sys, malmoi.pipeline.stages.corpus\nsys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -21,8 +21,6 @@ from malmoi.corpus.document import Document, Unreadable
 from malmoi.corpus.read import ReadSettings, document_kind, read_file
 from malmoi.data.shares import BYTES_A_TOKEN, Share, share_out
 from malmoi.pipeline.corpus_card import corpus_card, likely_cause, reasons, warnings
-from malmoi.pipeline.evaluation_sets import evaluation_documents, evaluation_sets
-from malmoi.pipeline.labelled_texts import LabelledTextsSettings
 from malmoi.pipeline.runner import RECORD
 from malmoi.pipeline.stage import Stage, StageInput
 from malmoi.pipeline.stages.crawl import archive_files
@@ -40,8 +38,8 @@ class CorpusSettings(BuildSettings):
         folders: several of them, each a source of its folder's name.
         read: how to read a source, by its name (`folder` for your own).
         exclude: "SOURCE/FILE" of fetched files whose texts must not get into the corpus.
-        evaluation: labelled texts of the fetch stage whose test parts must not get in either; by default those that
-            other stages of the recipe are tested on.
+        evaluation: labelled texts of the fetch stage whose test parts must not get in either, in the words of
+            `classify`; by default those that other stages of the recipe are tested on.
         quality: a quality model that `malmoi corpus train-filter` made.
         mixture: source -> its share of the tokens that a model is trained on; what a source that is too small cannot
             give, the others do.
@@ -57,7 +55,7 @@ class CorpusSettings(BuildSettings):
     folders: list[StageInput] = []
     read: dict[str, ReadSettings] = {}
     exclude: list[str] = []
-    evaluation: list[LabelledTextsSettings] | None = None
+    evaluation: list[dict[str, Any]] | None = None
     quality: StageInput | None = None
     mixture: dict[str, float] = {}
     tokens: int | None = None
@@ -186,7 +184,10 @@ def _build(files: list[File], settings: CorpusSettings, directory: Path) -> dict
 
 def _excluded(settings: CorpusSettings) -> Iterator[Document]:
     """The evaluation texts; what cannot be read of them could get into the corpus unseen."""
-    yield from evaluation_documents(settings.evaluation or [], settings.fetch)
+    if settings.evaluation:
+        from malmoi.pipeline.evaluation_sets import evaluation_documents  # brings torch, which a cluster may not have
+
+        yield from evaluation_documents(settings.evaluation, settings.fetch)
     unreadable: UnreadableFiles = {}
     yield from FileReader(tuple(_fetched(settings, settings.exclude) if settings.exclude else []))(unreadable)
     for path, reason in unreadable.items():
@@ -241,6 +242,8 @@ def _hidden(path: Path, folder: Path) -> bool:
 def _in_recipe(settings: CorpusSettings, others: Sequence[Settings]) -> CorpusSettings:
     if settings.evaluation is not None or settings.fetch is None:
         return settings
+    from malmoi.pipeline.evaluation_sets import evaluation_sets
+
     return settings.model_copy(update={"evaluation": evaluation_sets(settings.fetch, others)})
 
 
