@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, median
 
-LOOK_BACK, LATELY = 50, 5
-"""Steps that the last ones are compared with, and how many these are: a single batch may just be hard."""
+LOOK_BACK, LATELY = 50, 10
+"""Steps that the last ones are compared with, and how many these are: several hard batches in a row are chance."""
 
 JUMP, RISE = 1.5, 1.01
 """Times the usual loss that is a spike; times the best held-out loss that is worse."""
@@ -49,7 +49,7 @@ class Advisor:
         mean = fmean(self._losses)
         self._first = self._first or mean
         found = []
-        if lately > max(JUMP * median(before), sorted(before)[-LATELY]):
+        if lately > max(JUMP * median(before), sorted(before)[-2]):
             found += self._once(
                 "spike",
                 f"Step {step:,}: the loss jumped from about {median(before):.2f} to {lately:.2f}. If it does not come "
