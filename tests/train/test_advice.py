@@ -49,16 +49,14 @@ def test_gradients_that_are_always_cut_name_clip():
     assert "about 50 times as long as clip=0.1 allows" in words
 
 
-@pytest.mark.parametrize(
-    ("keeps_best", "way_out"), [(False, "Set keep_best=true"), (True, "The best weights are taken")]
-)
-def test_a_held_out_loss_that_rises_is_said_at_the_third_time(keeps_best, way_out):
+@pytest.mark.parametrize(("keeps_best", "taken"), [(False, "The last weights"), (True, "The best weights")])
+def test_a_held_out_loss_that_rises_is_said_at_the_third_time(keeps_best, taken):
     watching = advisor(keeps_best=keeps_best)
     losses = [2.0, 2.1, 1.9, 2.0, 2.1, 2.2, 2.3]
     found = [watching.after_validation(step, loss, min(losses[: step + 1])) for step, loss in enumerate(losses)]
     assert [len(one) for one in found] == [0, 0, 0, 0, 0, 1, 0]
     assert "best (1.900)" in found[5][0]
-    assert way_out in found[5][0]
+    assert taken in found[5][0]
 
 
 def test_a_disk_that_fills_is_said_before_it_is_full():

@@ -74,11 +74,12 @@ class Advisor:
         self._worse = self._worse + 1 if loss > RISE * best else 0
         if self._worse < RISING:
             return []
-        kept = "The best weights are taken in the end." if self._keeps_best else "Set keep_best=true."
+        taken = "best" if self._keeps_best else "last"
         return self._once(
             "rising",
             f"Step {step:,}: on what is held out the loss has been above its best ({best:.3f}) {RISING} times in a "
-            f"row, now {loss:.3f}: the rest is learned by heart. {kept} Fewer steps, more text or weight_decay help.",
+            f"row, now {loss:.3f}: the rest is learned by heart. The {taken} weights are taken in the end. Fewer "
+            f"steps or epochs, more text or weight_decay help.",
         )
 
     def before_saving(self, state_bytes: int) -> list[str]:
