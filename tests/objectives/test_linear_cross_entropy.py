@@ -51,3 +51,14 @@ def test_the_logits_are_not_kept():
     with torch.autograd.graph.saved_tensors_hooks(lambda kept: largest.append(kept.numel()) or kept, lambda kept: kept):
         linear_cross_entropy(hidden, weight, targets)
     assert max(largest, default=0) < 64 * 1_000
+
+
+@pytest.mark.parametrize(("dtype", "most"), [(torch.bfloat16, 0.01), (torch.float16, 0.002)])
+def test_short_formats_lose_no_more_than_their_rounding_whatever_the_loss_scale(dtype, most):
+    hidden, weight, targets = example(16 * LEAST_ROWS, 8, LOGITS // LEAST_ROWS + 1)
+    wanted = torch.autograd.grad(linear_cross_entropy(hidden, weight, targets), (hidden, weight))
+    with torch.autocast("cpu", dtype=dtype):
+        short = linear_cross_entropy(hidden, weight, targets)
+    found = torch.autograd.grad(65_536 * short, (hidden, weight))
+    for one, other in zip(found, wanted, strict=True):
+        assert (one / 65_536 - other).norm() < most * other.norm()

@@ -23,9 +23,6 @@ def linear_cross_entropy(hidden: torch.Tensor, weight: torch.Tensor, targets: to
         weight: (vocabulary, width).
         targets: (rows,) int64, or IGNORED, whose rows cost nothing.
     """
-    if torch.is_autocast_enabled(hidden.device.type):
-        dtype = torch.get_autocast_dtype(hidden.device.type)
-        hidden, weight = hidden.to(dtype), weight.to(dtype)
     total: torch.Tensor = _LinearCrossEntropy.apply(hidden, weight, targets, torch.is_grad_enabled())  # type: ignore[no-untyped-call]
     return total
 
@@ -35,29 +32,36 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, learns: bool
     ) -> torch.Tensor:
+        device = hidden.device.type
+        short = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+        states, table = hidden.to(short), weight.to(short)
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
-        of_hidden = torch.empty_like(hidden) if learns and ctx.needs_input_grad[0] else None
-        of_weight = torch.zeros_like(weight) if learns and ctx.needs_input_grad[1] else None
-        rows = max(LEAST_ROWS, LOGITS // weight.shape[0])
-        with torch.autocast(hidden.device.type, enabled=False):
+        of_hidden = torch.empty_like(hidden, dtype=torch.float32) if learns and ctx.needs_input_grad[0] else None
+        of_weight = torch.zeros_like(weight, dtype=torch.float32) if learns and ctx.needs_input_grad[1] else None
+        rows = max(LEAST_ROWS, LOGITS // len(weight))
+        with torch.autocast(device, enabled=False):
             for start in range(0, len(hidden), rows):
-                part, wanted = hidden[start : start + rows], targets[start : start + rows]
-                logits = (part @ weight.T).float()
+                part, wanted = states[start : start + rows], targets[start : start + rows]
+                logits = (part @ table.T).float()
                 total += F.cross_entropy(logits, wanted, reduction="sum")
                 if of_hidden is None and of_weight is None:
                     continue
-                gradient = _gradient_of_logits(logits, wanted).to(part.dtype)
+                gradient = _gradient_of_logits(logits, wanted).to(short)
                 if of_hidden is not None:
-                    torch.mm(gradient, weight, out=of_hidden[start : start + rows])
+                    of_hidden[start : start + rows] = gradient @ table
                 if of_weight is not None:
-                    of_weight.addmm_(gradient.T, part)
-        ctx.of_hidden, ctx.of_weight = of_hidden, of_weight
+                    of_weight += gradient.T @ part
+        ctx.gradients = (of_hidden, of_weight)
+        ctx.dtypes = (hidden.dtype, weight.dtype)
         return total
 
     @staticmethod
     def backward(ctx: Any, outer: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None]:
-        found = (None if one is None else one * outer.to(one.dtype) for one in (ctx.of_hidden, ctx.of_weight))
-        of_hidden, of_weight = found
+        # scaled in float32: the loss scale of float16 alone may be more than float16 holds
+        of_hidden, of_weight = (
+            None if one is None else (one * outer).to(dtype)
+            for one, dtype in zip(ctx.gradients, ctx.dtypes, strict=True)
+        )
         return of_hidden, of_weight, None, None
 
 
