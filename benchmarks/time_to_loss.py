@@ -32,7 +32,8 @@ from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import build_model, count_parameters
 from malmoi.objectives.causal import Causal
 from malmoi.pipeline.recipe import load_recipe
-from malmoi.train.trainer import Trainer, TrainerSettings
+from malmoi.train.settings import TrainerSettings
+from malmoi.train.trainer import Trainer
 
 NAME = "shakespeare"
 

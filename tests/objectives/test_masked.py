@@ -11,7 +11,8 @@ from malmoi.models.registry import build_model
 from malmoi.objectives.classification import Classification
 from malmoi.objectives.joint import Joint, Part
 from malmoi.objectives.masked import Masked
-from malmoi.train.trainer import Trainer, TrainerSettings
+from malmoi.train.settings import TrainerSettings
+from malmoi.train.trainer import Trainer
 
 SHAPE = {"vocabulary": 50, "context": 16, "width": 32, "layers": 2, "heads": 4}
 JOINT = Joint({"masked": Part(Masked()), "next-sentence": Part(Classification(), 5)})

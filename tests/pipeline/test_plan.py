@@ -7,7 +7,8 @@ import pytest
 
 from malmoi.pipeline import plan
 from malmoi.pipeline.dial import predicted_loss
-from malmoi.pipeline.plan import PretrainSettings, derive_plan, estimate_pretraining
+from malmoi.pipeline.plan import derive_plan, estimate_pretraining
+from malmoi.pipeline.pretrain_settings import PretrainSettings
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,8 @@ from torch import nn
 
 from malmoi.data.batch import Batch
 from malmoi.objectives.objective import Loss
-from malmoi.train.trainer import Trainer, TrainerSettings
+from malmoi.train.settings import TrainerSettings
+from malmoi.train.trainer import Trainer
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from malmoi.pipeline.costs import Training
 from malmoi.pipeline.plan import ASSUMED_VOCABULARY
 from malmoi.pipeline.stage import Estimate, StageInput
 from malmoi.train.optimizers import OptimizerSettings, build_optimizers
-from malmoi.train.trainer import TrainerSettings
+from malmoi.train.settings import TrainerSettings
 
 ObjectiveName = Literal["masked", "next-sentence", "sentence-order"]
 

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Any
 
 import torch
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 from rich.table import Table
 
-from malmoi.core.config import Settings, parse_settings
+from malmoi.core.config import parse_settings
 from malmoi.core.console import console
-from malmoi.core.errors import UserError, nearest
-from malmoi.data.cuts import Row
+from malmoi.core.errors import UserError
 from malmoi.models.language_model import LanguageModelConfig
 from malmoi.models.presets import preset
 from malmoi.models.registry import count_parameters, family_name, language_models
 from malmoi.pipeline.costs import PROCESS, Training
 from malmoi.pipeline.dial import TIME_SHARE, Trial, choose_size, tokens_per_second
-from malmoi.pipeline.stage import Estimate, StageInput
+from malmoi.pipeline.pretrain_settings import PretrainSettings
+from malmoi.pipeline.stage import Estimate
 from malmoi.train.precision import choose_precision
-from malmoi.train.trainer import TrainerSettings
+from malmoi.train.settings import TrainerSettings
 
 TOKENS_PER_STEP = 4_096
 """Default size of a step; Muon wants this much at the widths that fit a laptop."""
@@ -37,71 +36,6 @@ SAVED_AFTER = 45
 FREE_EPOCHS = 4
 """Text read more often than this is learned by heart (Muennighoff and others 2023): the best weights may not be the
 last, and are kept."""
-
-
-class PretrainSettings(Settings):
-    """Settings of the stage. What is None is derived; every derived number is printed and kept in `plan.json`.
-
-    Attributes:
-        corpus: text.
-        tokenizer: a tokenizer stage.
-        minutes: time for training, from which size and steps follow when they are not given.
-        steps: optimizer steps, instead of what fits into the minutes.
-        tokens: tokens to train on, likewise.
-        initial: a checkpoint to go on from, whose tokenizer must be the one given; new weights without it.
-        family: of the model, such as lstm; an unknown one is answered with all there are. None for that of `initial`,
-            or else gpt.
-        model: `preset: NAME`, or fields of the family's configuration; the rest is derived.
-        embedding_deviation: of the first token embeddings. Where the head is not tied and steps are large, 1 keeps what
-            the blocks add from drowning the tokens (docs/lab/base-model.md).
-        mixture: source -> share of the tokens; empty means what the corpus was mixed for, or as large as they are.
-        most_epochs: how often the text of one source may be read; what it cannot give then, the others do.
-        context: tokens in a row.
-        row: "window" cuts the text into rows end to end; "document" begins a row with every document, cuts what does
-            not fit, and suits texts that are short, or alike in shape.
-        rows: rows in a micro-batch.
-        trainer: fields of `TrainerSettings`; the rest is derived.
-        prompts: completed at several checkpoints, so that one sees the model learn.
-        samples: at how many checkpoints.
-        sample_tokens: how long a completion may be.
-        seed: of weights and of the order of the data.
-    """
-
-    corpus: StageInput
-    tokenizer: StageInput
-    minutes: PositiveFloat = 5
-    steps: PositiveInt | None = None
-    tokens: PositiveInt | None = None
-    initial: StageInput | None = None
-    family: str | None = None
-    model: dict[str, Any] = {}
-    embedding_deviation: PositiveFloat = 0.02
-    mixture: dict[str, float] = {}
-    most_epochs: PositiveFloat | None = None
-    context: PositiveInt = 256
-    row: Row = "window"
-    rows: PositiveInt | None = None
-    trainer: dict[str, Any] = {}
-    prompts: list[str] = []
-    samples: NonNegativeInt = 6
-    sample_tokens: PositiveInt = 48
-    seed: int = 0
-
-    @field_validator("family")
-    @classmethod
-    def _check_family(cls, family: str | None) -> str | None:
-        known = language_models()
-        if family is not None and family not in known:
-            raise ValueError(f"no family of language models. {nearest(family, known) or ''} Known: {', '.join(known)}")
-        return family
-
-    @model_validator(mode="after")
-    def _check_alternatives(self) -> Self:
-        if self.steps and self.tokens:
-            raise ValueError("steps and tokens cannot both be given")
-        if self.initial and self.model:
-            raise ValueError("a model that goes on from a checkpoint has the checkpoint's shape; leave out model")
-        return self
 
 
 def derive_plan(

@@ -21,7 +21,7 @@ from malmoi.pipeline.translation_pairs import TranslationPairsSettings, read_tra
 from malmoi.tokenizers.tokenizer import Tokenizer
 from malmoi.train.optimizers import build_optimizers
 from malmoi.train.precision import choose_precision, product_speed
-from malmoi.train.trainer import TrainerSettings
+from malmoi.train.settings import TrainerSettings
 
 PROBED = 4
 """Steps that are timed."""

@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import nn
 
 from malmoi.core.console import Advance, console, progress
@@ -21,10 +20,11 @@ from malmoi.objectives.objective import Loss, Objective
 from malmoi.train.advice import Advisor, free_bytes
 from malmoi.train.allocator import keep_freed_memory
 from malmoi.train.metrics import Metrics
-from malmoi.train.optimizers import OptimizerSettings, build_optimizers
+from malmoi.train.optimizers import build_optimizers
 from malmoi.train.precision import Precision, autocast, choose_precision
 from malmoi.train.recompute import recomputing
-from malmoi.train.schedules import Schedule, factor
+from malmoi.train.schedules import factor
+from malmoi.train.settings import TrainerSettings
 from malmoi.train.state import Progress, load_best, load_state, save_best, save_state, trainable
 
 PATIENCE = 10
@@ -34,38 +34,6 @@ SCALE_DOUBLES = 2_000
 """Steps after which the loss scale of float16 is tried higher; a gradient that overflows halves it again."""
 
 CHECKPOINTS = "checkpoints"
-
-
-class TrainerSettings(OptimizerSettings):
-    """How long and how a model is trained.
-
-    Attributes:
-        steps: optimizer steps.
-        slots: micro-batches whose gradients are added up in one step.
-        schedule, warm_up, cool_down, final: see `malmoi.train.schedules.factor`.
-        clip: largest norm of the gradient; 0 for no limit.
-        precision: of the forward pass; "auto" measures this machine.
-        validate_every: steps between validations; 0 validates at the end only.
-        checkpoint_every: steps between saved states; 0 saves at the end only.
-        recompute: activations that are not kept but computed again, which saves memory and costs time: "blocks",
-            "feed_forward" or "attention", with ":2" behind it in every second block only; "" for none.
-        keep_best: end with the weights of the lowest validation loss, not the last.
-        seed: of dropout.
-    """
-
-    steps: PositiveInt
-    slots: PositiveInt = 1
-    schedule: Schedule = "trapezoid"
-    warm_up: NonNegativeInt = 0
-    cool_down: Annotated[float, Field(ge=0, le=1)] = 0.5
-    final: Annotated[float, Field(ge=0, le=1)] = 0.0
-    clip: NonNegativeFloat = 1.0
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    validate_every: NonNegativeInt = 0
-    checkpoint_every: NonNegativeInt = 0
-    recompute: str = ""
-    keep_best: bool = False
-    seed: int = 0
 
 
 @dataclass(frozen=True)

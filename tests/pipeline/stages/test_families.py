@@ -17,8 +17,9 @@ from malmoi.formats.checkpoint import load_checkpoint
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import build_model, language_models
 from malmoi.objectives.causal import Causal
+from malmoi.pipeline.pretrain_settings import PretrainSettings
 from malmoi.pipeline.stages import compare, evaluate, instruct
-from malmoi.pipeline.stages.pretrain import PretrainSettings, run
+from malmoi.pipeline.stages.pretrain import run
 
 MODELS = {
     "gpt": {"layers": 1, "width": 32, "heads": 2},

@@ -16,8 +16,9 @@ from malmoi.core.hashing import hash_file
 from malmoi.corpus.document import Document
 from malmoi.corpus.store import DocumentWriter
 from malmoi.formats.checkpoint import load_checkpoint
+from malmoi.pipeline.pretrain_settings import PretrainSettings
 from malmoi.pipeline.stages import pretrain
-from malmoi.pipeline.stages.pretrain import PretrainSettings, run
+from malmoi.pipeline.stages.pretrain import run
 
 STEPS = 60
 TALES = ("The fox said to the bear: who are you? ", "여우가 곰에게 물었습니다. 너는 누구냐? ")

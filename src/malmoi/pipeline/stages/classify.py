@@ -29,7 +29,8 @@ from malmoi.pipeline.labelled_texts import LabelledTextsSettings, read_splits
 from malmoi.pipeline.stage import Estimate, Stage, StageInput
 from malmoi.sources.fetch import fetch_weights
 from malmoi.train.allocator import keep_freed_memory
-from malmoi.train.trainer import Trainer, TrainerSettings
+from malmoi.train.settings import TrainerSettings
+from malmoi.train.trainer import Trainer
 
 FIGURES: dict[Answer, tuple[str, ...]] = {
     "class": ("accuracy", "macro_f1"),

@@ -30,7 +30,8 @@ from malmoi.pipeline.labelled_images import ImageSplits, LabelledImagesSettings,
 from malmoi.pipeline.pictures import data_address, png
 from malmoi.pipeline.stage import Estimate, Stage, StageInput
 from malmoi.sources.fetch import fetch_image_weights
-from malmoi.train.trainer import Trainer, TrainerSettings
+from malmoi.train.settings import TrainerSettings
+from malmoi.train.trainer import Trainer
 
 ASSUMED_CLASSES = 10
 """For the estimate, where only so many images of each class are learned from."""

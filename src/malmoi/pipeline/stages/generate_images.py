@@ -25,7 +25,8 @@ from malmoi.pipeline.costs import UNKNOWN
 from malmoi.pipeline.labelled_images import LabelledImagesSettings, read_image_splits
 from malmoi.pipeline.pictures import grid, png
 from malmoi.pipeline.stage import Stage, StageInput
-from malmoi.train.trainer import Trainer, TrainerSettings
+from malmoi.train.settings import TrainerSettings
+from malmoi.train.trainer import Trainer
 
 COLUMNS = 10
 """Images in a row of a picture."""

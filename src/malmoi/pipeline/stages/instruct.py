@@ -28,7 +28,8 @@ from malmoi.pipeline.stages.fetch import MANIFEST, manifest_files
 from malmoi.sources.fetch import fetch_source, fetch_weights
 from malmoi.tokenizers.chat import DEFAULT_TEMPLATE, encode_prompt
 from malmoi.tokenizers.tokenizer import Tokenizer
-from malmoi.train.trainer import Trainer, TrainerSettings
+from malmoi.train.settings import TrainerSettings
+from malmoi.train.trainer import Trainer
 
 ANSWERS = "answers.jsonl"
 

@@ -20,12 +20,14 @@ from malmoi.models.initialize import initialize
 from malmoi.models.language_model import LanguageModel, LanguageModelConfig
 from malmoi.models.registry import empty_model, language_models
 from malmoi.objectives.causal import Causal
-from malmoi.pipeline.plan import PretrainSettings, derive_plan, estimate_pretraining, print_plan
+from malmoi.pipeline.plan import derive_plan, estimate_pretraining, print_plan
+from malmoi.pipeline.pretrain_settings import PretrainSettings
 from malmoi.pipeline.stage import Estimate, Stage
 from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.opening import opened_with_end
 from malmoi.tokenizers.tokenizer import Tokenizer
-from malmoi.train.trainer import Trainer, TrainerSettings, TrainingResult
+from malmoi.train.settings import TrainerSettings
+from malmoi.train.trainer import Trainer, TrainingResult
 
 MIXTURE = "mixture.json"
 PLAN = "plan.json"

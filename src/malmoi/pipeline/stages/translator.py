@@ -25,7 +25,8 @@ from malmoi.pipeline.translator_results import TRANSLATIONS, measure, write_atte
 from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.tokenizer import Tokenizer
 from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
-from malmoi.train.trainer import Trainer, TrainerSettings, TrainingResult
+from malmoi.train.settings import TrainerSettings
+from malmoi.train.trainer import Trainer, TrainingResult
 
 PLAN, SAMPLES, TEXTS, TOKENIZER = "plan.json", "samples.jsonl", "texts.json", "tokenizer"
 

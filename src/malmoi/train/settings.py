@@ -1,0 +1,42 @@
+"""How long and how a model is trained."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+
+from malmoi.train.optimizers import OptimizerSettings
+from malmoi.train.schedules import Schedule
+
+
+class TrainerSettings(OptimizerSettings):
+    """How long and how a model is trained.
+
+    Attributes:
+        steps: optimizer steps.
+        slots: micro-batches whose gradients are added up in one step.
+        schedule, warm_up, cool_down, final: see `malmoi.train.schedules.factor`.
+        clip: largest norm of the gradient; 0 for no limit.
+        precision: of the forward pass; "auto" measures this machine.
+        validate_every: steps between validations; 0 validates at the end only.
+        checkpoint_every: steps between saved states; 0 saves at the end only.
+        recompute: activations that are not kept but computed again, which saves memory and costs time: "blocks",
+            "feed_forward" or "attention", with ":2" behind it in every second block only; "" for none.
+        keep_best: end with the weights of the lowest validation loss, not the last.
+        seed: of dropout.
+    """
+
+    steps: PositiveInt
+    slots: PositiveInt = 1
+    schedule: Schedule = "trapezoid"
+    warm_up: NonNegativeInt = 0
+    cool_down: Annotated[float, Field(ge=0, le=1)] = 0.5
+    final: Annotated[float, Field(ge=0, le=1)] = 0.0
+    clip: NonNegativeFloat = 1.0
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    validate_every: NonNegativeInt = 0
+    checkpoint_every: NonNegativeInt = 0
+    recompute: str = ""
+    keep_best: bool = False
+    seed: int = 0
