@@ -6,7 +6,20 @@ import sys
 
 import typer
 
-from malmoi.cli import attention, chat, corpus, doctor, export, generate, import_, predict, run, serve, translate
+from malmoi.cli import (
+    answer,
+    attention,
+    chat,
+    corpus,
+    doctor,
+    export,
+    generate,
+    import_,
+    predict,
+    run,
+    serve,
+    translate,
+)
 from malmoi.core.errors import UserError
 from malmoi.pipeline.kinds import STAGES
 
@@ -26,6 +39,7 @@ app.command()(chat.chat)
 app.command()(generate.generate)
 app.command()(translate.translate)
 app.command()(predict.predict)
+app.command()(answer.answer)
 app.command()(serve.serve)
 app.command()(export.export)
 app.add_typer(attention.app, name="attention")
