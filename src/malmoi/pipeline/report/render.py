@@ -29,6 +29,7 @@ from malmoi.pipeline.report.sections.overview import (
     settings_section,
     total_seconds,
 )
+from malmoi.pipeline.report.sections.questions import questions_section
 from malmoi.pipeline.report.sections.text import text_section
 from malmoi.pipeline.report.sections.training import pretraining_section, tokenizer_section
 from malmoi.pipeline.report.sections.translation import translation_section
@@ -39,6 +40,7 @@ SECTIONS: list[Callable[[Sequence[StageRecord], Words], Section | None]] = [
     evaluation_section,
     samples_section,
     classification_section,
+    questions_section,
     image_classes_section,
     made_images_section,
     classic_section,
