@@ -481,7 +481,7 @@ WORDS: dict[str, tuple[str, str]] = {
     # questions
     "questions": ("Answers in passages", "지문에서 답 찾기"),
     "questions.lede": (
-        "Questions about passages that it has not seen; counting words answers where most of the question's words stand.",
+        "Questions about passages that it has not seen. Counting words answers where most of a question's words stand.",
         "처음 보는 지문에 대한 질문입니다. 낱말 세기는 질문의 낱말이 가장 많이 모인 곳에서 답을 찾습니다.",
     ),
     "questions.f1": ("F1, questions that have an answer", "F1, 답이 있는 질문"),

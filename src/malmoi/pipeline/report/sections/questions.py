@@ -88,7 +88,7 @@ def _to_read(stage: StageRecord, say: Words) -> list[Block]:
 def _marked(record: dict[str, Any], say: Words) -> Marked:
     """The passage with the answer and, where it is another, what was wanted."""
     passage, wanted = record["passage"], record["wanted"][:1]
-    places = [(place, place + len(text), "wanted") for text in wanted if (place := _nearest(passage, text, record)) >= 0]
+    places = [(place, place + len(text), "wanted") for text in wanted for place in _nearest(passage, text, record)]
     if record["answer"]:
         start, end = record["span"]
         places = [(start, end, "found"), *(place for place in places if place[0] >= end or place[1] <= start)]
@@ -105,7 +105,7 @@ def _marked(record: dict[str, Any], say: Words) -> Marked:
     return Marked(record["question"], note, [(opening, ""), *parts])
 
 
-def _nearest(passage: str, text: str, record: dict[str, Any]) -> int:
-    """Where a text stands in the passage, the place nearest to the answer."""
+def _nearest(passage: str, text: str, record: dict[str, Any]) -> list[int]:
+    """Where a text stands in the passage, the place nearest to the answer; none where it does not."""
     found = [match.start() for match in re.finditer(re.escape(text), passage)]
-    return min(found, key=lambda place: abs(place - record["span"][0]), default=-1)
+    return sorted(found, key=lambda place: abs(place - record["span"][0]))[:1]
