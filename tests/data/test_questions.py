@@ -97,6 +97,12 @@ def test_a_made_unanswerable_question_has_a_passage_without_the_answer(many):
     assert all(names[one.name.removesuffix("/other")].answer_texts[0] not in one.passage for one in made)
 
 
+def test_limits_count_questions_that_have_an_answer(many):
+    splits = split_questions(many, QuestionSplitSettings(unanswerable=1, limit=9, test_limit=5))
+    assert [sum(bool(one.answers) for one in part) for part in (splits.train, splits.test)] == [9, 5]
+    assert any(not one.answers for one in splits.test)
+
+
 def test_a_part_that_stays_empty_is_refused(many):
     with pytest.raises(UserError, match="none is left to"):
         split_questions(many[:2], QuestionSplitSettings())

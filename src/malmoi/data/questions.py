@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, NonNegativeInt, model_validator
 
 from malmoi.core.config import Settings
 from malmoi.core.errors import UserError
@@ -53,6 +53,7 @@ class QuestionSplitSettings(Settings):
 
     Attributes:
         validation, test: shares.
+        limit, test_limit: most questions to learn from and to be tested on; 0 for all.
         unanswerable: for each question with an answer, so many without one are made: the same question about another
             passage of its article. Files that have such questions, as SQuAD 2.0 does, need none.
         split_seed: of the hash of passages, and of which other passage is taken.
@@ -60,6 +61,8 @@ class QuestionSplitSettings(Settings):
 
     validation: float = Field(0.1, ge=0, lt=1)
     test: float = Field(0.2, gt=0, lt=1)
+    limit: NonNegativeInt = 0
+    test_limit: NonNegativeInt = 0
     unanswerable: float = Field(0.25, ge=0, le=1)
     split_seed: int = Field(0, ge=0, lt=2**32)
 
@@ -93,8 +96,8 @@ def split_questions(questions: Sequence[Question], settings: QuestionSplitSettin
     for purpose, part in wanted.items():
         if not part:
             raise UserError(f"Of {len(questions)} questions none is left to {purpose}.", "Add passages, or set shares.")
-    train, validation, test = (_with_unanswerable(part, settings) for part in parts)
-    return QuestionSplits(train, validation, test)
+    kept = parts[0][: settings.limit or None], parts[1], parts[2][: settings.test_limit or None]
+    return QuestionSplits(*(_with_unanswerable(part, settings) for part in kept))
 
 
 def _with_unanswerable(questions: Sequence[Question], settings: QuestionSplitSettings) -> list[Question]:

@@ -21,7 +21,6 @@ class AskedQuestionsSettings(QuestionSplitSettings):
         fetch: a fetch stage that has the questions of `source`.
         source: a card of questions.
         file: your own file in the form of SQuAD, instead of `fetch` and `source`.
-        limit, test_limit: most questions to learn from and to be tested on; 0 for all.
         made: so many questions more are made of the passages to learn from, see `cloze_questions`.
         language: of the words that made ones ask with.
     """
@@ -29,8 +28,6 @@ class AskedQuestionsSettings(QuestionSplitSettings):
     fetch: StageInput | None = None
     source: str = "xquad-english"
     file: StageInput | None = None
-    limit: NonNegativeInt = 0
-    test_limit: NonNegativeInt = 0
     made: NonNegativeInt = 0
     language: Literal["en", "de", "ko"] = "en"
 
@@ -47,9 +44,6 @@ def read_splits(settings: AskedQuestionsSettings, seed: int) -> tuple[QuestionSp
         UserError: as `read_questions` and `split_questions`.
     """
     splits = split_questions([one for path in _paths(settings) for one in read_questions(path)], settings)
-    splits = QuestionSplits(
-        splits.train[: settings.limit or None], splits.validation, splits.test[: settings.test_limit or None]
-    )
     passages = list(dict.fromkeys(question.passage for question in splits.train))
     return splits, cloze_questions(passages, settings.made, settings.language, seed)
 
