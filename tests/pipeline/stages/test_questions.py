@@ -33,7 +33,7 @@ def squad(tmp_path_factory):
     """Animals and where they live: who lives somewhere stands before the place."""
     path, chance = tmp_path_factory.mktemp("squad") / "질문.json", random.Random(0)
     paragraphs = []
-    for number in range(40):
+    for number in range(50):
         pairs = list(zip(chance.sample(NAMES, 3), chance.sample(PLACES, 3), strict=True))
         context = f"{number}. " + " ".join(f"{name} {place} 살다." for name, place in pairs)
         qas = [
@@ -54,7 +54,7 @@ def learned(squad, tmp_path_factory):
     """A stage that learned where the animals live."""
     directory = tmp_path_factory.mktemp("learned")
     shape = {"layers": 2, "width": 32, "heads": 2, "positions": "rotary", "activation": "swiglu"}
-    more = {"optimizer": "muon", "learning_rate": 0.003, "marks": True, "epochs": 7}
+    more = {"optimizer": "muon", "learning_rate": 0.003, "marks": True, "epochs": 9}
     settings = QuestionsSettings(file=squad, model=shape, **QUICK | more)
     return directory, questions.run(settings, directory)
 
