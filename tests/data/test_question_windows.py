@@ -1,5 +1,7 @@
 """Windows hold all of a passage, and an answer at the tokens that stand for it."""
 
+import unicodedata
+
 import pytest
 import torch
 
@@ -7,7 +9,10 @@ from malmoi.core.errors import UserError
 from malmoi.data.question_windows import QuestionForm, Windows, learning_windows, tokens_of
 from malmoi.data.questions import Question, Span
 from malmoi.data.span_batch import NOWHERE, collate_windows
+from malmoi.tokenizers.tokenizer import Tokenizer
 from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
+from malmoi.tokenizers.wordpiece import wordpiece
+from malmoi.tokenizers.wrapping import BERT, wrap_bert
 
 PASSAGE = "Once a fox lived in the wood. 옛날 옛적에 숲에 여우가 살았습니다. 여우가 곰에게 물었습니다."
 
@@ -52,6 +57,20 @@ def test_the_answer_is_where_the_window_holds_it_whole(tokenizer, question):
 def test_an_answer_may_end_within_a_token():
     assert tokens_of(Span(3, 5), [(0, 3), (3, 6), (6, 8)]) == (1, 1)
     assert tokens_of(Span(9, 10), [(0, 3)]) is None
+
+
+def test_an_answer_in_letters_of_hangul_is_found_in_its_syllables():
+    letters = sorted(set(unicodedata.normalize("NFD", "여우가숲에살았다")))
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", *letters, *(f"##{one}" for one in letters)]
+    backend = wordpiece({word: number for number, word in enumerate(words)}, "[UNK]", {}, "here")
+    wrap_bert(backend, BERT.roles, {})
+    backend.add_special_tokens(words[:5])
+    (window,) = Windows(Tokenizer(backend, BERT.roles), QuestionForm(longest=64)).of(
+        Question("여우", "숲에 여우가 살았다.", (Span(3, 5),))
+    )
+    first, last = (place - window.first for place in window.answer)
+    assert (window.places[first][0], window.places[last][1]) == (3, 5)
+    assert len(window.places) > 11  # ㅅㅜㅍㅇㅔ and so on
 
 
 def test_marks_say_what_kind_of_word_a_token_belongs_to(tokenizer, question):

@@ -21,7 +21,8 @@ def squad(path, context=PASSAGE, text="주시경", start=12, **more):
         **more,
     }
     content = {"data": [{"title": "말모이", "paragraphs": [{"context": context, "qas": [one]}]}]}
-    path.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+    text = json.dumps(content, ensure_ascii=False, indent=1)
+    path.write_text(text.replace("\ud800", r"\ud800"), encoding="utf-8")
     return path
 
 
@@ -52,6 +53,7 @@ def test_blanks_around_an_answer_are_not_part_of_it(tmp_path):
         ({"text": ""}, "needs a text"),
         ({"question": 3}, "no text 'question'"),
         ({"answers": None}, "no list 'answers'"),
+        ({"question": "누가 \ud800"}, "half of a surrogate pair"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(tmp_path, answer, message):
@@ -59,7 +61,9 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path, answer, message):
         read_questions(squad(tmp_path / "one.json", **answer))
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"data": []}', '{"data": [{"paragraphs": [{"qas": [{}]}]}]}'])
+@pytest.mark.parametrize(
+    "content", ["{", "[" * 100_000, "[]", '{"data": []}', '{"data": [{"paragraphs": [{"qas": [{}]}]}]}']
+)
 def test_a_file_of_another_form_is_refused(tmp_path, content):
     (tmp_path / "one.json").write_text(content)
     with pytest.raises(UserError, match=r"one\.json"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -139,6 +140,8 @@ def read_questions(path: Path) -> list[Question]:
         content = json.loads(text)
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}: not valid JSON ({error.msg}).", "Mend the file.") from None
+    except (RecursionError, ValueError):  # numbers of thousands of digits are the latter
+        raise UserError(f"{path} is nested, or has numbers, beyond all reason.", _FORM) from None
     found = [
         _question(one, paragraph["context"], str(article.get("title", "")), path, text)
         for article in _list(content, "data", path)
@@ -151,6 +154,7 @@ def read_questions(path: Path) -> list[Question]:
     return found
 
 
+_HALF = re.compile("[\ud800-\udfff]")
 _FORM = "Write them as SQuAD does: data, paragraphs with context and qas, each with id, question and answers."
 
 
@@ -177,6 +181,8 @@ def _list(value: Any, key: str, path: Path) -> list[Any]:
 def _has_text(value: Any, key: str, where: _Place | Path) -> bool:
     if not isinstance(value, dict) or not isinstance(value.get(key), str):
         raise UserError(f"{where}: no text {key!r} where one belongs.", _FORM)
+    if _HALF.search(value[key]):
+        raise UserError(f"{where}: {key!r} holds half of a surrogate pair, which is no character.", "Remove it.")
     return True
 
 
