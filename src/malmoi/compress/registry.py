@@ -1,0 +1,33 @@
+"""The methods of compression, one line each, and the recipes that have a name."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from malmoi.compress.methods.int4 import Int4
+from malmoi.compress.methods.int8 import Int8
+from malmoi.core.config import Settings
+
+AnyStep = Annotated[
+    Int8 | Int4,
+    Field(discriminator="method"),
+]
+"""A step of any method."""
+
+RECIPES: dict[str, list[dict[str, Any]]] = {
+    "int8": [{"method": "int8"}],
+    "int4": [{"method": "int4"}],
+}
+"""Name to steps."""
+
+
+class CompressionRecipe(Settings):
+    """Steps of a compression, one after the other.
+
+    Attributes:
+        steps: each with its `method` and the settings of that.
+    """
+
+    steps: list[AnyStep]
