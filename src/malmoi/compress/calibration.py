@@ -47,19 +47,20 @@ class Calibration:
         self._advance = advance
 
     def statistics(self, model: Model, names: Iterable[str]) -> dict[str, Statistic]:
-        """Name of a linear layer to what flows into it. Layers that read the same share their numbers.
+        """Name of a linear layer, or of a head, to what flows into it. Layers that read the same share their numbers.
 
         Raises:
             UserError: there is no text.
         """
         if not any(self.rows):
             raise UserError("This method looks at what flows into each layer, and there is no text.", "Name a corpus.")
-        watch = _Watch()
+        names, watch = list(names), _Watch()
+        read = model.logits if any(name.split(".")[0] == "head" for name in names) else model
         hooks = [model.get_submodule(name).register_forward_pre_hook(partial(watch, name)) for name in names]
         try:
             with torch.inference_mode(), evaluating(model):
                 for row in self.rows:
-                    model(torch.tensor([list(row)], device=model.device))
+                    read(torch.tensor([list(row)], device=model.device))
                     self._advance(len(row))
         finally:
             for hook in hooks:
