@@ -47,7 +47,9 @@ class Calibration:
         self._advance = advance
 
     def statistics(self, model: Model, names: Iterable[str]) -> dict[str, Statistic]:
-        """Name of a linear layer, or of a head, to what flows into it. Layers that read the same share their numbers.
+        """Name of a linear layer, or of a head, to what flows into it; layers that read nothing are left out.
+
+        Layers that read the same share their numbers.
 
         Raises:
             UserError: there is no text.
@@ -65,7 +67,8 @@ class Calibration:
         finally:
             for hook in hooks:
                 hook.remove()
-        return watch.statistics()
+        found = watch.statistics()
+        return {name: found[name] for name in names if name in found}
 
 
 class _Watch:
