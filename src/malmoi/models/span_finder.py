@@ -49,13 +49,15 @@ class SpanFinder(Headed):
         """The shapes of the head, on a body of this configuration."""
         return {"span.weight": torch.Size((2, config.width)), "span.bias": torch.Size((2,))}
 
-    def forward(self, tokens: torch.Tensor, lengths: torch.Tensor, segments: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, tokens: torch.Tensor, lengths: torch.Tensor, segments: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Unnormalised log-probabilities of the first and of the last token of the answer.
 
         Args:
             tokens: (rows, length) int64, padded on the right.
             lengths: (rows,) int64, the number of real tokens, at least 1.
-            segments: (rows, length) int64, which text each token belongs to; see `SpanBatch.segments`.
+            segments: (rows, length) int64, which text each token belongs to, see `SpanBatch.segments`; None for the first.
 
         Returns:
             (rows, length, 2) in the model's dtype; what stands at the padding means nothing.
