@@ -19,6 +19,7 @@ from malmoi.core.files import atomic_directory, write_json
 from malmoi.formats.checkpoint import CONFIG, config_fields
 from malmoi.layers.attention import Attention
 from malmoi.layers.mixes.dense import Plain
+from malmoi.layers.compressed import plain
 from malmoi.models.classifier import Classifier
 from malmoi.models.encoder import Encoder
 from malmoi.models.model import Model
@@ -40,6 +41,7 @@ def export_onnx(model: Model | Classifier, tokenizer: Tokenizer, directory: Path
     Raises:
         UserError: it is a model that writes text, the packages are missing, or the disk is full.
     """
+    model = plain(model)
     body = model.body if isinstance(model, Classifier) else model
     if isinstance(body, StatefulModel):
         raise UserError(
