@@ -26,6 +26,7 @@ from malmoi.train.recompute import recomputing
 from malmoi.train.schedules import factor
 from malmoi.train.settings import TrainerSettings
 from malmoi.train.state import Progress, load_best, load_state, save_best, save_state, trainable
+from malmoi.train.watch import Watched, opened
 
 PATIENCE = 10
 """Steps in a row that may be skipped because their gradient is not finite."""
@@ -90,22 +91,14 @@ class Trainer:
         keep_freed_memory()
         settings = self.settings
         done = self._go_on()
-        metrics = Metrics(self._directory, done.step)
-        before, started = done.seconds, time.monotonic()
         if done.step == 0:
             self._on_checkpoint(0)
-        with recomputing(self.model, settings.recompute), progress("training", settings.steps) as advance:
-            advance(done.step)
-            for step in range(done.step, settings.steps):
-                self._one_step(step, done, metrics, advance)
-                done.step, done.seconds = step + 1, before + time.monotonic() - started
-                last = done.step == settings.steps
-                if last or _due(done.step, settings.validate_every):
-                    self._validate_and_record(done, metrics)
-                if last or _due(done.step, settings.checkpoint_every):
-                    self._on_checkpoint(done.step)
-                    self._say(self._advisor.before_saving(3 * self._bytes), done.step, metrics)
-                    save_state(self._states, self.model, self._optimizers, done)
+        with (
+            recomputing(self.model, settings.recompute),
+            opened(Watched(self._directory, settings.model_dump(), done.step)) as listeners,
+            progress("training", settings.steps) as advance,
+        ):
+            self._all_steps(done, Metrics(self._directory, done.step, listeners), advance)
         validation = self._finish(done)
         return TrainingResult(
             done.step,
@@ -145,6 +138,22 @@ class Trainer:
                 f"differ from those of a run that was not interrupted[/yellow]"
             )
         return done
+
+    def _all_steps(self, done: Progress, metrics: Metrics, advance: Advance) -> None:
+        """Every step that is not done yet, with what is due after it."""
+        settings = self.settings
+        before, started = done.seconds, time.monotonic()
+        advance(done.step)
+        for step in range(done.step, settings.steps):
+            self._one_step(step, done, metrics, advance)
+            done.step, done.seconds = step + 1, before + time.monotonic() - started
+            last = done.step == settings.steps
+            if last or _due(done.step, settings.validate_every):
+                self._validate_and_record(done, metrics)
+            if last or _due(done.step, settings.checkpoint_every):
+                self._on_checkpoint(done.step)
+                self._say(self._advisor.before_saving(3 * self._bytes), done.step, metrics)
+                save_state(self._states, self.model, self._optimizers, done)
 
     def _one_step(self, step: int, done: Progress, metrics: Metrics, advance: Advance) -> None:
         started = time.monotonic()
