@@ -10,7 +10,7 @@ import malmoi
 
 ROOT = Path(malmoi.__file__).parent
 FLOORS = [
-    "cli", "serve", "recipes", "pipeline", "evaluate", "generate", "formats", "train", "objectives", "models",
+    "cli", "serve", "tune", "recipes", "pipeline", "evaluate", "generate", "formats", "train", "objectives", "models",
     "layers", "data", "tokenizers", "corpus", "sources", "core",
 ]  # fmt: skip
 

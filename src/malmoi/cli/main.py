@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from malmoi.cli import attention, chat, corpus, doctor, export, generate, import_, predict, run, serve, translate
+from malmoi.cli import attention, chat, corpus, doctor, export, generate, import_, predict, run, serve, translate, tune
 from malmoi.core.errors import UserError
 from malmoi.pipeline.kinds import STAGES
 
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(run.recipes)
+app.command()(tune.tune)
 app.command("import")(import_.import_model)
 app.command()(chat.chat)
 app.command()(generate.generate)

@@ -11,6 +11,7 @@ from malmoi.core.errors import nearest
 from malmoi.data.cuts import Row
 from malmoi.models.registry import language_models
 from malmoi.pipeline.stage import StageInput
+from malmoi.train.settings import TrainerFields
 
 
 class PretrainSettings(Settings):
@@ -55,7 +56,7 @@ class PretrainSettings(Settings):
     context: PositiveInt = 256
     row: Row = "window"
     rows: PositiveInt | None = None
-    trainer: dict[str, Any] = {}
+    trainer: TrainerFields = {}
     prompts: list[str] = []
     samples: NonNegativeInt = 6
     sample_tokens: PositiveInt = 48

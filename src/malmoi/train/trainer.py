@@ -37,6 +37,10 @@ SCALE_DOUBLES = 2_000
 CHECKPOINTS = "checkpoints"
 
 
+class Diverged(UserError):
+    """The gradient of a training is not finite any more."""
+
+
 @dataclass(frozen=True)
 class TrainingResult:
     """What a training came to. Losses are means over the counted items; seconds count every attempt."""
@@ -86,7 +90,8 @@ class Trainer:
         """Train to the end.
 
         Raises:
-            UserError: the loss stopped being finite, or the disk is full; the last saved state is kept.
+            Diverged: the gradient was not finite too often.
+            UserError: the disk is full. The last saved state is kept in both cases.
         """
         keep_freed_memory()
         settings = self.settings
@@ -233,7 +238,7 @@ class Trainer:
             return
         self._refused += 1
         if self._refused >= PATIENCE:
-            raise UserError(
+            raise Diverged(
                 f"The gradient was not finite in {PATIENCE} steps in a row, up to step {step + 1}.",
                 f"Lower learning_rate and matrix_learning_rate, or set precision=float32; the last good state is in "
                 f"{self._states}.",

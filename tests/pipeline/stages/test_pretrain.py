@@ -195,3 +195,17 @@ def test_nonsense_numbers_are_refused(settings, field):
 
 def test_weights_are_finite(trained):
     assert all(torch.isfinite(parameter).all() for parameter in load_checkpoint(trained[0]).model.parameters())
+
+
+def test_settled_settings_do_the_same_work_with_other_rows(settings, tmp_path):
+    settled = pretrain.settle(settings(trainer={"precision": "float32", "weight_decay": 0.1}), tmp_path)
+    assert (settled.steps, settled.tokens, settled.rows) == (None, STEPS * 4 * 32, 4)
+    assert settled.trainer["weight_decay"] == 0.1
+    assert {"optimizer", "learning_rate", "slots"} <= set(settled.trainer)
+    other = settled.model_copy(update={"rows": 8, "prompts": [], "samples": 0, "sample_tokens": 1})
+    assert run(other, tmp_path / "other")["tokens"] == STEPS * 4 * 32
+
+
+def test_a_wrong_field_of_the_trainer_is_told_before_anything_runs(settings):
+    with pytest.raises(UserError, match="'learnin_rate'.*Did you mean 'learning_rate'"):
+        settings(trainer={"learnin_rate": 0.1})
