@@ -166,6 +166,7 @@ def test_by_default_rate_batch_and_decay_are_searched_around_the_recipe(recipe, 
         "pretrain.rows": "4, 8, 16",
         "pretrain.trainer.matrix_weight_decay": "0 to 0.2",
     }
+    assert list(facts["trials"][0]["values"].values()) == [0.001, 0.02, 8, 0.0]
 
 
 @pytest.mark.parametrize(("wish", "message"), [

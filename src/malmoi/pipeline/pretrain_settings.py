@@ -37,7 +37,7 @@ class PretrainSettings(Settings):
         rows: rows in a micro-batch.
         trainer: fields of `TrainerSettings`; the rest is derived.
         prompts: completed at several checkpoints, so that one sees the model learn.
-        samples: at how many checkpoints.
+        samples: at how many checkpoints; 0 for none.
         sample_tokens: how long a completion may be.
         seed: of weights and of the order of the data.
     """

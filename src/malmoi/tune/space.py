@@ -181,6 +181,8 @@ def value_of(recipe: Recipe, key: str) -> Any:
     """What a recipe has for a key, its default included; None when it leaves the key open."""
     stage, *parts = key.split(".")
     value: Any = next(step.settings for step in recipe.steps if step.name == stage)
+    if parts[0] == "trainer":
+        value, parts = TrainerSettings(steps=1, **value.trainer), parts[1:]
     for part in parts:
         value = value.get(part) if isinstance(value, dict) else getattr(value, part, None)
     return value

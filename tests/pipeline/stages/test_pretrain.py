@@ -202,8 +202,9 @@ def test_settled_settings_do_the_same_work_with_other_rows(settings, tmp_path):
     assert (settled.steps, settled.tokens, settled.rows) == (None, STEPS * 4 * 32, 4)
     assert settled.trainer["weight_decay"] == 0.1
     assert {"optimizer", "learning_rate", "slots"} <= set(settled.trainer)
-    other = settled.model_copy(update={"rows": 8, "prompts": [], "samples": 0, "sample_tokens": 1})
+    other = settled.model_copy(update={"rows": 8, "samples": 0})
     assert run(other, tmp_path / "other")["tokens"] == STEPS * 4 * 32
+    assert not (tmp_path / "other" / "samples.jsonl").exists()
 
 
 def test_a_wrong_field_of_the_trainer_is_told_before_anything_runs(settings):

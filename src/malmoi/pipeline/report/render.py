@@ -29,6 +29,7 @@ from malmoi.pipeline.report.sections.overview import (
     settings_section,
     total_seconds,
 )
+from malmoi.pipeline.report.sections.scaling import scaling_section
 from malmoi.pipeline.report.sections.search import search_section
 from malmoi.pipeline.report.sections.text import text_section
 from malmoi.pipeline.report.sections.training import pretraining_section, tokenizer_section
@@ -48,6 +49,7 @@ SECTIONS: list[Callable[[Sequence[StageRecord], Words], Section | None]] = [
     translation_section,
     few_shot_section,
     comparison_section,
+    scaling_section,
     next_section,
     text_section,
     tokenizer_section,

@@ -478,6 +478,36 @@ WORDS: dict[str, tuple[str, str]] = {
     "guess.text": ("text", "글"),
     "guess.right": ("stood there", "정답"),
     "guess.model": ("guesses, the best first", "추측 (좋은 것부터)"),
+    # scaling
+    "scaling": ("What size and text are worth", "크기와 글의 값어치"),
+    "scaling.lede": (
+        "Small models of several sizes learned from texts of several lengths. The law that they follow foretold the "
+        "loss of a larger one, which was trained after that.",
+        "여러 크기의 작은 모델이 여러 길이의 글로 배웠습니다. 이들이 따르는 법칙으로 더 큰 모델의 손실을 먼저 내다본 "
+        "다음에 그 모델을 학습하였습니다.",
+    ),
+    "scaling.chart": ("Held-out loss over parameters (nats a token)", "매개변수에 따른 평가 손실 (토큰당 나트)"),
+    "scaling.tokens": ("{count} tokens", "토큰 {count}개"),
+    "scaling.law": ("law, {count} tokens", "법칙, 토큰 {count}개"),
+    "scaling.next": ("the next size", "다음 크기"),
+    "scaling.predicted": ("predicted", "예상"),
+    "scaling.reached": ("reached", "실제"),
+    "scaling.off": ("off", "차이"),
+    "scaling.control": ("largest of the ladder", "가장 큰 사다리 모델"),
+    "scaling.formula": (
+        "Loss = {floor} + {a} / N^{alpha} + {b} / D^{beta}, N parameters and D tokens; it misses what it was fitted to "
+        "by {error}. With any one training left out it would have predicted {low} to {high}.",
+        "손실 = {floor} + {a} / N^{alpha} + {b} / D^{beta}. N은 매개변수, D는 토큰입니다. 맞춘 점들과는 {error} "
+        "어긋납니다. 학습 하나를 빼고 맞추면 {low}에서 {high}까지를 내다봅니다.",
+    ),
+    "scaling.shapes": ("Depth against width", "깊이와 너비"),
+    "scaling.expected": ("the law expects", "법칙의 예상"),
+    "scaling.counted": (
+        "Parameters are those that compute, without the embedding table. The law is that of Hoffmann and others "
+        "(2022), fitted to relative errors. It holds near what it was fitted to: this text, this context, these rates.",
+        "매개변수는 임베딩 표를 뺀, 계산에 쓰이는 것만 셉니다. Hoffmann 등(2022)의 식을 상대 오차에 맞추었습니다. 맞춘 "
+        "범위 가까이에서, 이 글과 이 문맥과 이 학습률에서만 믿을 만합니다.",
+    ),
     # tune
     "tune": ("What it learns best with", "무엇으로 가장 잘 배우나"),
     "tune.lede": (

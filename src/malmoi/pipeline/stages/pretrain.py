@@ -61,7 +61,8 @@ def run(settings: PretrainSettings, directory: Path) -> dict[str, Any]:
     prompts = settings.prompts or _first_words(settings.corpus)
 
     def sample(step: int) -> None:
-        if step in (0, trainer_settings.steps) or step % plan["sample_every"] < trainer_settings.checkpoint_every:
+        ends = step in (0, trainer_settings.steps)
+        if settings.samples and (ends or step % plan["sample_every"] < trainer_settings.checkpoint_every):
             _write_samples(model, tokenizer, prompts, settings.sample_tokens, step, directory)
 
     result = Trainer(model, Causal(), source, trainer_settings, directory, sample).run()
