@@ -16,6 +16,7 @@ from malmoi.models.presets import preset
 from malmoi.models.registry import count_parameters, family_name, language_models
 from malmoi.pipeline.costs import PROCESS, Training
 from malmoi.pipeline.dial import TIME_SHARE, Trial, choose_size, tokens_per_second
+from malmoi.pipeline.fit import fitting_rows, measured_step
 from malmoi.pipeline.pretrain_settings import PretrainSettings
 from malmoi.pipeline.stage import Estimate
 from malmoi.train.precision import choose_precision
@@ -72,6 +73,10 @@ def derive_plan(
         chosen = min(trials, key=lambda trial: trial.predicted_loss)
         config = _config(settings, fixed | _sized(settings, *chosen.size) | settings.model)
     optimizer = _optimizer(config, size, settings)
+    if settings.memory is not None:
+        fields = {"precision": precision, **optimizer, **settings.trainer, "slots": 1}
+        fitting = fitting_rows(measured_step(config, context, fields), rows * slots, int(settings.memory * 2**30))
+        rows, slots = fitting, rows * slots // fitting
     timed = settings.steps is None and settings.tokens is None
     speed = 0.0
     if trials:
@@ -95,7 +100,7 @@ def derive_plan(
         "checkpoint_every": max(1, sample_every // math.ceil(sample_every / longest)),
         "keep_best": steps * size > FREE_EPOCHS * text_tokens,
     }
-    fields = derived | {key: value for key, value in settings.trainer.items() if key != "precision"}
+    fields = derived | {key: value for key, value in settings.trainer.items() if key not in ("precision", "slots")}
     trainer = parse_settings(TrainerSettings, fields, "'trainer' of the stage 'pretrain'")
     return {
         "minutes": settings.minutes,

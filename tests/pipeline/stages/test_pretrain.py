@@ -210,3 +210,10 @@ def test_settled_settings_do_the_same_work_with_other_rows(settings, tmp_path):
 def test_a_wrong_field_of_the_trainer_is_told_before_anything_runs(settings):
     with pytest.raises(UserError, match="'learnin_rate'.*Did you mean 'learning_rate'"):
         settings(trainer={"learnin_rate": 0.1})
+
+
+def test_less_memory_makes_smaller_micro_batches_of_the_same_step(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr("malmoi.pipeline.plan.measured_step", lambda *arguments: lambda rows: rows << 30)
+    run(settings(rows=8, memory=2, steps=2, samples=0), tmp_path)
+    plan = read_json(tmp_path / "plan.json")
+    assert (plan["rows"], plan["trainer"]["slots"], plan["tokens_per_step"]) == (2, 4, 8 * 32)
