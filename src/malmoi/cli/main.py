@@ -6,7 +6,21 @@ import sys
 
 import typer
 
-from malmoi.cli import attention, chat, corpus, doctor, export, generate, import_, predict, run, serve, translate, tune
+from malmoi.cli import (
+    attention,
+    bench,
+    chat,
+    corpus,
+    doctor,
+    export,
+    generate,
+    import_,
+    predict,
+    run,
+    serve,
+    translate,
+    tune,
+)
 from malmoi.core.errors import UserError
 from malmoi.pipeline.kinds import STAGES
 
@@ -30,6 +44,7 @@ app.command()(predict.predict)
 app.command()(serve.serve)
 app.command()(export.export)
 app.add_typer(attention.app, name="attention")
+app.add_typer(bench.app, name="bench")
 app.command()(doctor.doctor)
 app.add_typer(corpus.app, name="corpus")
 for kind, entry in STAGES.items():

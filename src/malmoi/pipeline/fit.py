@@ -10,14 +10,10 @@ import torch
 from malmoi.core.console import console, progress
 from malmoi.core.errors import UserError
 from malmoi.core.memory import PeakMemory
-from malmoi.data.batch import TextBatch
 from malmoi.models.language_model import LanguageModelConfig
-from malmoi.models.registry import build_model
-from malmoi.objectives.causal import Causal
+from malmoi.pipeline.trial_step import TrialStep
 from malmoi.train.allocator import keep_freed_memory
-from malmoi.train.optimizers import build_optimizers
-from malmoi.train.precision import autocast, choose_precision
-from malmoi.train.recompute import recomputing
+from malmoi.train.precision import choose_precision
 from malmoi.train.settings import TrainerSettings
 
 Measure = Callable[[int], int]
@@ -58,17 +54,13 @@ def measured_step(config: LanguageModelConfig, context: int, trainer: dict[str, 
     settings = TrainerSettings(**{"steps": 1, **trainer})
     precision = choose_precision(torch.device("cpu")) if settings.precision == "auto" else settings.precision
     keep_freed_memory()
-    model = build_model(config, 0).train()
-    optimizers = build_optimizers(model, settings)
+    step = TrialStep(config, context, 1, precision, settings, settings.recompute)
 
     def measure(rows: int) -> int:
-        memory, tokens = PeakMemory(), torch.zeros(rows, context, dtype=torch.int64)
-        with recomputing(model, settings.recompute), autocast(tokens.device, precision):
-            loss = Causal().loss(model, TextBatch(tokens, tokens))
-        loss.total.backward()  # type: ignore[no-untyped-call]
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
+        memory = PeakMemory()
+        step.take(rows)
+        step.micro_batch()
+        step.update()
         return memory.bytes()
 
     return measure

@@ -16,8 +16,7 @@ from malmoi.core.config import Settings, parse_settings
 from malmoi.core.console import console
 from malmoi.core.files import read_json, write_json
 from malmoi.models.gpt_config import GPTConfig
-from malmoi.models.registry import count_parameters
-from malmoi.pipeline.costs import Training
+from malmoi.pipeline.costs import Training, multiplied
 from malmoi.pipeline.plan import ASSUMED_VOCABULARY
 from malmoi.pipeline.pretrain_settings import PretrainSettings
 from malmoi.pipeline.scaling_law import Law, Point, fit, predictions_without_each
@@ -78,7 +77,7 @@ def run(settings: ScalingSettings, directory: Path) -> dict[str, Any]:
     points = [_point(rung) for rung in ladder]
     law = fit(points)
     goal = settings.next_tokens or most
-    parameters = _computing(_config(settings, settings.next))
+    parameters = multiplied(_config(settings, settings.next))
     if not (directory / PREDICTION).exists():
         without = predictions_without_each(points, parameters, goal)
         prediction = {"predicted": law.loss(parameters, goal), "low": min(without), "high": max(without)}
@@ -127,7 +126,7 @@ def _rung(settings: ScalingSettings, size: Sequence[int], tokens: int, directory
         rung = {
             "layers": layers,
             "width": width,
-            "parameters": _computing(_config(settings, size)),
+            "parameters": multiplied(_config(settings, size)),
             "tokens": tokens,
             "loss": result["validation_loss"],
             "seconds": result["training_seconds"],
@@ -149,11 +148,6 @@ def _config(settings: ScalingSettings, size: Sequence[int]) -> GPTConfig:
     vocabulary = load_tokenizer(settings.tokenizer).size if known else ASSUMED_VOCABULARY
     fields = {"vocabulary": vocabulary, "context": settings.context, **_shape(settings, size)}
     return parse_settings(GPTConfig, fields, f"the size {size[0]} x {size[1]} of the stage 'scaling'")
-
-
-def _computing(config: GPTConfig) -> int:
-    """Parameters that a token is multiplied with: all but an embedding table that is not the head too."""
-    return count_parameters(config) - (0 if config.tied else config.vocabulary * config.width)
 
 
 def _point(rung: dict[str, Any]) -> Point:
