@@ -15,8 +15,9 @@ from malmoi.core.device import machine_facts
 from malmoi.core.files import read_json, write_json
 from malmoi.pipeline.recipe import load_recipe
 from malmoi.pipeline.runner import run_recipe
+from malmoi.tune.prepare import Wish, prepare
 from malmoi.tune.result import RECORD, print_result, write_result
-from malmoi.tune.search import Wish, prepare, run
+from malmoi.tune.search import run
 
 SMALL = ["corpus.held_out=0.02", "pretrain.model.width=64", "pretrain.trainer={}", "pretrain.samples=0"]
 SMALL += ["pretrain.rows=16", "pretrain.steps=120"]

@@ -6,8 +6,9 @@ import yaml
 from malmoi.core.errors import UserError
 from malmoi.core.files import read_json
 from malmoi.pipeline.recipe import load_recipe
+from malmoi.tune.prepare import Wish, prepare
 from malmoi.tune.result import print_result, write_result
-from malmoi.tune.search import Wish, prepare, run
+from malmoi.tune.search import run
 from malmoi.tune.space import parse_space
 from malmoi.tune.study import Trials
 

@@ -51,8 +51,9 @@ def tune(
         raise MissingExtra("optuna", "tune", "Searching for settings")
     from malmoi.pipeline.recipe import load_recipe
     from malmoi.train.watch import find_watchers, watching
+    from malmoi.tune.prepare import Wish, prepare
     from malmoi.tune.result import print_result, write_result
-    from malmoi.tune.search import Wish, prepare, run
+    from malmoi.tune.search import run
 
     languages: dict[str | None, Literal["en", "ko"] | None] = {None: None, "en": "en", "ko": "ko"}
     if language not in languages:

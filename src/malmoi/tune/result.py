@@ -17,7 +17,7 @@ from malmoi.pipeline.report.render import render
 from malmoi.pipeline.report.run import StageRecord, read_stages
 from malmoi.pipeline.report.words import Language
 from malmoi.pipeline.runner import versions
-from malmoi.tune.search import Search
+from malmoi.tune.prepare import Search
 from malmoi.tune.space import Choices, Range, changed
 from malmoi.tune.study import Trials
 
