@@ -5,7 +5,7 @@ import random
 import pytest
 
 from malmoi.core.errors import UserError
-from malmoi.pipeline.scaling_law import Law, Point, fit, predictions_without_each
+from malmoi.pipeline.scaling_law import Law, Point, by_operations_alone, fit, predictions_without_each
 
 CHINCHILLA = Law(1.69, 406.4, 0.34, 410.7, 0.28, 0.0)
 SIZES, TOKENS = (12_000, 50_000, 220_000, 330_000), (65_000, 131_000, 262_000)
@@ -34,6 +34,11 @@ def test_no_term_is_negative_where_larger_models_are_worse():
     law = fit([Point(n, d, 3 + n / 1e6 + 100 / d**0.3) for n in SIZES for d in TOKENS])
     assert min(law.floor, law.parameter_scale, law.token_scale) >= 0
     assert law.loss(1e6, 1e6) > 0
+
+
+def test_the_control_is_a_straight_line_between_logarithms():
+    points = [Point(n, d, 20 * (n * d) ** -0.1) for n in SIZES for d in TOKENS]
+    assert by_operations_alone(points, 800_000, 524_000) == pytest.approx(20 * (800_000 * 524_000) ** -0.1)
 
 
 def test_too_few_trainings_tell_no_law():

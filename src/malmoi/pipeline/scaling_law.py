@@ -88,6 +88,13 @@ def fit(points: Sequence[Point]) -> Law:
     return Law(float(floor), float(first * size**alpha), float(alpha), float(second * count**beta), float(beta), root)
 
 
+def by_operations_alone(points: Sequence[Point], parameters: int, tokens: int) -> float:
+    """The control: what a power law in parameters times tokens expects, a straight line between logarithms."""
+    work = np.log([float(point.parameters) * point.tokens for point in points])
+    slope, start = np.polyfit(work, np.log([point.loss for point in points]), 1)
+    return float(np.exp(start + slope * np.log(float(parameters) * tokens)))
+
+
 def predictions_without_each(points: Sequence[Point], parameters: int, tokens: int) -> list[float]:
     """What the law would say of another training had one of the points not been there, for each of them."""
     return [fit([*points[:place], *points[place + 1 :]]).loss(parameters, tokens) for place in range(len(points))]

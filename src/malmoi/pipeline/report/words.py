@@ -493,6 +493,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "scaling.predicted": ("predicted", "예상"),
     "scaling.reached": ("reached", "실제"),
     "scaling.off": ("off", "차이"),
+    "scaling.operations": ("by a power law in N × D alone", "N × D만의 거듭제곱 법칙으로"),
     "scaling.control": ("largest of the ladder", "가장 큰 사다리 모델"),
     "scaling.formula": (
         "Loss = {floor} + {a} / N^{alpha} + {b} / D^{beta}, N parameters and D tokens; it misses what it was fitted to "

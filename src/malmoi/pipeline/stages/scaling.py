@@ -19,7 +19,7 @@ from malmoi.models.gpt_config import GPTConfig
 from malmoi.pipeline.costs import Training, multiplied
 from malmoi.pipeline.plan import ASSUMED_VOCABULARY
 from malmoi.pipeline.pretrain_settings import PretrainSettings
-from malmoi.pipeline.scaling_law import Law, Point, fit, predictions_without_each
+from malmoi.pipeline.scaling_law import Law, Point, by_operations_alone, fit, predictions_without_each
 from malmoi.pipeline.stage import Estimate, Stage, StageInput
 from malmoi.pipeline.stages import pretrain
 from malmoi.tokenizers.load import load_tokenizer
@@ -80,7 +80,12 @@ def run(settings: ScalingSettings, directory: Path) -> dict[str, Any]:
     parameters = multiplied(_config(settings, settings.next))
     if not (directory / PREDICTION).exists():
         without = predictions_without_each(points, parameters, goal)
-        prediction = {"predicted": law.loss(parameters, goal), "low": min(without), "high": max(without)}
+        prediction = {
+            "predicted": law.loss(parameters, goal),
+            "low": min(without),
+            "high": max(without),
+            "by_operations": by_operations_alone(points, parameters, goal),
+        }
         write_json(directory / PREDICTION, prediction)
     prediction = read_json(directory / PREDICTION)
     console.print(
@@ -98,6 +103,7 @@ def run(settings: ScalingSettings, directory: Path) -> dict[str, Any]:
         "off": prediction["predicted"] / reached["loss"] - 1,
         "control": control,
         "control_off": control / reached["loss"] - 1,
+        "by_operations_off": prediction["by_operations"] / reached["loss"] - 1,
     }
     write_json(directory / RESULT, result)
     _print(result, law)
@@ -165,7 +171,8 @@ def _print(result: dict[str, Any], law: Law) -> None:
     console.print(
         f"  loss = {law.floor:.2f} + {law.parameter_scale:.3g} / N^{law.parameter_exponent:.2f} + "
         f"{law.token_scale:.3g} / D^{law.token_exponent:.2f}; the next size was predicted {result['off']:+.1%} off "
-        f"({result['control_off']:+.1%} by taking the largest of the ladder)"
+        f"({result['by_operations_off']:+.1%} by a power law in N x D, {result['control_off']:+.1%} by taking the "
+        f"largest of the ladder)"
     )
 
 

@@ -70,6 +70,13 @@ def _prediction(result: dict[str, Any], say: Words) -> Table:
     rows = [
         [say("scaling.reached"), size, *figures, f"{after['loss']:.3f}", ""],
         [say("scaling.predicted"), size, *figures, f"{after['predicted']:.3f}", _signed(result["off"])],
+        [
+            say("scaling.operations"),
+            size,
+            *figures,
+            f"{after['by_operations']:.3f}",
+            _signed(result["by_operations_off"]),
+        ],
         [say("scaling.control"), "", "", "", f"{result['control']:.3f}", _signed(result["control_off"])],
     ]
     return Table([*columns, "#" + say("scaling.off")], rows)
