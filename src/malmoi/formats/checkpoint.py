@@ -14,9 +14,10 @@ from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_directory, read_json, write_json
 from malmoi.core.tensor_file import MadeOnDemand, write_tensors
 from malmoi.formats.classes import CLASSIFIES, classifier_fields, for_classes, read_answer, read_classes, read_form
+from malmoi.formats.compression import describe, expect_compressed
 from malmoi.formats.families.decoding import DECODING
 from malmoi.formats.family import Family, Line
-from malmoi.formats.fill import fill, joined, shapes_of
+from malmoi.formats.fill import fill, joined, shapes_of, stated_model
 from malmoi.formats.gguf import load_gguf, read_gguf_config
 from malmoi.formats.mismatch import check_shapes
 from malmoi.formats.registry import express, family_of, find_family, understand
@@ -26,7 +27,7 @@ from malmoi.models.classifier import Classifier
 from malmoi.models.encoder import NoHead
 from malmoi.models.language_model import LanguageModel
 from malmoi.models.model import Backbone, Model, ModelConfig
-from malmoi.models.registry import empty_model
+from malmoi.models.registry import with_memory
 from malmoi.models.seq2seq import EncoderDecoder
 from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.tokenizer import Tokenizer
@@ -117,7 +118,7 @@ def save_checkpoint(directory: Path, model: Model | Classifier, tokenizer: Token
     """
     state, config, family = _published(model)
     tensors = MadeOnDemand({line.theirs: partial(joined, line, state) for line in _plan(family, config, state)})
-    fields = _about(family, model, tokenizer) | express(config, family)
+    fields = config_fields(model, tokenizer)
     with atomic_directory(directory) as temporary:
         write_tensors(tensors, temporary / SINGLE)
         write_json(temporary / CONFIG, fields)
@@ -130,7 +131,7 @@ def save_checkpoint(directory: Path, model: Model | Classifier, tokenizer: Token
 def config_fields(model: Model | Classifier, tokenizer: Tokenizer) -> dict[str, Any]:
     """What config.json says of a model."""
     _, config, family = _published(model)
-    return _about(family, model, tokenizer) | express(config, family)
+    return _about(family, model, tokenizer) | express(config, family) | describe(model)
 
 
 def load_checkpoint(path: Path, dtype: torch.dtype = torch.float32) -> Checkpoint:
@@ -172,10 +173,12 @@ def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> Model | C
         if classes is not None:
             config = body = for_classes(config, where)
             scores = Classifier.score_shapes(body, len(classes))
-        shapes = shapes_of(config, len(weights.shapes), where) | scores
+        stated = stated_model(config, len(weights.shapes), where)
+        expect_compressed(stated, fields, where)
+        shapes = shapes_of(stated) | scores
         plan, theirs = _matched(family, _plan(family, config, shapes), weights.shapes)
         check_shapes(plan, shapes, theirs, str(directory))
-        model: Model | Classifier = empty_model(config, dtype)
+        model: Model | Classifier = with_memory(stated, dtype)
         if classes is not None and isinstance(model, Backbone):
             form, answer = read_form(fields, where), read_answer(fields, classes)
             model = Classifier(model, classes, form=form, answer=answer).to(dtype)
@@ -246,7 +249,7 @@ def _matched(
 
 def _about(family: Family | None, model: Model | Classifier, tokenizer: Tokenizer) -> dict[str, Any]:
     """Fields of config.json beside the shape."""
-    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+    dtype = str(_body(model).dtype).removeprefix("torch.")
     fields: dict[str, Any] = {
         "architectures": [_architecture(family, model)],
         "dtype": dtype,

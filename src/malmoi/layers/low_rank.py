@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from malmoi.core.errors import UserError, nearest
+from malmoi.layers.compressed import CompressedLinear
 from malmoi.layers.seeded import fill_normal
 
 ALL_TARGETS = ("query", "key", "value", "output", "gate", "up", "down")
@@ -19,17 +20,18 @@ class LowRankLinear(nn.Module):
     """A frozen linear layer plus scale * widen @ narrow.
 
     Attributes:
-        base: the layer adapted.
+        base: the layer adapted; it may be one of fewer bits (Dettmers and others 2023, arXiv:2305.14314).
         narrow: (rank, inputs), normal at first.
         widen: (outputs, rank), zero at first, so that the adapted layer starts as the base.
         scale: alpha / rank.
     """
 
-    def __init__(self, base: nn.Linear, rank: int, alpha: float) -> None:
+    def __init__(self, base: nn.Linear | CompressedLinear, rank: int, alpha: float) -> None:
         super().__init__()
         self.base = base
-        self.narrow = nn.Parameter(base.weight.new_zeros(rank, base.in_features))
-        self.widen = nn.Parameter(base.weight.new_zeros(base.out_features, rank))
+        weight = base.weight
+        self.narrow = nn.Parameter(weight.new_zeros(rank, base.in_features))
+        self.widen = nn.Parameter(weight.new_zeros(base.out_features, rank))
         self.scale = alpha / rank
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -40,6 +42,13 @@ class LowRankLinear(nn.Module):
     def merged_weight(self) -> torch.Tensor:
         """(outputs, inputs), the weight of the plain layer that computes the same."""
         return torch.addmm(self.base.weight.detach(), self.widen.detach(), self.narrow.detach(), alpha=self.scale)
+
+    def merged(self) -> nn.Linear:
+        """The plain layer that computes the same, frozen."""
+        plain = nn.Linear(self.base.in_features, self.base.out_features, bias=False, device="meta")
+        plain.weight = nn.Parameter(self.merged_weight(), requires_grad=False)
+        plain.register_parameter("bias", self.base.bias)
+        return plain
 
 
 def apply_low_rank(
@@ -56,7 +65,8 @@ def apply_low_rank(
     Raises:
         UserError: a target is in no layer of this model, or it has none of `ALL_TARGETS`.
     """
-    linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    kinds = (nn.Linear, CompressedLinear)
+    linear = {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
     known = {name.rsplit(".", 1)[-1] for name in linear}
     if targets is None:
         targets = [target for target in ALL_TARGETS if target in known]
@@ -77,8 +87,7 @@ def apply_low_rank(
 def merge_low_rank(model: nn.Module) -> None:
     """Add every difference to its base and put the plain layers back, in place. The weights stay frozen."""
     for name, module in adapted_layers(model).items():
-        module.base.weight.data = module.merged_weight()
-        model.set_submodule(name, module.base)
+        model.set_submodule(name, module.merged())
 
 
 def merged_state(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -87,8 +96,7 @@ def merged_state(model: nn.Module) -> dict[str, torch.Tensor]:
     for name, module in adapted_layers(model).items():
         for inner in module.state_dict():
             del state[f"{name}.{inner}"]
-        plain = {**module.base.state_dict(), "weight": module.merged_weight()}
-        state |= {f"{name}.{inner}": value for inner, value in plain.items()}
+        state |= {f"{name}.{inner}": value for inner, value in module.merged().state_dict().items()}
     return state
 
 

@@ -92,6 +92,11 @@ STAGES = {
         "Tasks from examples in the prompt, without training.",
         "checkpoint=my-model file=pairs.tsv tasks.spelling.kind=answer --out my-answers",
     ),
+    "compress": Kind(
+        "malmoi.pipeline.stages.compress",
+        "Hold a checkpoint in fewer numbers, beside the original.",
+        "checkpoint=my-model corpus=my-corpus recipe=int8 --out my-small-model",
+    ),
     "report": Kind(
         "malmoi.pipeline.stages.report",
         "Write one self-contained page about a run.",

@@ -1,0 +1,54 @@
+"""The methods of compression, one line each, and the recipes that have a name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from malmoi.compress.methods.int4 import Int4
+from malmoi.compress.methods.int8 import Int8
+from malmoi.core.config import Settings, parse_settings, read_yaml
+from malmoi.core.errors import UserError, nearest
+
+AnyStep = Annotated[
+    Int8 | Int4,
+    Field(discriminator="method"),
+]
+"""A step of any method."""
+
+RECIPES: dict[str, list[dict[str, Any]]] = {
+    "int8": [{"method": "int8"}],
+    "int8-dynamic": [{"method": "int8", "activations": True}],
+    "int4": [{"method": "int4"}],
+}
+"""Name to steps."""
+
+
+class CompressionRecipe(Settings):
+    """Steps of a compression, one after the other.
+
+    Attributes:
+        steps: each with its `method` and the settings of that.
+    """
+
+    steps: list[AnyStep]
+
+
+def find_steps(name: str) -> list[AnyStep]:
+    """The steps of a recipe.
+
+    Args:
+        name: one of `RECIPES`, or a YAML file with `steps`.
+
+    Raises:
+        UserError: there is no such recipe, or its steps are wrong.
+    """
+    path = Path(name).expanduser()
+    if path.suffix in (".yaml", ".yml"):
+        return parse_settings(CompressionRecipe, read_yaml(path), str(path)).steps
+    if name not in RECIPES:
+        way_out = nearest(name, RECIPES) or f"Known: {', '.join(RECIPES)}; or name a YAML file."
+        raise UserError(f"There is no recipe {name!r} to compress by.", way_out)
+    return parse_settings(CompressionRecipe, {"steps": RECIPES[name]}, f"the recipe {name}").steps
