@@ -52,6 +52,11 @@ STAGES = {
         "Models on the same text: loss along the context, costs.",
         "checkpoints=[runs/long/dense,runs/long/window] corpus=runs/long/corpus",
     ),
+    "scaling": Kind(
+        "malmoi.pipeline.stages.scaling",
+        "Train a ladder of sizes, fit the law, predict the next.",
+        "corpus=my-corpus tokenizer=my-tokenizer --out my-ladder",
+    ),
     "translator": Kind(
         "malmoi.pipeline.stages.translator",
         "Train a translator from pairs of texts.",

@@ -30,6 +30,8 @@ from malmoi.pipeline.report.sections.overview import (
     settings_section,
     total_seconds,
 )
+from malmoi.pipeline.report.sections.scaling import scaling_section
+from malmoi.pipeline.report.sections.search import search_section
 from malmoi.pipeline.report.sections.text import text_section
 from malmoi.pipeline.report.sections.training import pretraining_section, tokenizer_section
 from malmoi.pipeline.report.sections.translation import translation_section
@@ -37,6 +39,7 @@ from malmoi.pipeline.report.sections.tuning import assistant_section, classifica
 from malmoi.pipeline.report.words import Language, Words
 
 SECTIONS: list[Callable[[Sequence[StageRecord], Words], Section | None]] = [
+    search_section,
     evaluation_section,
     samples_section,
     classification_section,
@@ -47,6 +50,7 @@ SECTIONS: list[Callable[[Sequence[StageRecord], Words], Section | None]] = [
     translation_section,
     few_shot_section,
     comparison_section,
+    scaling_section,
     compression_section,
     next_section,
     text_section,
