@@ -18,8 +18,8 @@ from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_directory, write_json
 from malmoi.formats.checkpoint import CONFIG, config_fields
 from malmoi.layers.attention import Attention
-from malmoi.layers.mixes.dense import Plain
 from malmoi.layers.compressed import plain
+from malmoi.layers.mixes.dense import Plain
 from malmoi.models.classifier import Classifier
 from malmoi.models.encoder import Encoder
 from malmoi.models.model import Model
