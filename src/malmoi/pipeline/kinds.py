@@ -67,6 +67,11 @@ STAGES = {
         "Fine-tune a classifier on labelled texts.",
         "file=reviews.tsv text=review label=stars --out my-classifier",
     ),
+    "questions": Kind(
+        "malmoi.pipeline.stages.questions",
+        "Fine-tune an encoder that finds answers in passages.",
+        "file=squad.json --out my-answers",
+    ),
     "classify-images": Kind(
         "malmoi.pipeline.stages.classify_images",
         "Train a classifier of images.",

@@ -30,6 +30,7 @@ from malmoi.pipeline.report.sections.overview import (
     settings_section,
     total_seconds,
 )
+from malmoi.pipeline.report.sections.questions import questions_section
 from malmoi.pipeline.report.sections.scaling import scaling_section
 from malmoi.pipeline.report.sections.search import search_section
 from malmoi.pipeline.report.sections.text import text_section
@@ -43,6 +44,7 @@ SECTIONS: list[Callable[[Sequence[StageRecord], Words], Section | None]] = [
     evaluation_section,
     samples_section,
     classification_section,
+    questions_section,
     image_classes_section,
     made_images_section,
     classic_section,

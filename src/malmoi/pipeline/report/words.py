@@ -540,6 +540,42 @@ WORDS: dict[str, tuple[str, str]] = {
         "차이보다 작은 차이는 없는 것으로 봅니다.",
     ),
     "tune.run": ("Train with the best settings.", "가장 좋은 설정으로 학습합니다."),
+    # questions
+    "questions": ("Answers in passages", "지문에서 답 찾기"),
+    "questions.lede": (
+        "Questions about passages that it has not seen. Counting words answers where most of a question's words stand.",
+        "처음 보는 지문에 대한 질문입니다. 낱말 세기는 질문의 낱말이 가장 많이 모인 곳에서 답을 찾습니다.",
+    ),
+    "questions.f1": ("F1, questions that have an answer", "F1, 답이 있는 질문"),
+    "questions.exact_match": ("exact match, questions that have an answer", "완전 일치, 답이 있는 질문"),
+    "questions.left_unanswered": ("without an answer, and none is given", "답이 없는 질문에 답하지 않음"),
+    "questions.wrongly_unanswered": ("with an answer, and none is given", "답이 있는 질문에 답하지 않음"),
+    "questions.control": ("counting words", "낱말 세기"),
+    "questions.unit.word": (
+        "F1 counts the words that an answer shares with the one wanted, as SQuAD does.",
+        "F1은 SQuAD처럼 정답과 같은 낱말을 셉니다.",
+    ),
+    "questions.unit.character": (
+        "F1 counts the characters that an answer shares with the one wanted, as KorQuAD does.",
+        "F1은 KorQuAD처럼 정답과 같은 글자를 셉니다.",
+    ),
+    "questions.threshold": (
+        "{count} questions were asked about another passage of the same article, which does not answer them. From "
+        "which score on an answer is given was chosen on other questions.",
+        "질문 {count}개는 같은 글의 다른 지문에 물었으므로 답이 없습니다. 답할 점수의 기준은 다른 질문으로 골랐습니다.",
+    ),
+    "questions.tile": ("F1 of {name}", "{name} F1"),
+    "questions.note": ("{share} by counting words", "낱말 세기는 {share}"),
+    "questions.right": ("Right answers", "맞은 답"),
+    "questions.partly": ("Answers that are partly right", "일부만 맞은 답"),
+    "questions.wrong": ("Wrong answers", "틀린 답"),
+    "questions.none": ("Rightly left unanswered", "답이 없음을 안 질문"),
+    "questions.answered": ("It says: {answer}. Wanted: {wanted}.", "모델의 답: {answer}. 정답: {wanted}."),
+    "questions.no_answer": ("no answer", "답 없음"),
+    "fact.train_questions": ("questions to learn from", "학습 질문"),
+    "fact.made_questions": ("made of passages", "지문으로 만든 질문"),
+    "fact.validation_questions": ("questions to choose by", "검증 질문"),
+    "fact.test_questions": ("questions to test on", "평가 질문"),
     # next
     "next": ("What to do next", "다음에 할 일"),
     "chat": ("Talk to the assistant in the terminal.", "터미널에서 비서와 이야기합니다."),
@@ -551,6 +587,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "predict.images": ("Name the class of an image file.", "이미지 파일의 클래스를 알아봅니다."),
     "prompt.example": ("Once upon a time", "옛날 옛적에"),
     "translate": ("Translate a text, or the lines of a file.", "글이나 파일의 줄을 번역합니다."),
+    "answer": ("Find the answer to a question in a text.", "글에서 질문의 답을 찾습니다."),
+    "question.example": ("When does it begin?", "언제 시작하나요?"),
     "own": ("Grow a model from a folder of your own text.", "내 글이 담긴 폴더로 모델을 기릅니다."),
     # settings
     "settings": ("All settings", "모든 설정"),
