@@ -8,10 +8,11 @@ from pydantic import Field
 
 from malmoi.compress.methods.int4 import Int4
 from malmoi.compress.methods.int8 import Int8
+from malmoi.compress.methods.lowrank import LowRank
 from malmoi.core.config import Settings
 
 AnyStep = Annotated[
-    Int8 | Int4,
+    Int8 | Int4 | LowRank,
     Field(discriminator="method"),
 ]
 """A step of any method."""
@@ -19,6 +20,7 @@ AnyStep = Annotated[
 RECIPES: dict[str, list[dict[str, Any]]] = {
     "int8": [{"method": "int8"}],
     "int4": [{"method": "int4"}],
+    "lowrank": [{"method": "lowrank"}],
 }
 """Name to steps."""
 

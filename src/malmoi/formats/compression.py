@@ -7,7 +7,8 @@ from typing import Any
 from torch import nn
 
 from malmoi.core.errors import UserError
-from malmoi.layers.compressed import compressed_layers, compressible, replace_weight
+from malmoi.layers.compressed import compressed_layers, compressible, is_part, replace_weight
+from malmoi.layers.matrices.matrix import CompressedMatrix
 from malmoi.layers.matrices.registry import empty_matrix, matrix_name
 
 FIELD = "compression"
@@ -15,17 +16,30 @@ FIELD = "compression"
 
 
 def describe(model: nn.Module) -> dict[str, Any]:
-    """Fields of config.json; none for a model that is not compressed. A classifier's body is described as a model."""
+    """Fields of config.json; none for a model that is not compressed. A classifier's body is described as a model.
+
+    Layers come before the parts that they are made of.
+    """
     groups: list[dict[str, Any]] = []
-    for name, layer in compressed_layers(model).items():
-        held = {"matrix": matrix_name(layer.matrix), **layer.matrix.settings.model_dump()}
+    layers = compressed_layers(model)
+    outer = [name for name in layers if not is_part(name, layers)]
+    for names in (outer, [name for name in layers if name not in outer]):
+        groups += _grouped({name.removeprefix("body."): layers[name].matrix for name in names})
+    return {FIELD: groups} if groups else {}
+
+
+def _grouped(matrices: dict[str, CompressedMatrix]) -> list[dict[str, Any]]:
+    """Those that are held alike together."""
+    groups: list[dict[str, Any]] = []
+    for name, matrix in matrices.items():
+        held = {"matrix": matrix_name(matrix), **matrix.settings.model_dump()}
         for group in groups:
             if {**group, "layers": ()} == {**held, "layers": ()}:
-                group["layers"].append(name.removeprefix("body."))
+                group["layers"].append(name)
                 break
         else:
-            groups.append({**held, "layers": [name.removeprefix("body.")]})
-    return {FIELD: groups} if groups else {}
+            groups.append({**held, "layers": [name]})
+    return groups
 
 
 def expect_compressed(model: nn.Module, fields: dict[str, Any], where: str) -> None:
