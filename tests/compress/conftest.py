@@ -7,7 +7,15 @@ from malmoi.compress.calibration import Calibration
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import build_model
 
-SHAPE = {"vocabulary": 290, "context": 24, "width": 32, "layers": 2, "heads": 4, "key_value_heads": 2}
+SHAPE = {
+    "vocabulary": 290,
+    "context": 24,
+    "width": 32,
+    "layers": 2,
+    "heads": 4,
+    "key_value_heads": 2,
+    "feed_forward": 96,
+}
 
 
 def random_model(**changes):

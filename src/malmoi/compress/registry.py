@@ -9,10 +9,11 @@ from pydantic import Field
 from malmoi.compress.methods.int4 import Int4
 from malmoi.compress.methods.int8 import Int8
 from malmoi.compress.methods.lowrank import LowRank
+from malmoi.compress.methods.structure import Structure
 from malmoi.core.config import Settings
 
 AnyStep = Annotated[
-    Int8 | Int4 | LowRank,
+    Int8 | Int4 | LowRank | Structure,
     Field(discriminator="method"),
 ]
 """A step of any method."""
@@ -21,6 +22,7 @@ RECIPES: dict[str, list[dict[str, Any]]] = {
     "int8": [{"method": "int8"}],
     "int4": [{"method": "int4"}],
     "lowrank": [{"method": "lowrank"}],
+    "structure": [{"method": "structure", "feed_forward": 0.25, "heads": 0.25}],
 }
 """Name to steps."""
 
