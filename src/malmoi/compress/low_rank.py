@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from malmoi.compress.calibration import Statistic
 from malmoi.layers.matrices.factors import Factors, FactorsSettings
@@ -20,12 +21,19 @@ def factors(weight: torch.Tensor, rank: int, statistic: Statistic | None = None)
     exact = weight.double()
     outputs = exact if statistic is None else exact @ _root(statistic.products.double())
     directions = torch.linalg.svd(outputs, full_matrices=False)[0][:, :rank]
-    matrix.widen.weight = torch.nn.Parameter(directions.to(weight.dtype).contiguous())
-    matrix.narrow.weight = torch.nn.Parameter((directions.t() @ exact).to(weight.dtype))
+    matrix.narrow = _linear((directions.t() @ exact).to(weight.dtype))
+    matrix.widen = _linear(directions.to(weight.dtype))
     return matrix
+
+
+def _linear(weight: torch.Tensor) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+    layer.weight = nn.Parameter(weight.contiguous())
+    return layer
 
 
 def _root(products: torch.Tensor) -> torch.Tensor:
     """(inputs, inputs) R of which R Rᵀ is `products`, which may be singular."""
     values, vectors = torch.linalg.eigh(products)
-    return vectors * values.clamp_min(0).sqrt()
+    root: torch.Tensor = vectors * values.clamp_min(0).sqrt()
+    return root

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -53,7 +53,8 @@ class Structure(Step):
             ends = [f"blocks.{n}.{end}" for n in range(layers) for end in ("attention.output", "feed_forward.down")]
             statistics = calibration.statistics(model, ends)
         changes: dict[str, int] = {}
-        for number, block in enumerate(model.blocks):
+        blocks: list[Any] = list(model.blocks)
+        for number, block in enumerate(blocks):
             if self.heads:
                 attention, known = block.attention, statistics.get(f"blocks.{number}.attention.output")
                 run = attention.heads // attention.key_value_heads * attention.head_width
@@ -79,11 +80,11 @@ class Structure(Step):
             )
         if self.depth and getattr(model.config, "reversible", False):
             raise UserError("A reversible model keeps its layers: each undoes the next.", "Leave depth out.")
-        attention, feed_forward = model.blocks[0].attention, model.blocks[0].feed_forward
+        first: Any = model.blocks[0]
         return (
             _stay(len(model.blocks), self.depth, "layers", "depth"),
-            _stay(attention.key_value_heads, self.heads, "key/value heads", "heads"),
-            _stay(feed_forward.up.out_features, self.feed_forward, "inner places", "feed_forward", _WHOLE),
+            _stay(first.attention.key_value_heads, self.heads, "key/value heads", "heads"),
+            _stay(first.feed_forward.up.out_features, self.feed_forward, "inner places", "feed_forward", _WHOLE),
         )
 
 
@@ -107,5 +108,6 @@ def _worth_of_blocks(model: Backbone, calibration: Calibration, importance: Impo
     """(layers,) how much each block does to the states, or how large the numbers are with which it writes to them."""
     if importance == "inputs":
         return torch.tensor(calibration.turns(model))
-    ends = [(block.attention.output.weight, block.feed_forward.down.weight) for block in model.blocks]
-    return torch.stack([sum(end.detach().square().sum() for end in both) for both in ends])
+    blocks: list[Any] = list(model.blocks)
+    ends = [(block.attention.output, block.feed_forward.down) for block in blocks]
+    return torch.tensor([sum(float(end.weight.detach().square().sum()) for end in both) for both in ends])
