@@ -87,6 +87,11 @@ STAGES = {
         "Tasks from examples in the prompt, without training.",
         "checkpoint=my-model file=pairs.tsv tasks.spelling.kind=answer --out my-answers",
     ),
+    "distil": Kind(
+        "malmoi.pipeline.stages.distil",
+        "Teach a smaller model what a larger one answers.",
+        "teacher=my-model corpus=my-corpus layers=2 --out my-student",
+    ),
     "report": Kind(
         "malmoi.pipeline.stages.report",
         "Write one self-contained page about a run.",
