@@ -49,14 +49,15 @@ class Calibration:
         self._advance = advance
 
     def statistics(self, model: Model, names: Iterable[str]) -> dict[str, Statistic]:
-        """Name of a linear layer to what flows into it. Layers that read the same share their numbers.
+        """Name of a linear layer, or of a head, to what flows into it. Layers that read the same share their numbers.
 
         Raises:
             UserError: there is no text.
         """
-        watch = _Watch()
+        names, watch = list(names), _Watch()
+        read = model.logits if any(name.split(".")[0] == "head" for name in names) else model
         hooks = [model.get_submodule(name).register_forward_pre_hook(partial(watch, name)) for name in names]
-        self._read(model, hooks)
+        self._read(model, read, hooks)
         return watch.statistics()
 
     def turns(self, model: Backbone) -> list[float]:
@@ -69,11 +70,13 @@ class Calibration:
         def add(number: int, block: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
             sums[number] += float((1 - F.cosine_similarity(inputs[0], output, dim=-1)).sum())
 
-        self._read(model, [block.register_forward_hook(partial(add, n)) for n, block in enumerate(model.blocks)])
+        self._read(model, model, [block.register_forward_hook(partial(add, n)) for n, block in enumerate(model.blocks)])
         return [total / sum(map(len, self.rows)) for total in sums]
 
-    def _read(self, model: Model, hooks: Sequence[RemovableHandle]) -> None:
-        """Let the model read all rows while the hooks watch."""
+    def _read(
+        self, model: Model, read: Callable[[torch.Tensor], torch.Tensor], hooks: Sequence[RemovableHandle]
+    ) -> None:
+        """Let `read` of the model see all rows while the hooks watch."""
         try:
             if not any(self.rows):
                 raise UserError(
@@ -81,7 +84,7 @@ class Calibration:
                 )
             with torch.inference_mode(), evaluating(model):
                 for row in self.rows:
-                    model(torch.tensor([list(row)], device=model.device))
+                    read(torch.tensor([list(row)], device=model.device))
                     self._advance(len(row))
         finally:
             for hook in hooks:

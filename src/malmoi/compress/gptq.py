@@ -19,23 +19,22 @@ def gptq_matrix(weight: torch.Tensor, settings: Int4Settings, statistic: Statist
     with it; `statistic` says how far. Scales are those of the numbers as they stand when their group begins.
     """
     matrix = Int4Matrix(weight.shape[0], weight.shape[1], settings)
-    left = weight.float().clone()
-    codes = torch.empty_like(left)
-    shares = _shares(statistic.products)
-    left[:, statistic.products.diagonal() == 0] = 0
-    for group, start in enumerate(range(0, left.shape[1], settings.group)):
+    left = weight.float().t().contiguous()  # an input's numbers lie side by side
+    left[statistic.products.diagonal() == 0] = 0
+    codes, shares = torch.empty_like(left), _shares(statistic.products)
+    for group, start in enumerate(range(0, len(left), settings.group)):
         end = start + settings.group
-        scale, middle = int4_scale(left[:, start:end])
+        scale, middle = int4_scale(left[start:end].t())
         matrix.scale.data[:, group], matrix.middle.data[:, group] = scale, middle
-        errors = torch.empty_like(left[:, start:end])
+        errors = torch.empty_like(left[start:end])
         for place in range(start, end):
-            codes[:, place] = int4_codes(left[:, place], scale, middle)
-            rounded = (codes[:, place] - MIDDLE) * scale.float() + middle.float()
-            error = (left[:, place] - rounded) / shares[place, place]
-            left[:, place:end] -= error[:, None] * shares[place, place:end]
-            errors[:, place - start] = error
-        left[:, end:] -= errors @ shares[start:end, end:]
-    matrix.set_codes(codes)
+            codes[place] = int4_codes(left[place], scale, middle)
+            rounded = (codes[place] - MIDDLE) * scale.float() + middle.float()
+            error = (left[place] - rounded) / shares[place, place]
+            left[place:end] -= shares[place, place:end, None] * error
+            errors[place - start] = error
+        left[end:] -= shares[start:end, end:].t() @ errors
+    matrix.set_codes(codes.t())
     return matrix
 
 

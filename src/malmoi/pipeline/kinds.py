@@ -87,6 +87,11 @@ STAGES = {
         "Tasks from examples in the prompt, without training.",
         "checkpoint=my-model file=pairs.tsv tasks.spelling.kind=answer --out my-answers",
     ),
+    "compress": Kind(
+        "malmoi.pipeline.stages.compress",
+        "Hold a checkpoint in fewer numbers, beside the original.",
+        "checkpoint=my-model corpus=my-corpus recipe=int8 --out my-small-model",
+    ),
     "distil": Kind(
         "malmoi.pipeline.stages.distil",
         "Teach a smaller model what a larger one answers.",

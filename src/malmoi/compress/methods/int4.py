@@ -6,13 +6,14 @@ from typing import Literal
 
 from torch import nn
 
-from malmoi.compress.calibration import Calibration, Statistic
+from malmoi.compress.calibration import Calibration
 from malmoi.compress.gptq import gptq_matrix
 from malmoi.compress.methods.int8 import QUANTIZED
 from malmoi.compress.rounding import int4_matrix
 from malmoi.compress.step import LayerStep, chosen
 from malmoi.layers.compressed import compressible, replace_weight
 from malmoi.layers.matrices.int4 import Int4Settings
+from malmoi.layers.tied_head import TiedHead
 from malmoi.models.model import Model
 
 
@@ -23,7 +24,7 @@ class Int4(LayerStep):
         layers: by default all linear layers of the blocks, and the embedding of tokens.
         group: numbers that share a scale and a middle.
         rounding: "gptq" lets later inputs make up for what earlier ones lose, and reads text for that; "nearest" takes
-            the nearest code, as embeddings always do.
+            the nearest code, as an embedding does whose head has weights of its own.
     """
 
     method: Literal["int4"] = "int4"
@@ -34,12 +35,17 @@ class Int4(LayerStep):
         """See `Step`."""
         settings = Int4Settings(group=self.group)
         layers = {name: compressible(model)[name] for name in chosen(model, self.layers, QUANTIZED)}
-        statistics: dict[str, Statistic] = {}
-        if self.rounding == "gptq":
-            linear = [name for name, layer in layers.items() if isinstance(layer, nn.Linear)]
-            statistics = calibration.statistics(model, linear)
+        read = {name: _reader(model, name, layer) for name, layer in layers.items()} if self.rounding == "gptq" else {}
+        known = calibration.statistics(model, {reader for reader in read.values() if reader}) if read else {}
         for name, layer in layers.items():
-            weight = layer.weight.detach()
-            known = statistics.get(name)
-            matrix = int4_matrix(weight, settings) if known is None else gptq_matrix(weight, settings, known)
+            weight, statistic = layer.weight.detach(), known.get(read.get(name, ""))
+            matrix = int4_matrix(weight, settings) if statistic is None else gptq_matrix(weight, settings, statistic)
             replace_weight(model, name, matrix)
+
+
+def _reader(model: Model, name: str, layer: nn.Linear | nn.Embedding) -> str:
+    """The name of what multiplies with a layer's matrix: a head that shares it, where it is an embedding; or nothing."""
+    if isinstance(layer, nn.Linear):
+        return name
+    heads = (name for name, head in model.named_modules() if isinstance(head, TiedHead) and head.embedding is layer)
+    return next(heads, "")

@@ -21,7 +21,7 @@ class Int8(LayerStep):
     """
 
     method: Literal["int8"] = "int8"
-    activations: bool = True
+    activations: bool = False
 
     def apply(self, model: Model, calibration: Calibration) -> None:
         """See `Step`."""
@@ -30,5 +30,5 @@ class Int8(LayerStep):
             replace_weight(model, name, int8_matrix(compressible(model)[name].weight.detach(), settings))
 
 
-QUANTIZED = ("embedding", "blocks.*", "encoder.*", "decoder.*")
+QUANTIZED = ("embedding", "head", "blocks.*", "encoder.*", "decoder.*")
 """The layers that become whole numbers by default: all but heads of classes, learned positions and the like."""

@@ -55,7 +55,7 @@ class Int4Matrix(QuantizedMatrix):
 
     def set_codes(self, codes: torch.Tensor) -> None:
         """Store `codes`, (outputs, inputs) of whole numbers from 0 to 15."""
-        pairs = codes.to(torch.uint8).view(self.outputs, -1, 2)
+        pairs = codes.to(torch.uint8).reshape(self.outputs, -1, 2)
         self.codes.data = pairs[..., 0] | (pairs[..., 1] << 4)
         self._packed = None
 
