@@ -49,7 +49,9 @@ class Calibration:
         self._advance = advance
 
     def statistics(self, model: Model, names: Iterable[str]) -> dict[str, Statistic]:
-        """Name of a linear layer, or of a head, to what flows into it. Layers that read the same share their numbers.
+        """Name of a linear layer, or of a head, to what flows into it; layers that read nothing are left out.
+
+        Layers that read the same share their numbers.
 
         Raises:
             UserError: there is no text.
@@ -58,7 +60,8 @@ class Calibration:
         read = model.logits if any(name.split(".")[0] == "head" for name in names) else model
         hooks = [model.get_submodule(name).register_forward_pre_hook(partial(watch, name)) for name in names]
         self._read(model, read, hooks)
-        return watch.statistics()
+        found = watch.statistics()
+        return {name: found[name] for name in names if name in found}
 
     def turns(self, model: Backbone) -> list[float]:
         """For each block, by how much the state it gives points elsewhere than the one it gets: 1 - cosine, the mean.

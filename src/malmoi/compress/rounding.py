@@ -5,16 +5,15 @@ from __future__ import annotations
 import torch
 
 from malmoi.layers.matrices.int4 import MIDDLE, Int4Matrix, Int4Settings
-from malmoi.layers.matrices.int8 import Int8Matrix, Int8Settings
+from malmoi.layers.matrices.int8 import LARGEST, Int8Matrix, Int8Settings
 
-LARGEST_INT8 = 127
 LARGEST_INT4 = 15
 
 
 def int8_matrix(weight: torch.Tensor, settings: Int8Settings) -> Int8Matrix:
     """(outputs, inputs) floating to codes whose row's largest number is 127 or -127."""
     matrix = Int8Matrix(weight.shape[0], weight.shape[1], settings)
-    scale = (weight.abs().amax(1).float() / LARGEST_INT8).clamp_min(torch.finfo(torch.float32).tiny)
+    scale = (weight.abs().amax(1).float() / LARGEST).clamp_min(torch.finfo(torch.float32).tiny)
     matrix.scale.data = scale
     matrix.codes.data = (weight.float() / scale[:, None]).round().to(torch.int8)
     return matrix

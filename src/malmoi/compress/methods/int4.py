@@ -44,7 +44,7 @@ class Int4(LayerStep):
 
 
 def _reader(model: Model, name: str, layer: nn.Linear | nn.Embedding) -> str:
-    """The name of what multiplies with a layer's matrix: a head that shares it, where it is an embedding; or nothing."""
+    """The name of what multiplies with a layer's matrix, a head that shares it where it is an embedding, or nothing."""
     if isinstance(layer, nn.Linear):
         return name
     heads = (name for name, head in model.named_modules() if isinstance(head, TiedHead) and head.embedding is layer)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from typing import ClassVar
 
 import torch
 from torch import nn
 
 from malmoi.layers.matrices.matrix import MatrixSettings, QuantizedMatrix
+
+LARGEST = 127
+"""Of the codes."""
 
 _FEW = 16
 """Rows up to which the product that reads the codes beats a dense one made for the occasion."""
@@ -64,15 +69,25 @@ class Int8Matrix(QuantizedMatrix):
         return result.view(*hidden.shape[:-1], self.outputs)
 
     def _in_whole_numbers(self, hidden: torch.Tensor) -> torch.Tensor:
-        """(rows, inputs) to (rows, outputs), float32. Rows are brought to one size first: the kernel has one scale."""
+        """(rows, inputs) to (rows, outputs), float32; every row is brought to one size, by which it is rounded."""
         size = hidden.abs().amax(-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-        product: torch.Tensor = torch.ops.quantized.linear_dynamic(hidden / size, self._pack(), reduce_range=True)
-        return product * size
+        rows, packed = hidden / size, self._pack()
+        if packed is not None:
+            product: torch.Tensor = torch.ops.quantized.linear_dynamic(rows, packed, reduce_range=True)
+            return product * size
+        codes = (rows * LARGEST).round().to(torch.int8)
+        return torch._int_mm(codes, self.codes.t()).float() * (size / LARGEST) * self.scale
 
-    def _pack(self) -> object:
-        """The codes in the order in which the processor reads them, made at the first product."""
-        if self._packed is None:
-            none = torch.zeros(self.outputs, dtype=torch.int64)
-            codes = torch._make_per_channel_quantized_tensor(self.codes, self.scale.double(), none, 0)
-            self._packed = torch.ops.quantized.linear_prepack(codes, None)
+    def _pack(self) -> object | None:
+        """The codes in the order in which the processor reads them, made at the first product.
+
+        None where PyTorch was built without such kernels, or does not have them any more
+        (https://github.com/pytorch/pytorch/issues/184982).
+        """
+        if self._packed is None and hasattr(torch, "_make_per_channel_quantized_tensor"):
+            zeros = torch.zeros(self.outputs, dtype=torch.int64)
+            with warnings.catch_warnings(), contextlib.suppress(RuntimeError):
+                warnings.simplefilter("ignore")  # of the issue above
+                codes = torch._make_per_channel_quantized_tensor(self.codes, self.scale.double(), zeros, 0)
+                self._packed = torch.ops.quantized.linear_prepack(codes, None)
         return self._packed

@@ -18,6 +18,7 @@ from malmoi.pipeline.report.chart import Curve
 from malmoi.pipeline.report.run import StageRecord
 from malmoi.pipeline.report.sections.classic import classic_section
 from malmoi.pipeline.report.sections.comparison import comparison_section
+from malmoi.pipeline.report.sections.compression import compression_section
 from malmoi.pipeline.report.sections.distillation import distillation_section
 from malmoi.pipeline.report.sections.encoders import encoder_section
 from malmoi.pipeline.report.sections.evaluation import evaluation_section, samples_section
@@ -47,6 +48,7 @@ SECTIONS: list[Callable[[Sequence[StageRecord], Words], Section | None]] = [
     translation_section,
     few_shot_section,
     comparison_section,
+    compression_section,
     distillation_section,
     next_section,
     text_section,

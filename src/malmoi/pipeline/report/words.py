@@ -514,6 +514,32 @@ WORDS: dict[str, tuple[str, str]] = {
         "What every stage was told, derived numbers included.",
         "각 단계에 주어진 설정과 계산된 값입니다.",
     ),
+    # compression
+    "compress": ("The same model, smaller", "더 작아진 같은 모델"),
+    "compress.lede": (
+        "Fewer numbers, or numbers of fewer bits; what each model takes and what is left of its quality.",
+        "숫자를 줄이거나 숫자의 비트를 줄였습니다. 각 모델이 차지하는 자리와 남은 품질을 나란히 보입니다.",
+    ),
+    "compress.methods": ("{base}: {methods}.", "{base}: {methods}."),
+    "compress.tile": ("of the bytes on disk", "디스크에서 차지하는 비율"),
+    "compress.original": ("original", "원래 모델"),
+    "compress.compressed": ("compressed", "압축한 모델"),
+    "compress.file_bytes": ("weights on disk", "디스크의 가중치"),
+    "compress.peak_memory": ("peak memory", "최대 메모리"),
+    "compress.milliseconds": ("ms for tokens: {length}", "토큰 {length}개에 드는 밀리초"),
+    "compress.bits_per_byte": ("bits per byte", "바이트당 비트"),
+    "compress.accuracy": ("accuracy", "정확도"),
+    "compress.micro_f1": ("micro F1", "마이크로 F1"),
+    "compress.pearson": ("correlation", "상관 계수"),
+    "compress.bigram": ("bits per byte of a bigram model", "바이그램 모델의 바이트당 비트"),
+    "compress.uncompared": ("Quality is not compared. {why}", "품질은 비교하지 않습니다. {why}"),
+    "compress.counted": (
+        "Bits per byte and accuracy are on text that neither model learned from. Times are medians of one process in "
+        "which the two take turns. Memory is what a fresh process takes, beyond the program itself, to open the model "
+        "and to read one row of text.",
+        "바이트당 비트와 정확도는 두 모델이 배우지 않은 글에서 잽니다. 시간은 한 프로세스에서 번갈아 잰 중앙값입니다. "
+        "메모리는 새 프로세스가 모델을 열고 글 한 줄을 읽는 데 프로그램 자체보다 더 쓴 만큼입니다.",
+    ),
 }
 """Key -> (English, Korean)."""
 
