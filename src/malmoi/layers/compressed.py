@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import TypeVar
 
 import torch
@@ -77,6 +78,11 @@ def compressed_layers(model: nn.Module) -> dict[str, Compressed]:
     return {name: module for name, module in model.named_modules() if isinstance(module, Compressed)}
 
 
+def is_part(name: str, compressed: Iterable[str]) -> bool:
+    """Whether a layer is a part of the matrix of one of these."""
+    return any(name.startswith(f"{outer}.matrix.") for outer in compressed)
+
+
 def replace_weight(model: nn.Module, name: str, matrix: CompressedMatrix) -> None:
     """Let layer `name` compute with `matrix` from now on, in place; a head that shares it does too.
 
@@ -101,7 +107,10 @@ def compressed(layer: nn.Linear | nn.Embedding | Compressed, matrix: CompressedM
 
 def decompress(model: nn.Module) -> None:
     """Put plain layers in the places of compressed ones, in place; they compute the same."""
-    for name, layer in compressed_layers(model).items():
+    layers = compressed_layers(model)
+    for name, layer in layers.items():
+        if is_part(name, layers):
+            continue
         weight = nn.Parameter(layer.weight)
         plain: nn.Module
         if isinstance(layer, CompressedLinear):

@@ -102,6 +102,11 @@ STAGES = {
         "Hold a checkpoint in fewer numbers, beside the original.",
         "checkpoint=my-model corpus=my-corpus recipe=int8 --out my-small-model",
     ),
+    "distil": Kind(
+        "malmoi.pipeline.stages.distil",
+        "Teach a smaller model what a larger one answers.",
+        "teacher=my-model corpus=my-corpus layers=2 --out my-student",
+    ),
     "report": Kind(
         "malmoi.pipeline.stages.report",
         "Write one self-contained page about a run.",

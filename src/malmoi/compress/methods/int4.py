@@ -10,14 +10,14 @@ from malmoi.compress.calibration import Calibration
 from malmoi.compress.gptq import gptq_matrix
 from malmoi.compress.methods.int8 import QUANTIZED
 from malmoi.compress.rounding import int4_matrix
-from malmoi.compress.step import Step, chosen
+from malmoi.compress.step import LayerStep, chosen
 from malmoi.layers.compressed import compressible, replace_weight
 from malmoi.layers.matrices.int4 import Int4Settings
 from malmoi.layers.tied_head import TiedHead
 from malmoi.models.model import Model
 
 
-class Int4(Step):
+class Int4(LayerStep):
     """Every number of a matrix becomes one of 16, with a scale and a least number for each group of a row.
 
     Attributes:

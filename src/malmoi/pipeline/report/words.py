@@ -451,6 +451,24 @@ WORDS: dict[str, tuple[str, str]] = {
     "feature.exclamation marks": ("exclamation marks", "느낌표"),
     "feature.links": ("links", "링크"),
     "feature.money": ("sums of money", "돈 표시"),
+    # distillation
+    "distil": ("What a teacher gives", "교사가 보탠 것"),
+    "distil.lede": (
+        "A smaller model learned what a larger one answers. The control is the same small model after the same steps "
+        "without a teacher: the teacher is worth what lies between them.",
+        "작은 모델이 큰 모델의 답을 배웠습니다. 대조는 같은 작은 모델을 같은 단계만큼 교사 없이 학습한 것이며, "
+        "둘의 차이가 교사의 몫입니다.",
+    ),
+    "distil.loss": ("Loss on held-out text, nats a token", "평가용 글에서의 손실, 토큰당 내트"),
+    "distil.accuracy": ("Accuracy on other texts", "다른 글에서의 정확도"),
+    "distil.teacher": ("teacher", "교사"),
+    "distil.student": ("student", "학생"),
+    "distil.control": ("without a teacher", "교사 없이"),
+    "distil.tile": ("of the gap to the teacher closed", "만큼 교사와의 차이를 좁힘"),
+    "distil.note": ("{share} of the teacher's numbers", "교사의 파라미터 대비 {share}"),
+    "fact.temperature": ("temperature", "온도"),
+    "fact.alpha": ("weight of the teacher", "교사의 가중치"),
+    "fact.hidden": ("weight of hidden states", "은닉 상태의 가중치"),
     # encoders
     "pretrain-encoder": ("Guessing hidden words", "가린 낱말 맞히기"),
     "pretrain-encoder.lede": (
