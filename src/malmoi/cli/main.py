@@ -9,6 +9,7 @@ import typer
 from malmoi.cli import (
     answer,
     attention,
+    bench,
     chat,
     corpus,
     doctor,
@@ -19,6 +20,7 @@ from malmoi.cli import (
     run,
     serve,
     translate,
+    tune,
 )
 from malmoi.core.errors import UserError
 from malmoi.pipeline.kinds import STAGES
@@ -34,6 +36,7 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(run.recipes)
+app.command()(tune.tune)
 app.command("import")(import_.import_model)
 app.command()(chat.chat)
 app.command()(generate.generate)
@@ -43,6 +46,7 @@ app.command()(answer.answer)
 app.command()(serve.serve)
 app.command()(export.export)
 app.add_typer(attention.app, name="attention")
+app.add_typer(bench.app, name="bench")
 app.command()(doctor.doctor)
 app.add_typer(corpus.app, name="corpus")
 for kind, entry in STAGES.items():

@@ -18,6 +18,7 @@ from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_directory, write_json
 from malmoi.formats.checkpoint import CONFIG, config_fields
 from malmoi.layers.attention import Attention
+from malmoi.layers.compressed import plain
 from malmoi.layers.mixes.dense import Plain
 from malmoi.models.classifier import Classifier
 from malmoi.models.encoder import Encoder
@@ -41,6 +42,7 @@ def export_onnx(model: Model | Headed, tokenizer: Tokenizer, directory: Path) ->
     Raises:
         UserError: it is a model that writes text, the packages are missing, or the disk is full.
     """
+    model = plain(model)
     body = model.body if isinstance(model, Headed) else model
     if isinstance(body, StatefulModel):
         raise UserError(

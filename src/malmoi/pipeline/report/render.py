@@ -19,6 +19,7 @@ from malmoi.pipeline.report.run import StageRecord
 from malmoi.pipeline.report.sections.classic import classic_section
 from malmoi.pipeline.report.sections.comparison import comparison_section
 from malmoi.pipeline.report.sections.compression import compression_section
+from malmoi.pipeline.report.sections.distillation import distillation_section
 from malmoi.pipeline.report.sections.encoders import encoder_section
 from malmoi.pipeline.report.sections.evaluation import evaluation_section, samples_section
 from malmoi.pipeline.report.sections.few_shot import few_shot_section
@@ -31,6 +32,8 @@ from malmoi.pipeline.report.sections.overview import (
     total_seconds,
 )
 from malmoi.pipeline.report.sections.questions import questions_section
+from malmoi.pipeline.report.sections.scaling import scaling_section
+from malmoi.pipeline.report.sections.search import search_section
 from malmoi.pipeline.report.sections.text import text_section
 from malmoi.pipeline.report.sections.training import pretraining_section, tokenizer_section
 from malmoi.pipeline.report.sections.translation import translation_section
@@ -38,6 +41,7 @@ from malmoi.pipeline.report.sections.tuning import assistant_section, classifica
 from malmoi.pipeline.report.words import Language, Words
 
 SECTIONS: list[Callable[[Sequence[StageRecord], Words], Section | None]] = [
+    search_section,
     evaluation_section,
     samples_section,
     classification_section,
@@ -49,7 +53,9 @@ SECTIONS: list[Callable[[Sequence[StageRecord], Words], Section | None]] = [
     translation_section,
     few_shot_section,
     comparison_section,
+    scaling_section,
     compression_section,
+    distillation_section,
     next_section,
     text_section,
     tokenizer_section,
