@@ -59,7 +59,7 @@ def _pairs(texts: Iterable[Tokens], vocabulary: int, end: int) -> tuple[NDArray[
 
 
 def _information(pairs: NDArray[np.int64], counts: NDArray[np.int64], vocabulary: int) -> torch.Tensor:
-    """(vocabulary, vocabulary) sparse float32, symmetric: log of how much more often two meet than by chance, if more."""
+    """(vocabulary, vocabulary) sparse float32, symmetric: the log of how much more often than by chance two meet."""
     left, right = np.divmod(pairs, vocabulary)
     places = torch.from_numpy(np.stack([np.concatenate([left, right]), np.concatenate([right, left])]))
     both = torch.from_numpy(np.tile(counts, 2)).double()

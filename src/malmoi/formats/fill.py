@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
+from torch import nn
 
 from malmoi.core.errors import UserError
 from malmoi.formats.family import Line
-from malmoi.models.model import ModelConfig
+from malmoi.models.model import Model, ModelConfig
 from malmoi.models.registry import meta_model
 
 
@@ -44,8 +45,8 @@ def their_shape(line: Line, ours: Mapping[str, torch.Size]) -> tuple[int, ...]:
     return whole[::-1] if line.transposed else whole
 
 
-def shapes_of(config: ModelConfig, tensors: int, where: str) -> dict[str, torch.Size]:
-    """The parameters that a model of this configuration has, without taking memory.
+def stated_model(config: ModelConfig, tensors: int, where: str) -> Model:
+    """A model of this configuration that takes no memory.
 
     Args:
         tensors: how many tensors the file has; a configuration with more layers cannot be its own.
@@ -56,6 +57,11 @@ def shapes_of(config: ModelConfig, tensors: int, where: str) -> dict[str, torch.
     if config.depth > tensors:
         raise UserError(f"{where} states {config.depth:,} layers but has only {tensors:,} tensors.", "Get it again.")
     try:
-        return {name: parameter.shape for name, parameter in meta_model(config).named_parameters()}
+        return meta_model(config)
     except (RuntimeError, TypeError, OverflowError):  # torch takes numbers beyond 64 bits for a wrong type
         raise UserError(f"{where} states sizes that no model has.", "Get it again.") from None
+
+
+def shapes_of(model: nn.Module) -> dict[str, torch.Size]:
+    """Name to shape of a model's parameters."""
+    return {name: parameter.shape for name, parameter in model.named_parameters()}

@@ -10,14 +10,14 @@ import torch
 from malmoi.core.config import parse_settings
 from malmoi.core.errors import UserError
 from malmoi.formats.family import lines
-from malmoi.formats.fill import fill, shapes_of
+from malmoi.formats.fill import fill, shapes_of, stated_model
 from malmoi.formats.gguf_file import GGUFFile
 from malmoi.formats.gguf_names import GGUF_TABLES
 from malmoi.formats.gguf_rotary import DIVISORS, read_scaling
 from malmoi.formats.mismatch import check_shapes
 from malmoi.models.gpt import GPT
 from malmoi.models.gpt_config import GPTConfig
-from malmoi.models.registry import empty_model
+from malmoi.models.registry import with_memory
 from malmoi.tokenizers.gguf import tokenizer_from_gguf
 from malmoi.tokenizers.tokenizer import Tokenizer
 
@@ -34,13 +34,14 @@ def load_gguf(path: Path, dtype: torch.dtype = torch.float32) -> tuple[GPT, Toke
     file = GGUFFile(path)
     try:
         config = _config(file)
-        shapes = shapes_of(config, len(file.tensors), str(path))
+        stated = stated_model(config, len(file.tensors), str(path))
+        shapes = shapes_of(stated)
         plan = lines(GGUF_TABLES[file.metadata["general.architecture"]], config.layers, shapes)
         check_shapes(
             plan, shapes, {name: place.shape for name, place in file.tensors.items() if name != DIVISORS}, str(path)
         )
         tokenizer = _tokenizer(file, config.vocabulary)
-        model = empty_model(config, dtype)
+        model = with_memory(stated, dtype)
         fill(plan, dict(model.named_parameters()), lambda name: _read(file, name, config), str(path))
     finally:
         file.close()

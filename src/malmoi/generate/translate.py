@@ -104,7 +104,7 @@ def translate(
     if not texts:
         return []
     rows = [torch.tensor([*ids, tokenizer.end]) for ids in tokenizer.encode_batch(texts)]
-    device = model.embedding.weight.device
+    device = model.device
     source = pad_sequence(rows, batch_first=True, padding_value=model.config.start).to(device)
     lengths = torch.tensor([len(row) for row in rows], device=device)
     beams = beams or model.config.beams

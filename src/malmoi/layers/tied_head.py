@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+
+class SharesMatrix(Protocol):
+    """An embedding that knows how to multiply with its own matrix."""
+
+    def scores(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(..., width) to (..., vocabulary)."""
+        ...
 
 
 class TiedHead(nn.Module):
@@ -12,13 +22,27 @@ class TiedHead(nn.Module):
 
     def __init__(self, embedding: nn.Embedding) -> None:
         super().__init__()
+        self.tie(embedding)
+
+    def tie(self, embedding: nn.Module) -> None:
+        """Share the weights of `embedding` from now on."""
         self._embedding = (embedding,)  # a tuple, so that it does not become a submodule with a second name
+
+    @property
+    def embedding(self) -> nn.Module:
+        """The one whose weights it shares."""
+        return self._embedding[0]
 
     @property
     def weight(self) -> torch.Tensor:
         """(vocabulary, width), the embedding's own."""
-        return self._embedding[0].weight
+        weight = self.embedding.weight
+        assert isinstance(weight, torch.Tensor)
+        return weight
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """(..., width) to (..., vocabulary)."""
-        return F.linear(hidden, self.weight)
+        if isinstance(self.embedding, nn.Embedding):
+            return F.linear(hidden, self.weight)
+        embedding: SharesMatrix = self.embedding  # type: ignore[assignment]
+        return embedding.scores(hidden)

@@ -15,6 +15,7 @@ from malmoi.layers.global_attention import GlobalAttention
 from malmoi.layers.norms import LayerNorm
 from malmoi.layers.rotary import RotaryTable, rotary_table
 from malmoi.layers.schedule import LayerAttention
+from malmoi.layers.tied_head import TiedHead
 from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.model import Backbone, check_room, real_tokens
 
@@ -166,20 +167,19 @@ class EncoderBlock(nn.Module):
         return result
 
 
-class MaskedHead(nn.Module):
+class MaskedHead(TiedHead):
     """Guesses words: a layer, a norm, then the embedding's own weights with a bias of the head."""
 
     def __init__(self, config: EncoderConfig, embedding: nn.Embedding) -> None:
-        super().__init__()
+        super().__init__(embedding)
         self.dense = nn.Linear(config.width, config.width)
         self.norm = LayerNorm(config.width, config.norm_epsilon)
         self.bias = nn.Parameter(torch.zeros(config.vocabulary))
         self.bend = F.gelu if config.activation in GATED else ACTIVATIONS[config.activation]
-        self._embedding = (embedding,)  # a tuple, so that it does not become a submodule with a second name
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """(..., width) to (..., vocabulary)."""
-        return F.linear(self.norm(self.bend(self.dense(hidden))), self._embedding[0].weight, self.bias)
+        return super().forward(self.norm(self.bend(self.dense(hidden)))) + self.bias
 
 
 class NoHead(nn.Module):

@@ -103,8 +103,7 @@ class GPT(LanguageModel):
 
     def cache(self, rows: int, length: int) -> KeyValueCache:
         """See `LanguageModel.cache`."""
-        weight = self.embedding.weight
-        return KeyValueCache(self.config, rows, length, weight.dtype, weight.device)
+        return KeyValueCache(self.config, rows, length, self.dtype, self.device)
 
     def _through_both_streams(
         self,

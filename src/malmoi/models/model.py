@@ -10,6 +10,7 @@ from torch import nn
 
 from malmoi.core.config import Settings
 from malmoi.core.errors import UserError
+from malmoi.layers.matrices.matrix import QuantizedMatrix
 
 Pooling = Literal["token", "concat"]
 
@@ -73,6 +74,17 @@ class Model(nn.Module):
         A family adds what it needs: a cache for generation, the lengths of padded rows.
         """
         raise NotImplementedError
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of its hidden states: that of its parameters, compressed ones left aside."""
+        own = (module for module in self.modules() if not isinstance(module, QuantizedMatrix))
+        return next(parameter.dtype for module in own for parameter in module.parameters(recurse=False))
+
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters lie."""
+        return next(self.parameters()).device
 
     def logits(self, tokens: torch.Tensor, *arguments: Any, **named: Any) -> torch.Tensor:
         """(rows, length, vocabulary) unnormalised log-probabilities; takes what `forward` takes."""

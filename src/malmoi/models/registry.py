@@ -49,7 +49,12 @@ def build_model(config: ModelConfig, seed: int) -> Model:
 
 def empty_model(config: ModelConfig, dtype: torch.dtype = torch.float32) -> Model:
     """A model on the CPU whose weights are yet to be filled; costs no time for numbers that are overwritten."""
-    return meta_model(config).to(dtype).to_empty(device="cpu")
+    return with_memory(meta_model(config), dtype)
+
+
+def with_memory(model: Model, dtype: torch.dtype = torch.float32) -> Model:
+    """A model of `meta_model` with memory on the CPU, in place; its weights are yet to be filled."""
+    return model.to(dtype).to_empty(device="cpu")
 
 
 def meta_model(config: ModelConfig) -> Model:

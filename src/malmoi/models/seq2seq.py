@@ -99,9 +99,9 @@ class EncoderDecoder(Model):
 
     def cache(self, rows: int, length: int) -> KeyValueCache:
         """An empty cache for `rows` targets of up to `length` tokens, in the model's dtype and on its device."""
-        config, weight = self.config, self.embedding.weight
+        config = self.config
         sizes = CacheSizes(config.decoder_layers, config.width, config.heads, config.head_width)
-        return KeyValueCache(sizes, rows, length, weight.dtype, weight.device)
+        return KeyValueCache(sizes, rows, length, self.dtype, self.device)
 
     def _embed(self, tokens: torch.Tensor, start: int) -> torch.Tensor:
         config = self.config

@@ -86,8 +86,7 @@ class StatefulModel(LanguageModel):
 
     def cache(self, rows: int, length: int) -> StateCache:
         """See `LanguageModel.cache`."""
-        weight = self.embedding.weight
-        return StateCache([block.empty_state(rows, weight.dtype, weight.device) for block in self._blocks()], length)
+        return StateCache([block.empty_state(rows, self.dtype, self.device) for block in self._blocks()], length)
 
     def _pass(
         self, hidden: torch.Tensor, first: int, end: int, states: Sequence[State] | None

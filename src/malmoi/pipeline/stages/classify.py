@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,9 +14,9 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from malmoi.core.console import console, progress
 from malmoi.core.errors import UserError
-from malmoi.core.files import write_json
+from malmoi.core.files import atomic_file, read_json_lines, write_json
 from malmoi.data.batch import Answer
-from malmoi.data.labelled import EncodedText, collate_labelled
+from malmoi.data.labelled import EncodedText, LabelledText, collate_labelled
 from malmoi.data.rows import Rows
 from malmoi.evaluate.answers import learned_answering
 from malmoi.evaluate.predict import encode_texts, lower_states, predict
@@ -31,6 +33,8 @@ from malmoi.sources.fetch import fetch_weights
 from malmoi.train.allocator import keep_freed_memory
 from malmoi.train.settings import TrainerSettings
 from malmoi.train.trainer import Trainer
+
+TESTED = "tested.jsonl"
 
 FIGURES: dict[Answer, tuple[str, ...]] = {
     "class": ("accuracy", "macro_f1"),
@@ -136,11 +140,24 @@ def run(settings: ClassifySettings, directory: Path) -> dict[str, Any]:
         "training_seconds": round(result.seconds, 1),
         "validation_loss": result.validation_loss,
     }
+    _write_tested(directory, splits.test)
     write_json(directory / "predictions.json", {"classes": answers.classes, "truth": truth, "predicted": predicted})
     save_checkpoint(directory / "model", classifier, tokenizer, _card(settings, facts))
     figures = [f"{name} {facts[name]:.3f}, by counting {control[name]:.3f}" for name in FIGURES[settings.answer]]
     console.print(f"  on {len(truth):,} texts {'; '.join(figures)}")
     return facts
+
+
+def _write_tested(directory: Path, texts: Sequence[LabelledText]) -> None:
+    """Keep what the classifier was tested on, so that what is made of it can be tested on the same."""
+    with atomic_file(directory / TESTED) as file:
+        file.writelines(json.dumps(asdict(text), ensure_ascii=False) + "\n" for text in texts)
+
+
+def read_tested(directory: Path) -> list[LabelledText]:
+    """The texts that a classifier's stage was tested on; none where the directory is no such stage."""
+    path = directory / TESTED
+    return [LabelledText(**record) for record in read_json_lines(path)] if path.is_file() else []
 
 
 def _classifier(base: Backbone, classes: list[str], settings: ClassifySettings) -> Classifier:

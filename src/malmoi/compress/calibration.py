@@ -1,0 +1,121 @@
+"""What flows into each layer when the model reads text: one statistic, gathered in one pass, for several methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
+
+from malmoi.core.errors import UserError
+from malmoi.generate.generator import evaluating
+from malmoi.models.model import Backbone, Model
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """Of the inputs x of one layer, over all tokens.
+
+    Attributes:
+        products: (inputs, inputs) float32, the mean of x xᵀ.
+        tokens: how many there were.
+    """
+
+    products: torch.Tensor
+    tokens: int
+
+    @property
+    def norms(self) -> torch.Tensor:
+        """(inputs,) root of the mean square of each input."""
+        return self.products.diagonal().sqrt()
+
+
+class Calibration:
+    """Text for a model to read while its layers are watched.
+
+    Args:
+        rows: token ids; each row is read by itself.
+        advance: called with the tokens read since the last call.
+    """
+
+    def __init__(
+        self, rows: Sequence[Sequence[int]] = (), advance: Callable[[int], None] = lambda tokens: None
+    ) -> None:
+        self.rows = rows
+        self._advance = advance
+
+    def statistics(self, model: Model, names: Iterable[str]) -> dict[str, Statistic]:
+        """Name of a linear layer, or of a head, to what flows into it; layers that read nothing are left out.
+
+        Layers that read the same share their numbers.
+
+        Raises:
+            UserError: there is no text.
+        """
+        names, watch = list(names), _Watch()
+        read = model.logits if any(name.split(".")[0] == "head" for name in names) else model
+        hooks = [model.get_submodule(name).register_forward_pre_hook(partial(watch, name)) for name in names]
+        self._read(model, read, hooks)
+        found = watch.statistics()
+        return {name: found[name] for name in names if name in found}
+
+    def turns(self, model: Backbone) -> list[float]:
+        """For each block, by how much the state it gives points elsewhere than the one it gets: 1 - cosine, the mean.
+
+        What ShortGPT calls the influence of a block (Men and others 2024, arXiv:2403.03853). Raises as `statistics`.
+        """
+        sums = [0.0] * len(model.blocks)
+
+        def add(number: int, block: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            sums[number] += float((1 - F.cosine_similarity(inputs[0], output, dim=-1)).sum())
+
+        self._read(model, model, [block.register_forward_hook(partial(add, n)) for n, block in enumerate(model.blocks)])
+        return [total / sum(map(len, self.rows)) for total in sums]
+
+    def _read(
+        self, model: Model, read: Callable[[torch.Tensor], torch.Tensor], hooks: Sequence[RemovableHandle]
+    ) -> None:
+        """Let `read` of the model see all rows while the hooks watch."""
+        try:
+            if not any(self.rows):
+                raise UserError(
+                    "This method looks at what flows through the model, and there is no text.", "Name a corpus."
+                )
+            with torch.inference_mode(), evaluating(model):
+                for row in self.rows:
+                    read(torch.tensor([list(row)], device=model.device))
+                    self._advance(len(row))
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+class _Watch:
+    """Sums up the products of what flows into layers, once for those that read the same."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, torch.Tensor] = {}
+        self._tokens: dict[str, int] = {}
+        self._same: dict[str, str] = {}
+        self._last: tuple[str, torch.Tensor | None] = ("", None)
+
+    def __call__(self, name: str, layer: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        """What PyTorch calls before `layer` computes."""
+        (hidden,) = inputs
+        before, read = self._last
+        if hidden is read:
+            self._same[name] = before
+            return
+        self._last = name, hidden
+        flat = hidden.reshape(-1, hidden.shape[-1]).float()
+        products = flat.t() @ flat
+        self._sums[name] = self._sums[name].add_(products) if name in self._sums else products
+        self._tokens[name] = self._tokens.get(name, 0) + len(flat)
+
+    def statistics(self) -> dict[str, Statistic]:
+        own = {name: Statistic(total / self._tokens[name], self._tokens[name]) for name, total in self._sums.items()}
+        return own | {name: own[first] for name, first in self._same.items()}

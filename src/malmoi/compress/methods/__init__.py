@@ -1,0 +1,1 @@
+"""Methods of compression, one a module: see `malmoi.compress.registry`."""

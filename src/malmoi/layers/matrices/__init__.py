@@ -1,0 +1,1 @@
+"""Matrices held in fewer numbers than they have."""
