@@ -85,4 +85,5 @@ def _factors(table: torch.Tensor, width: int, seed: int) -> torch.Tensor:
         directions = torch.linalg.qr(table @ directions).Q
     values, vectors = torch.linalg.eigh(directions.mT @ (table @ directions))
     largest = values.abs().argsort(descending=True)[:width]
-    return directions @ vectors[:, largest] * values[largest].abs().sqrt()
+    factors: torch.Tensor = directions @ vectors[:, largest] * values[largest].abs().sqrt()
+    return factors

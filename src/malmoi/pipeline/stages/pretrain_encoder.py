@@ -144,11 +144,11 @@ def _expect_frequencies(body: Encoder, texts: Mapping[str, tuple[Tokens, float]]
 
 def _begin_with_neighbours(body: Encoder, texts: Sequence[Tokens], end: int, seed: int) -> None:
     """Let tokens that have the same neighbours begin with alike embeddings, of the size that they have anyway."""
-    weight = body.embedding.weight
+    config = body.config
     with torch.no_grad():
-        vectors = neighbour_vectors(texts, *weight.shape, end, seed) * EMBEDDING_DEVIATION
+        vectors = neighbour_vectors(texts, config.vocabulary, config.width, end, seed) * EMBEDDING_DEVIATION
         met = vectors.any(dim=1)
-        weight[met, : vectors.shape[1]] = vectors[met]
+        body.embedding.weight[met, : vectors.shape[1]] = vectors[met]
 
 
 def _measured(values: dict[str, float], objectives: Iterable[str]) -> dict[str, Any]:
