@@ -201,6 +201,15 @@ def test_a_directory_holds_one_search(recipe, tmp_path):
         searched(recipe, tmp_path / "out", searches=["rows=8,64"])
 
 
+def test_more_trials_and_minutes_later_go_on_with_trials_of_the_same_length(recipe, tmp_path):
+    timed = load_recipe(str(tmp_path / "formula.yaml"), ["pretrain.minutes=4"])
+    first = prepare(timed, Wish(SPACE, trials=10, minutes=10), tmp_path / "out")
+    later = prepare(timed, Wish(SPACE, trials=20, minutes=60), tmp_path / "out")
+    assert first.short.entries["pretrain"]["minutes"] == pytest.approx(0.9)
+    assert later.short.entries == first.short.entries
+    assert later.whole.entries["pretrain"]["minutes"] == 4
+
+
 def test_the_page_and_the_words_at_the_end(recipe, tmp_path, capsys):
     search = prepare(recipe, Wish(SPACE, trials=8), tmp_path / "out")
     facts = write_result(search, run(search), None)
