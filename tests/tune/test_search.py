@@ -9,7 +9,7 @@ from malmoi.pipeline.recipe import load_recipe
 from malmoi.tune.prepare import Wish, prepare
 from malmoi.tune.result import print_result, write_result
 from malmoi.tune.search import run
-from malmoi.tune.space import parse_space
+from malmoi.tune.space import Choices, Range, parse_space, parse_values
 from malmoi.tune.study import Trials
 
 RATE = "trainer.learning_rate=0.0005:0.4:log"
@@ -168,6 +168,18 @@ def test_by_default_rate_batch_and_decay_are_searched_around_the_recipe(recipe, 
         "pretrain.trainer.matrix_weight_decay": "0 to 0.2",
     }
     assert list(facts["trials"][0]["values"].values()) == [0.001, 0.02, 8, 0.0]
+
+
+@pytest.mark.parametrize(("text", "values"), [
+    ("0.001:0.1", Range(0.001, 0.1)),
+    ("1e-4:1e-2:log", Range(1e-4, 1e-2, log=True)),
+    ("1:8", Range(1, 8, whole=True)),
+    ("8,16,32", Choices((8, 16, 32))),
+    ("[true, false]", Choices((True, False))),
+    ("head,last:2,여우", Choices(("head", "last:2", "여우"))),
+])  # fmt: skip
+def test_ranges_and_choices_are_read(text, values):
+    assert parse_values(text) == values
 
 
 @pytest.mark.parametrize(("wish", "message"), [
