@@ -27,7 +27,7 @@ EXTRAS = {
     "evaluate": {"scikit-learn": "sklearn"},
     "images": {"pillow": "PIL", "scikit-learn": "sklearn"},
     "serve": {"fastapi": "fastapi", "uvicorn": "uvicorn"},
-    "tune": {"optuna": "optuna"},
+    "tune": {"optuna": "optuna", "scikit-learn": "sklearn"},
 }
 """Extra -> its packages and the modules that they bring."""
 
