@@ -7,6 +7,7 @@ import sys
 import typer
 
 from malmoi.cli import (
+    answer,
     attention,
     bench,
     chat,
@@ -41,6 +42,7 @@ app.command()(chat.chat)
 app.command()(generate.generate)
 app.command()(translate.translate)
 app.command()(predict.predict)
+app.command()(answer.answer)
 app.command()(serve.serve)
 app.command()(export.export)
 app.add_typer(attention.app, name="attention")

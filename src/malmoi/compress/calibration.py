@@ -8,10 +8,12 @@ from functools import partial
 
 import torch
 from torch import nn
+from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
 
 from malmoi.core.errors import UserError
 from malmoi.generate.generator import evaluating
-from malmoi.models.model import Model
+from malmoi.models.model import Backbone, Model
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,35 @@ class Calibration:
         Raises:
             UserError: there is no text.
         """
-        if not any(self.rows):
-            raise UserError("This method looks at what flows into each layer, and there is no text.", "Name a corpus.")
         names, watch = list(names), _Watch()
         read = model.logits if any(name.split(".")[0] == "head" for name in names) else model
         hooks = [model.get_submodule(name).register_forward_pre_hook(partial(watch, name)) for name in names]
+        self._read(model, read, hooks)
+        found = watch.statistics()
+        return {name: found[name] for name in names if name in found}
+
+    def turns(self, model: Backbone) -> list[float]:
+        """For each block, by how much the state it gives points elsewhere than the one it gets: 1 - cosine, the mean.
+
+        What ShortGPT calls the influence of a block (Men and others 2024, arXiv:2403.03853). Raises as `statistics`.
+        """
+        sums = [0.0] * len(model.blocks)
+
+        def add(number: int, block: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            sums[number] += float((1 - F.cosine_similarity(inputs[0], output, dim=-1)).sum())
+
+        self._read(model, model, [block.register_forward_hook(partial(add, n)) for n, block in enumerate(model.blocks)])
+        return [total / sum(map(len, self.rows)) for total in sums]
+
+    def _read(
+        self, model: Model, read: Callable[[torch.Tensor], torch.Tensor], hooks: Sequence[RemovableHandle]
+    ) -> None:
+        """Let `read` of the model see all rows while the hooks watch."""
         try:
+            if not any(self.rows):
+                raise UserError(
+                    "This method looks at what flows through the model, and there is no text.", "Name a corpus."
+                )
             with torch.inference_mode(), evaluating(model):
                 for row in self.rows:
                     read(torch.tensor([list(row)], device=model.device))
@@ -67,8 +92,6 @@ class Calibration:
         finally:
             for hook in hooks:
                 hook.remove()
-        found = watch.statistics()
-        return {name: found[name] for name in names if name in found}
 
 
 class _Watch:

@@ -9,11 +9,15 @@ from pydantic import Field
 
 from malmoi.compress.methods.int4 import Int4
 from malmoi.compress.methods.int8 import Int8
+from malmoi.compress.methods.lowrank import LowRank
+from malmoi.compress.methods.prune import Prune
+from malmoi.compress.methods.structure import Structure
+from malmoi.compress.methods.tensor import Tensor
 from malmoi.core.config import Settings, parse_settings, read_yaml
 from malmoi.core.errors import UserError, nearest
 
 AnyStep = Annotated[
-    Int8 | Int4,
+    Int8 | Int4 | LowRank | Prune | Structure | Tensor,
     Field(discriminator="method"),
 ]
 """A step of any method."""
@@ -22,6 +26,10 @@ RECIPES: dict[str, list[dict[str, Any]]] = {
     "int8": [{"method": "int8"}],
     "int8-dynamic": [{"method": "int8", "activations": True}],
     "int4": [{"method": "int4"}],
+    "lowrank": [{"method": "lowrank"}],
+    "prune": [{"method": "prune"}],
+    "structure": [{"method": "structure", "feed_forward": 0.25, "heads": 0.25}],
+    "tensor": [{"method": "tensor"}],
 }
 """Name to steps."""
 

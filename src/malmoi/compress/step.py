@@ -10,20 +10,13 @@ from torch import nn
 from malmoi.compress.calibration import Calibration
 from malmoi.core.config import Settings
 from malmoi.core.errors import UserError, nearest
-from malmoi.layers.compressed import compressed_layers, compressible
+from malmoi.layers.compressed import compressed_layers, compressible, is_part
 from malmoi.layers.matrices.registry import matrix_name
 from malmoi.models.model import Model
 
 
 class Step(Settings):
-    """What every method has.
-
-    Attributes:
-        layers: names of the layers, such as "blocks.0.attention.query", or patterns of names, such as
-            "blocks.*.feed_forward.*"; empty for those that the method is made for.
-    """
-
-    layers: list[str] = []
+    """What every method has."""
 
     def apply(self, model: Model, calibration: Calibration) -> None:
         """Change the model in place.
@@ -34,16 +27,29 @@ class Step(Settings):
         raise NotImplementedError
 
 
-def chosen(model: nn.Module, patterns: Iterable[str], default: Iterable[str]) -> list[str]:
+class LayerStep(Step):
+    """What every method has that changes layers one by one.
+
+    Attributes:
+        layers: names of the layers, such as "blocks.0.attention.query", or patterns of names, such as
+            "blocks.*.feed_forward.*"; empty for those that the method is made for.
+    """
+
+    layers: list[str] = []
+
+
+def chosen(model: nn.Module, patterns: Iterable[str], default: Iterable[str], *, parts: bool = True) -> list[str]:
     """Names of the layers that a step changes, in the model's order.
 
     Args:
         default: the patterns where the step has none; what they find compressed already is left as it is.
+        parts: the parts of which a compressed layer is made are layers too.
 
     Raises:
         UserError: a pattern finds no layer, or none but those that are compressed already.
     """
-    plain, compressed = compressible(model), compressed_layers(model)
+    compressed = compressed_layers(model)
+    plain = [name for name in compressible(model) if parts or not is_part(name, compressed)]
     found: set[str] = set()
     for pattern in patterns:
         names = [name for name in plain if fnmatchcase(name, pattern)]
@@ -57,11 +63,11 @@ def chosen(model: nn.Module, patterns: Iterable[str], default: Iterable[str]) ->
     return [name for name in plain if name in found]
 
 
-def _refuse(pattern: str, compressed: list[str], model: nn.Module, plain: Iterable[str]) -> None:
+def _refuse(pattern: str, compressed: list[str], model: nn.Module, plain: list[str]) -> None:
     if compressed:
         kind = matrix_name(compressed_layers(model)[compressed[0]].matrix)
         raise UserError(
             f"{compressed[0]} is held as {kind} already.", "Start from the checkpoint before, or leave it out."
         )
-    way_out = nearest(pattern, list(plain)) or f"Layers are called so: {', '.join(list(plain)[:3])}."
+    way_out = nearest(pattern, plain) or f"Layers are called so: {', '.join(plain[:3])}."
     raise UserError(f"The model has no layer {pattern!r} to compress.", way_out)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterable
+from typing import TypeVar
+
 import torch
 from torch import nn
 
@@ -60,6 +64,7 @@ class CompressedEmbedding(nn.Module):
 
 
 Compressed = CompressedLinear | CompressedEmbedding
+ModelType = TypeVar("ModelType", bound=nn.Module)
 
 
 def compressible(model: nn.Module) -> dict[str, nn.Linear | nn.Embedding]:
@@ -71,6 +76,11 @@ def compressible(model: nn.Module) -> dict[str, nn.Linear | nn.Embedding]:
 def compressed_layers(model: nn.Module) -> dict[str, Compressed]:
     """Name to layer, of those whose matrix is held in fewer numbers."""
     return {name: module for name, module in model.named_modules() if isinstance(module, Compressed)}
+
+
+def is_part(name: str, compressed: Iterable[str]) -> bool:
+    """Whether a layer is a part of the matrix of one of these."""
+    return any(name.startswith(f"{outer}.matrix.") for outer in compressed)
 
 
 def replace_weight(model: nn.Module, name: str, matrix: CompressedMatrix) -> None:
@@ -97,7 +107,10 @@ def compressed(layer: nn.Linear | nn.Embedding | Compressed, matrix: CompressedM
 
 def decompress(model: nn.Module) -> None:
     """Put plain layers in the places of compressed ones, in place; they compute the same."""
-    for name, layer in compressed_layers(model).items():
+    layers = compressed_layers(model)
+    for name, layer in layers.items():
+        if is_part(name, layers):
+            continue
         weight = nn.Parameter(layer.weight)
         plain: nn.Module
         if isinstance(layer, CompressedLinear):
@@ -107,6 +120,15 @@ def decompress(model: nn.Module) -> None:
             plain = nn.Embedding(layer.num_embeddings, layer.embedding_dim, device="meta")
         plain.weight = weight
         _put(model, name, layer, plain)
+
+
+def plain(model: ModelType) -> ModelType:
+    """A model that computes the same with plain layers; the model itself where it has no others."""
+    if not compressed_layers(model):
+        return model
+    copied = copy.deepcopy(model)
+    decompress(copied)
+    return copied
 
 
 def _put(model: nn.Module, name: str, old: nn.Module, new: nn.Module) -> None:

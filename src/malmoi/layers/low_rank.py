@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from malmoi.core.errors import UserError, nearest
 from malmoi.layers.compressed import CompressedLinear
 from malmoi.layers.seeded import fill_normal
+from malmoi.layers.sparse import sparse_layers
 
 ALL_TARGETS = ("query", "key", "value", "output", "gate", "up", "down")
 """Every linear layer of a block; one whose activation is not gated has no `gate`."""
@@ -63,7 +64,7 @@ def apply_low_rank(
         seed: the first values are a pure function of it and each layer's name.
 
     Raises:
-        UserError: a target is in no layer of this model, or it has none of `ALL_TARGETS`.
+        UserError: a target is in no layer of this model, it has none of `ALL_TARGETS`, or a layer is pruned.
     """
     kinds = (nn.Linear, CompressedLinear)
     linear = {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
@@ -76,6 +77,11 @@ def apply_low_rank(
         if target not in known:
             way_out = nearest(target, known) or f"Known: {', '.join(sorted(known))}."
             raise UserError(f"The model has no linear layer {target!r} to adapt.", way_out)
+    for name in sparse_layers(model):
+        if name.rsplit(".", 1)[-1] in targets:
+            raise UserError(
+                f"{name} is pruned, and a low-rank difference would fill its zeros.", "Train all of it: train=all."
+            )
     model.requires_grad_(False)
     for name, base in linear.items():
         if name.rsplit(".", 1)[-1] in targets:

@@ -67,6 +67,11 @@ STAGES = {
         "Fine-tune a classifier on labelled texts.",
         "file=reviews.tsv text=review label=stars --out my-classifier",
     ),
+    "questions": Kind(
+        "malmoi.pipeline.stages.questions",
+        "Fine-tune an encoder that finds answers in passages.",
+        "file=squad.json --out my-answers",
+    ),
     "classify-images": Kind(
         "malmoi.pipeline.stages.classify_images",
         "Train a classifier of images.",
@@ -96,6 +101,11 @@ STAGES = {
         "malmoi.pipeline.stages.compress",
         "Hold a checkpoint in fewer numbers, beside the original.",
         "checkpoint=my-model corpus=my-corpus recipe=int8 --out my-small-model",
+    ),
+    "distil": Kind(
+        "malmoi.pipeline.stages.distil",
+        "Teach a smaller model what a larger one answers.",
+        "teacher=my-model corpus=my-corpus layers=2 --out my-student",
     ),
     "report": Kind(
         "malmoi.pipeline.stages.report",

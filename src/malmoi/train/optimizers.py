@@ -11,6 +11,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import nn
 
 from malmoi.core.config import Settings
+from malmoi.layers.sparse import zeros
 from malmoi.train.compact_states import CompactAdamW
 from malmoi.train.muon import Muon
 
@@ -75,7 +76,18 @@ def build_optimizers(model: nn.Module, settings: OptimizerSettings) -> list[torc
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]
+    _keep_zeros(model, optimizers)
     return optimizers
+
+
+def _keep_zeros(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> None:
+    """Put back to zero after every step what is zero now in layers that are told to stay sparse.
+
+    Gradients without those numbers would not do: Muon mixes the numbers of a matrix.
+    """
+    weights, masks = zeros(model)
+    if weights:
+        optimizers[-1].register_step_post_hook(lambda *_: torch._foreach_mul_(weights, masks))
 
 
 def _groups(

@@ -249,3 +249,15 @@ def test_an_encoder_has_its_accuracies_beside_counting_and_some_guesses(make_sta
     assert hostile not in page
     assert "objective." not in text
     assert "control." not in text
+
+
+@pytest.mark.parametrize(("language", "title"), [("en", "without a teacher"), ("ko", "교사 없이")])
+def test_a_student_stands_between_its_teacher_and_itself_without_one(make_stage, language, title):
+    figures = {"teacher": 0.9, "student": 0.87, "control": 0.8}
+    sizes = {"teacher": 100, "student": 60}
+    result = {"figure": "accuracy", "figures": figures, "parameters": sizes, "share_of_gap_closed": 0.7, "alpha": 0.5}
+    text = Page(render(read_stages([make_stage("distil", result)]), "말모이", language)).text
+    assert title in text
+    assert "70" in text
+    assert "distil." not in text
+    assert "fact." not in text

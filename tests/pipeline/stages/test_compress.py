@@ -104,3 +104,19 @@ def test_a_classifier_is_scored_on_what_it_was_tested_on(make_model, tokenizer, 
 def test_methods_that_look_need_a_corpus(untrained, tmp_path):
     with pytest.raises(UserError, match="Name a corpus"):
         run(CompressSettings(checkpoint=untrained, recipe="int4"), tmp_path / "small")
+
+
+@pytest.mark.usefixtures("known_costs")
+def test_what_was_lost_is_made_up_for_beside_the_original(trained, corpus, tmp_path):
+    steps = [{"method": "structure", "feed_forward": 0.5}]
+    settings = {"checkpoint": trained, "corpus": corpus, "steps": steps, "held_out_kibibytes": 2}
+    cut = run(CompressSettings(**settings), tmp_path / "cut")
+    recovered = run(CompressSettings(**settings, recover_steps=8, recover_rows=4, control=True), tmp_path / "recovered")
+    assert recovered["models"]["compressed"]["quality"] < cut["models"]["compressed"]["quality"]
+    assert recovered["recovery"]["steps"] == 8
+    assert recovered["control"] != recovered["models"]["original"]["quality"]
+
+
+def test_a_training_without_text_is_refused(untrained, tmp_path):
+    with pytest.raises(UserError, match="none is named"):
+        run(CompressSettings(checkpoint=untrained, recover_steps=5), tmp_path / "small")

@@ -10,19 +10,19 @@ from malmoi.compress.calibration import Calibration
 from malmoi.compress.gptq import gptq_matrix
 from malmoi.compress.methods.int8 import QUANTIZED
 from malmoi.compress.rounding import int4_matrix
-from malmoi.compress.step import Step, chosen
+from malmoi.compress.step import LayerStep, chosen
 from malmoi.layers.compressed import compressible, replace_weight
 from malmoi.layers.matrices.int4 import Int4Settings
 from malmoi.layers.tied_head import TiedHead
 from malmoi.models.model import Model
 
 
-class Int4(Step):
-    """Every number of a matrix becomes one of 16, with a scale and a middle for each group of a row.
+class Int4(LayerStep):
+    """Every number of a matrix becomes one of 16, with a scale and a least number for each group of a row.
 
     Attributes:
         layers: by default all linear layers of the blocks, and the embedding of tokens.
-        group: numbers that share a scale and a middle.
+        group: numbers that share a scale and a least number.
         rounding: "gptq" lets later inputs make up for what earlier ones lose, and reads text for that; "nearest" takes
             the nearest code, as an embedding does whose head has weights of its own.
     """

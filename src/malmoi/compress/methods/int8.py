@@ -6,13 +6,13 @@ from typing import Literal
 
 from malmoi.compress.calibration import Calibration
 from malmoi.compress.rounding import int8_matrix
-from malmoi.compress.step import Step, chosen
+from malmoi.compress.step import LayerStep, chosen
 from malmoi.layers.compressed import compressible, replace_weight
 from malmoi.layers.matrices.int8 import Int8Settings
 from malmoi.models.model import Model
 
 
-class Int8(Step):
+class Int8(LayerStep):
     """Every number of a matrix becomes one of 255, with a scale a row.
 
     Attributes:

@@ -6,13 +6,17 @@ from typing import Any
 
 from malmoi.core.config import parse_settings
 from malmoi.core.errors import UserError, nearest
+from malmoi.layers.matrices.factors import Factors
 from malmoi.layers.matrices.int4 import Int4Matrix
 from malmoi.layers.matrices.int8 import Int8Matrix
 from malmoi.layers.matrices.matrix import CompressedMatrix
+from malmoi.layers.matrices.tensor_train import TensorTrain
 
 MATRICES: dict[str, Any] = {
     "int8": Int8Matrix,
     "int4": Int4Matrix,
+    "factors": Factors,
+    "tensor-train": TensorTrain,
 }
 """Name to class, whose constructor takes outputs, inputs and settings."""
 

@@ -19,6 +19,7 @@ from malmoi.pipeline.report.run import StageRecord
 from malmoi.pipeline.report.sections.classic import classic_section
 from malmoi.pipeline.report.sections.comparison import comparison_section
 from malmoi.pipeline.report.sections.compression import compression_section
+from malmoi.pipeline.report.sections.distillation import distillation_section
 from malmoi.pipeline.report.sections.encoders import encoder_section
 from malmoi.pipeline.report.sections.evaluation import evaluation_section, samples_section
 from malmoi.pipeline.report.sections.few_shot import few_shot_section
@@ -30,6 +31,7 @@ from malmoi.pipeline.report.sections.overview import (
     settings_section,
     total_seconds,
 )
+from malmoi.pipeline.report.sections.questions import questions_section
 from malmoi.pipeline.report.sections.scaling import scaling_section
 from malmoi.pipeline.report.sections.search import search_section
 from malmoi.pipeline.report.sections.text import text_section
@@ -43,6 +45,7 @@ SECTIONS: list[Callable[[Sequence[StageRecord], Words], Section | None]] = [
     evaluation_section,
     samples_section,
     classification_section,
+    questions_section,
     image_classes_section,
     made_images_section,
     classic_section,
@@ -52,6 +55,7 @@ SECTIONS: list[Callable[[Sequence[StageRecord], Words], Section | None]] = [
     comparison_section,
     scaling_section,
     compression_section,
+    distillation_section,
     next_section,
     text_section,
     tokenizer_section,

@@ -451,6 +451,24 @@ WORDS: dict[str, tuple[str, str]] = {
     "feature.exclamation marks": ("exclamation marks", "느낌표"),
     "feature.links": ("links", "링크"),
     "feature.money": ("sums of money", "돈 표시"),
+    # distillation
+    "distil": ("What a teacher gives", "교사가 보탠 것"),
+    "distil.lede": (
+        "A smaller model learned what a larger one answers. The control is the same small model after the same steps "
+        "without a teacher: the teacher is worth what lies between them.",
+        "작은 모델이 큰 모델의 답을 배웠습니다. 대조는 같은 작은 모델을 같은 단계만큼 교사 없이 학습한 것이며, "
+        "둘의 차이가 교사의 몫입니다.",
+    ),
+    "distil.loss": ("Loss on held-out text, nats a token", "평가용 글에서의 손실, 토큰당 내트"),
+    "distil.accuracy": ("Accuracy on other texts", "다른 글에서의 정확도"),
+    "distil.teacher": ("teacher", "교사"),
+    "distil.student": ("student", "학생"),
+    "distil.control": ("without a teacher", "교사 없이"),
+    "distil.tile": ("of the gap to the teacher closed", "만큼 교사와의 차이를 좁힘"),
+    "distil.note": ("{share} of the teacher's numbers", "교사의 파라미터 대비 {share}"),
+    "fact.temperature": ("temperature", "온도"),
+    "fact.alpha": ("weight of the teacher", "교사의 가중치"),
+    "fact.hidden": ("weight of hidden states", "은닉 상태의 가중치"),
     # encoders
     "pretrain-encoder": ("Guessing hidden words", "가린 낱말 맞히기"),
     "pretrain-encoder.lede": (
@@ -540,6 +558,42 @@ WORDS: dict[str, tuple[str, str]] = {
         "차이보다 작은 차이는 없는 것으로 봅니다.",
     ),
     "tune.run": ("Train with the best settings.", "가장 좋은 설정으로 학습합니다."),
+    # questions
+    "questions": ("Answers in passages", "지문에서 답 찾기"),
+    "questions.lede": (
+        "Questions about passages that it has not seen. Counting words answers where most of a question's words stand.",
+        "처음 보는 지문에 대한 질문입니다. 낱말 세기는 질문의 낱말이 가장 많이 모인 곳에서 답을 찾습니다.",
+    ),
+    "questions.f1": ("F1, questions that have an answer", "F1, 답이 있는 질문"),
+    "questions.exact_match": ("exact match, questions that have an answer", "완전 일치, 답이 있는 질문"),
+    "questions.left_unanswered": ("without an answer, and none is given", "답이 없는 질문에 답하지 않음"),
+    "questions.wrongly_unanswered": ("with an answer, and none is given", "답이 있는 질문에 답하지 않음"),
+    "questions.control": ("counting words", "낱말 세기"),
+    "questions.unit.word": (
+        "F1 counts the words that an answer shares with the one wanted, as SQuAD does.",
+        "F1은 SQuAD처럼 정답과 같은 낱말을 셉니다.",
+    ),
+    "questions.unit.character": (
+        "F1 counts the characters that an answer shares with the one wanted, as KorQuAD does.",
+        "F1은 KorQuAD처럼 정답과 같은 글자를 셉니다.",
+    ),
+    "questions.threshold": (
+        "{count} questions were asked about another passage of the same article, which does not answer them. From "
+        "which score on an answer is given was chosen on other questions.",
+        "질문 {count}개는 같은 글의 다른 지문에 물었으므로 답이 없습니다. 답할 점수의 기준은 다른 질문으로 골랐습니다.",
+    ),
+    "questions.tile": ("F1 of {name}", "{name} F1"),
+    "questions.note": ("{share} by counting words", "낱말 세기는 {share}"),
+    "questions.right": ("Right answers", "맞은 답"),
+    "questions.partly": ("Answers that are partly right", "일부만 맞은 답"),
+    "questions.wrong": ("Wrong answers", "틀린 답"),
+    "questions.none": ("Rightly left unanswered", "답이 없음을 안 질문"),
+    "questions.answered": ("It says: {answer}. Wanted: {wanted}.", "모델의 답: {answer}. 정답: {wanted}."),
+    "questions.no_answer": ("no answer", "답 없음"),
+    "fact.train_questions": ("questions to learn from", "학습 질문"),
+    "fact.made_questions": ("made of passages", "지문으로 만든 질문"),
+    "fact.validation_questions": ("questions to choose by", "검증 질문"),
+    "fact.test_questions": ("questions to test on", "평가 질문"),
     # next
     "next": ("What to do next", "다음에 할 일"),
     "chat": ("Talk to the assistant in the terminal.", "터미널에서 비서와 이야기합니다."),
@@ -551,6 +605,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "predict.images": ("Name the class of an image file.", "이미지 파일의 클래스를 알아봅니다."),
     "prompt.example": ("Once upon a time", "옛날 옛적에"),
     "translate": ("Translate a text, or the lines of a file.", "글이나 파일의 줄을 번역합니다."),
+    "answer": ("Find the answer to a question in a text.", "글에서 질문의 답을 찾습니다."),
+    "question.example": ("When does it begin?", "언제 시작하나요?"),
     "own": ("Grow a model from a folder of your own text.", "내 글이 담긴 폴더로 모델을 기릅니다."),
     # settings
     "settings": ("All settings", "모든 설정"),
@@ -575,6 +631,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "compress.accuracy": ("accuracy", "정확도"),
     "compress.micro_f1": ("micro F1", "마이크로 F1"),
     "compress.pearson": ("correlation", "상관 계수"),
+    "compress.control": ("the same, trained on for {steps} steps too", "원래 모델도 {steps}걸음 더 학습했을 때"),
     "compress.bigram": ("bits per byte of a bigram model", "바이그램 모델의 바이트당 비트"),
     "compress.uncompared": ("Quality is not compared. {why}", "품질은 비교하지 않습니다. {why}"),
     "compress.counted": (

@@ -15,24 +15,26 @@ from malmoi.compress.calibration import Calibration
 from malmoi.compress.corpus_text import CorpusText, read_corpus_text
 from malmoi.compress.measure import bigram_bits_per_byte, bits_per_byte, costs, milliseconds, score
 from malmoi.compress.registry import AnyStep, find_steps
-from malmoi.core.config import Settings
 from malmoi.core.console import console, progress
+from malmoi.core.errors import UserError
 from malmoi.core.files import write_json
 from malmoi.formats.checkpoint import CARD, Checkpoint, load_checkpoint, save_checkpoint
 from malmoi.models.classifier import Classifier
+from malmoi.models.headed import Headed
 from malmoi.models.language_model import LanguageModel
 from malmoi.models.model import Model
+from malmoi.pipeline.recovery import RecoverySettings, recover
 from malmoi.pipeline.stage import Stage, StageInput
 from malmoi.pipeline.stages.classify import FIGURES, read_tested
 from malmoi.sources.fetch import fetch_weights
 
 KIBIBYTE = 2**10
-MODEL, ORIGINAL, COMPRESSED = "model", "original", "compressed"
+MODEL, ORIGINAL, COMPRESSED, CONTROL = "model", "original", "compressed", "control"
 BITS = "bits_per_byte"
 
 
-class CompressSettings(Settings):
-    """Settings of the stage.
+class CompressSettings(RecoverySettings):
+    """Settings of the stage, beside those of the training after it.
 
     Attributes:
         checkpoint: the model; a stage that makes one or a checkpoint directory. By default the public weights named in
@@ -64,6 +66,7 @@ def run(settings: CompressSettings, directory: Path) -> dict[str, Any]:
     steps = settings.steps or find_steps(settings.recipe)
     path = settings.checkpoint if settings.checkpoint is not None else fetch_weights(settings.weights)
     checkpoint = load_checkpoint(path)
+    _check_recovery(settings, checkpoint)
     text, original = _text(settings, checkpoint), directory / ORIGINAL
     save_checkpoint(original, checkpoint.model, checkpoint.tokenizer, checkpoint.card)
     quality = Quality(path, text, checkpoint)
@@ -72,18 +75,25 @@ def run(settings: CompressSettings, directory: Path) -> dict[str, Any]:
         calibration = Calibration(rows, advance)
         for step in steps:
             step.apply(_body(checkpoint.model), calibration)
+    recovery = _recover(settings, checkpoint, directory)
     save_checkpoint(directory / MODEL, checkpoint.model, checkpoint.tokenizer, checkpoint.card)
     models = {ORIGINAL: asdict(costs(original)), COMPRESSED: asdict(costs(directory / MODEL))}
-    models[ORIGINAL]["quality"] = quality.before
-    models[COMPRESSED]["quality"] = quality.of(load_checkpoint(directory / MODEL))
-    opened = {ORIGINAL: load_checkpoint(original).model, COMPRESSED: checkpoint.model}
-    for name, times in milliseconds(opened).items():
+    opened = {ORIGINAL: load_checkpoint(original), COMPRESSED: load_checkpoint(directory / MODEL)}
+    for name, times in milliseconds({name: one.model for name, one in opened.items()}).items():
         models[name]["milliseconds"] = times
+    models[ORIGINAL]["quality"] = quality.before
+    models[COMPRESSED]["quality"] = quality.of(opened[COMPRESSED])
+    control = None
+    if settings.control and settings.recover_steps:
+        _recover(settings, opened[ORIGINAL], directory / CONTROL)
+        control = quality.of(opened[ORIGINAL])
     facts = {
         "from": path.name,
         "steps": [step.model_dump() for step in steps],
+        "recovery": recovery,
         "models": models,
         "figure": quality.figure,
+        "control": control,
         "bigram": quality.bigram,
         "uncompared": quality.uncompared,
     }
@@ -92,6 +102,25 @@ def run(settings: CompressSettings, directory: Path) -> dict[str, Any]:
     write_json(directory / "card.json", facts)
     _print(facts)
     return facts
+
+
+def _check_recovery(settings: CompressSettings, checkpoint: Checkpoint) -> None:
+    """Refuse a training that cannot be, before anything is compressed."""
+    if settings.recover_steps and settings.corpus is None:
+        raise UserError("recover_steps trains on a corpus, and none is named.", "Add corpus=STAGE.")
+    if settings.recover_steps and not isinstance(checkpoint.model, LanguageModel):
+        raise UserError(
+            "recover_steps is for language models.",
+            "A classifier is fine-tuned by its own stage: malmoi classify base=CHECKPOINT.",
+        )
+
+
+def _recover(settings: CompressSettings, checkpoint: Checkpoint, directory: Path) -> dict[str, Any] | None:
+    """Train a model on, in place; what that came to."""
+    if not settings.recover_steps:
+        return None
+    assert settings.corpus is not None  # _check_recovery has seen to it
+    return recover(checkpoint.language_model, checkpoint.tokenizer, settings.corpus, settings, directory)
 
 
 class Quality:
@@ -155,8 +184,8 @@ def _text(settings: CompressSettings, checkpoint: Checkpoint) -> CorpusText | No
     )
 
 
-def _body(model: Model | Classifier) -> Model:
-    return model.body if isinstance(model, Classifier) else model
+def _body(model: Model | Headed) -> Model:
+    return model.body if isinstance(model, Headed) else model
 
 
 def shown(facts: dict[str, Any]) -> dict[str, list[str]]:
@@ -171,7 +200,10 @@ def shown(facts: dict[str, Any]) -> dict[str, list[str]]:
             f"{one['milliseconds'][length]:.1f}" for one in models
         ]
     if facts["figure"]:
-        rows[facts["figure"].replace("_", " ")] = [f"{one['quality']:.4f}" for one in models]
+        name = facts["figure"].replace("_", " ")
+        rows[name] = [f"{one['quality']:.4f}" for one in models]
+    if facts["control"] is not None:
+        rows[f"{name}, trained on as long"] = [f"{facts['control']:.4f}", ""]
     return rows
 
 

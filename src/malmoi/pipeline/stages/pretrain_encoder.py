@@ -12,13 +12,12 @@ import torch
 
 from malmoi.core.console import console
 from malmoi.core.errors import UserError
-from malmoi.core.files import read_json, write_json
-from malmoi.corpus.store import Split, count_documents, read_documents
+from malmoi.core.files import write_json
 from malmoi.data.masked_text import MaskedText, text_room
 from malmoi.data.masking import Masker
 from malmoi.data.mixture import Mixture
 from malmoi.data.sentence_pairs import CLASSES
-from malmoi.data.store import Tokens, build_token_store, open_token_store
+from malmoi.data.store import Tokens
 from malmoi.evaluate.masked import Counts, control_accuracy, guesses
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
 from malmoi.models.classifier import TextForm, new_classifier
@@ -28,9 +27,10 @@ from malmoi.models.registry import build_model, count_parameters
 from malmoi.objectives.classification import Classification
 from malmoi.objectives.joint import Joint, Part, StatesObjective
 from malmoi.objectives.masked import Masked
+from malmoi.pipeline.corpus_tokens import corpus_tokens, mixed_for
 from malmoi.pipeline.encoder_plan import PretrainEncoderSettings, encoder_config, estimate_encoder, make_plan
 from malmoi.pipeline.stage import Stage
-from malmoi.pipeline.stages.pretrain import MIXTURE, PLAN
+from malmoi.pipeline.stages.pretrain import PLAN
 from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.tokenizer import Tokenizer
 from malmoi.train.trainer import Trainer, TrainingResult
@@ -55,10 +55,11 @@ def run(settings: PretrainEncoderSettings, directory: Path) -> dict[str, Any]:
     tokenizer = load_tokenizer(settings.tokenizer)
     body = _body(settings, tokenizer)
     masker = Masker(tokenizer, settings.masked_share)
-    train, held_out = (_tokens(settings, tokenizer, directory, split) for split in ("train", "held_out"))
+    train, held_out = (corpus_tokens(settings.corpus, tokenizer, directory, split) for split in ("train", "held_out"))
     held_out = {name: tokens[:HELD_OUT] for name, tokens in held_out.items()}
     room, slots = text_room(tokenizer, body.config.context, settings.pair), settings.trainer.get("slots", 1)
-    mixture = Mixture(train, held_out, _weights(settings), room, settings.rows, slots, settings.seed)
+    shares = settings.mixture or mixed_for(settings.corpus)
+    mixture = Mixture(train, held_out, shares, room, settings.rows, slots, settings.seed)
     if settings.initial is None:
         _expect_frequencies(body, {name: (train[name], weight) for name, weight in mixture.weights.items()})
     source = MaskedText(mixture, tokenizer, masker, settings.pair, settings.seed)
@@ -134,22 +135,6 @@ def _expect_frequencies(body: Encoder, texts: Mapping[str, tuple[Tokens, float]]
     expected = np.log(np.sum(shares, axis=0) + UNSEEN)
     with torch.no_grad():
         body.head.bias.copy_(torch.from_numpy(expected))
-
-
-def _tokens(
-    settings: PretrainEncoderSettings, tokenizer: Tokenizer, directory: Path, split: Split
-) -> dict[str, Tokens]:
-    store = directory / "tokens" / split
-    documents = read_documents(settings.corpus, split)
-    build_token_store(documents, count_documents(settings.corpus, split), tokenizer, store)
-    return open_token_store(store)
-
-
-def _weights(settings: PretrainEncoderSettings) -> dict[str, float]:
-    """What the mixture is to be: as set, or as the corpus was mixed for."""
-    if settings.mixture or not (settings.corpus / MIXTURE).is_file():
-        return settings.mixture
-    return {name: row["share"] for name, row in read_json(settings.corpus / MIXTURE).items()}
 
 
 def _measured(values: dict[str, float], objectives: Iterable[str]) -> dict[str, Any]:

@@ -48,6 +48,8 @@ def _card(result: dict[str, Any], say: Words) -> Table:
         rows.append([say("compress.milliseconds", length=length), *(f"{time:.1f}" for time in times)])
     if result["figure"]:
         rows.append([say(f"compress.{result['figure']}"), *(f"{one['quality']:.4f}" for one in models)])
+    if result["control"] is not None:
+        rows.append([say("compress.control", steps=f"{result['recovery']['steps']:,}"), f"{result['control']:.4f}", ""])
     if result["bigram"] is not None:
         rows.append([say("compress.bigram"), f"{result['bigram']:.4f}", ""])
     return Table(["", *("#" + say(f"compress.{name}") for name in result["models"])], rows)

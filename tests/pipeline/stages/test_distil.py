@@ -1,0 +1,119 @@
+"""A smaller model is taught what a larger one answers, beside the same one without a teacher."""
+
+import random
+
+import pytest
+
+from malmoi.core.errors import UserError
+from malmoi.corpus.document import Document
+from malmoi.corpus.store import DocumentWriter
+from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
+from malmoi.models.classifier import Classifier, TextForm
+from malmoi.models.encoder_config import EncoderConfig
+from malmoi.models.registry import build_model
+from malmoi.pipeline.stages.distil import DistilSettings, run
+from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
+
+TALES = ("The fox said to the bear: who are you? ", "여우가 곰에게 물었습니다. 너는 누구냐? ")
+QUICK = {"steps": 3, "rows": 2}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("corpus")
+    for split, copies in (("train", 8), ("held_out", 2)):
+        with DocumentWriter(directory / f"{split}.parquet") as writer:
+            for source, text in zip(("tales", "옛이야기"), TALES, strict=True):
+                for number in range(copies):
+                    writer.write(Document(text * (9 + number), source, "public domain", f"{number}"))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory, make_model, shake, tokenizer):
+    directory = tmp_path_factory.mktemp("teacher")
+    save_checkpoint(directory / "model", shake(make_model(layers=4, context=32)), tokenizer, "")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory, shake, tokenizer):
+    """A classifier of two classes."""
+    directory = tmp_path_factory.mktemp("judge")
+    body = build_model(EncoderConfig(vocabulary=tokenizer.size, context=32, width=32, layers=2, heads=4), seed=0)
+    classifier = shake(Classifier(body, ["나쁨", "좋음"], form=TextForm(longest=16)))
+    save_checkpoint(directory / "model", classifier, tokenizer, "")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory):
+    path, chance = tmp_path_factory.mktemp("reviews") / "reviews.tsv", random.Random(0)
+    lines = [
+        f"{''.join(chance.choices('가나다라마', k=6))} {word}\t{label}"
+        for word, label in (("재미있다", "좋음"), ("지루하다", "나쁨"))
+        for _ in range(20)
+    ]
+    path.write_text("text\tlabel\n" + "\n".join(lines) + "\n")
+    return path
+
+
+def test_a_language_model_teaches_half_of_its_layers(corpus, teacher, tmp_path):
+    facts = run(DistilSettings(teacher=teacher, corpus=corpus, hidden=0.5, **QUICK), tmp_path)
+    assert facts["figures"].keys() == {"teacher", "student", "control"}
+    assert facts["parameters"]["student"] < facts["parameters"]["teacher"]
+    assert facts["layers"] == 2
+    for place in (tmp_path, tmp_path / "control"):
+        assert load_checkpoint(place).language_model.config.layers == 2
+
+
+def test_without_a_teacher_the_student_is_its_own_control(corpus, teacher, tmp_path):
+    facts = run(DistilSettings(teacher=teacher, corpus=corpus, alpha=0, **QUICK), tmp_path)
+    assert facts["figures"]["student"] == facts["figures"]["control"]
+    assert facts["share_of_gap_closed"] == 0
+
+
+def test_a_classifier_teaches_another(judge, reviews, tmp_path):
+    facts = run(DistilSettings(teacher=judge, file=reviews, layers=1, **QUICK), tmp_path)
+    assert facts["figure"] == "accuracy"
+    assert 0 <= facts["figures"]["student"] <= 1
+    assert load_checkpoint(tmp_path).classifier.classes == ["나쁨", "좋음"]
+
+
+def test_another_student_may_be_given(corpus, teacher, tmp_path, make_model, shake, tokenizer):
+    save_checkpoint(tmp_path / "student", shake(make_model(layers=1, width=16, context=32)), tokenizer, "")
+    settings = DistilSettings(teacher=teacher, student=tmp_path / "student", corpus=corpus, control=False, **QUICK)
+    facts = run(settings, tmp_path)
+    assert load_checkpoint(tmp_path).language_model.config.width == 16
+    assert facts["share_of_gap_closed"] is None
+
+
+def test_other_tokens_are_refused(corpus, teacher, tmp_path, make_model):
+    other = train_tokenizer(["여우가 숲에 산다."] * 2, TokenizerSettings(kind="character", vocabulary=0))
+    save_checkpoint(tmp_path / "student", make_model(vocabulary=other.size), other, "")
+    with pytest.raises(UserError, match="other tokens .* teacher's tokenizer"):
+        run(DistilSettings(teacher=teacher, student=tmp_path / "student", corpus=corpus), tmp_path)
+
+
+def test_what_cannot_be_taught_is_refused_before_anything_learns(corpus, teacher, judge, reviews, tmp_path, tokenizer):
+    other = tmp_path / "other.tsv"
+    other.write_text(reviews.read_text().replace("좋음", "그저 그럼"))
+    body = judge / "model"
+    cases = [
+        ({"teacher": teacher}, "Add corpus"),
+        ({"teacher": teacher, "corpus": corpus, "layers": 9}, "9 of 4 layers"),
+        ({"teacher": teacher, "corpus": corpus, "student": teacher, "layers": 2}, "Leave out layers"),
+        ({"teacher": teacher, "corpus": corpus, "student": body}, "student of the teacher's kind"),
+        ({"teacher": judge, "file": other}, "classes 그저 그럼, 나쁨, and the teacher 나쁨, 좋음"),
+    ]
+    for fields, words in cases:
+        with pytest.raises(UserError, match=words):
+            run(DistilSettings(**fields), tmp_path)
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_a_bare_encoder_teaches_nobody(corpus, tmp_path, tokenizer):
+    config = EncoderConfig(vocabulary=tokenizer.size, context=32, width=32, layers=1, heads=4)
+    save_checkpoint(tmp_path / "model", build_model(config, seed=0), tokenizer, "")
+    with pytest.raises(UserError, match="no language model"):
+        run(DistilSettings(teacher=tmp_path, corpus=corpus), tmp_path)
