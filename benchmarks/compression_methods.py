@@ -31,8 +31,11 @@ from malmoi.pipeline.recovery import RecoverySettings, recover
 from malmoi.pipeline.stages import distil
 
 LOW_RANK = {
-    f"{way}, {keep:.0%} of the numbers": [{"method": "lowrank", "keep": keep, "whitened": way == "whitened"}]
+    f"{keep:.0%}, {way}{', shared' if shared else ''}": [
+        {"method": "lowrank", "keep": keep, "whitened": way == "whitened", "shared": shared}
+    ]
     for keep in (0.8, 0.6)
+    for shared in (False, True)
     for way in ("plain", "whitened")
 }
 PRUNED = {
