@@ -10,8 +10,8 @@ import malmoi
 
 ROOT = Path(malmoi.__file__).parent
 FLOORS = [
-    "cli", "serve", "recipes", "pipeline", "compress", "evaluate", "generate", "formats", "train", "objectives", "models",
-    "layers", "data", "tokenizers", "corpus", "sources", "core",
+    "cli", "serve", "tune", "recipes", "pipeline", "compress", "evaluate", "generate", "formats", "train", "objectives",
+    "models", "layers", "data", "tokenizers", "corpus", "sources", "core",
 ]  # fmt: skip
 
 

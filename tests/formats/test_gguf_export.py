@@ -15,12 +15,15 @@ from gguf.constants import GGMLQuantizationType, TokenType
 from gguf.quants import quantize
 from tokenizers import AddedToken, normalizers, pre_tokenizers, processors
 
+from malmoi.compress.calibration import Calibration
+from malmoi.compress.methods.int4 import Int4
 from malmoi.core.errors import UserError
 from malmoi.formats import gguf_export
 from malmoi.formats.checkpoint import load_checkpoint
 from malmoi.formats.gguf_export import export_gguf, preventing_settings
 from malmoi.formats.modelfile import write_modelfile
 from malmoi.formats.registry import family_of
+from malmoi.layers.compressed import compressed_layers
 from malmoi.layers.low_rank import apply_low_rank, merge_low_rank
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import meta_model
@@ -70,7 +73,18 @@ def test_low_rank_differences_are_merged_in_the_file(shaken, tokenizer, tmp_path
     assert torch.equal(query, model.blocks[0].attention.query.weight)
 
 
-@pytest.mark.parametrize(("type_name", "inner", "outer"), [("q8_0", "Q8_0", "Q8_0"), ("q4_0", "Q4_0", "Q8_0")])
+def test_four_bits_are_held_there_as_here(shaken, tokenizer, tmp_path):
+    model = shaken("llama")
+    Int4(rounding="nearest", layers=["blocks.*"]).apply(model, Calibration())
+    export_gguf(model, tokenizer, tmp_path / "x.gguf", "q4_1")
+    read = load_checkpoint(tmp_path / "x.gguf").model
+    for name, layer in compressed_layers(model).items():
+        assert torch.allclose(read.get_submodule(name).weight, layer.weight, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("type_name", "inner", "outer"), [("q8_0", "Q8_0", "Q8_0"), ("q4_0", "Q4_0", "Q8_0"), ("q4_1", "Q4_1", "Q8_0")]
+)
 def test_blocks_are_those_of_the_reference_library(type_name, inner, outer, shaken, tokenizer, tmp_path):
     model = shaken("qwen3", tied=False)
     export_gguf(model, tokenizer, tmp_path / "x.gguf", type_name)

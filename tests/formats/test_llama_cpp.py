@@ -1,5 +1,6 @@
 """llama.cpp is the referee: what it makes of an exported file is what we make of the model."""
 
+import copy
 import json
 import random
 import unicodedata
@@ -11,6 +12,9 @@ import transformers
 from tokenizers import AddedToken, pre_tokenizers
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
+from malmoi.compress.calibration import Calibration
+from malmoi.compress.methods.int4 import Int4
+from malmoi.compress.methods.int8 import Int8
 from malmoi.formats.checkpoint import save_checkpoint
 from malmoi.formats.gguf_export import export_gguf
 from malmoi.generate.generator import generate
@@ -86,6 +90,16 @@ def test_quantised_models_are_as_good_there(trained, sentences, perplexity, llam
         export_gguf(model, tokenizer, path, type_name)
         found = llama_cpp(path).perplexity(rows, tokenizer.size)
         assert found == pytest.approx(wanted, rel=tolerance), type_name
+
+
+def test_a_compressed_model_is_as_good_there(trained, sentences, perplexity, llama_cpp, tmp_path):
+    model, tokenizer = copy.deepcopy(trained[0]), trained[1]
+    Int4(rounding="nearest", layers=["blocks.*"]).apply(model, Calibration())
+    Int8(layers=["embedding"]).apply(model, Calibration())
+    rows = tokenizer.encode_batch(sentences(4, seed=2))
+    export_gguf(model, tokenizer, tmp_path / "x.gguf", "q4_1")
+    found = llama_cpp(tmp_path / "x.gguf").perplexity(rows, tokenizer.size)
+    assert found == pytest.approx(perplexity(model, rows), rel=5e-3)
 
 
 PRE_TOKENIZERS = {

@@ -6,7 +6,22 @@ import sys
 
 import typer
 
-from malmoi.cli import attention, chat, corpus, doctor, export, generate, import_, predict, run, serve, translate
+from malmoi.cli import (
+    answer,
+    attention,
+    bench,
+    chat,
+    corpus,
+    doctor,
+    export,
+    generate,
+    import_,
+    predict,
+    run,
+    serve,
+    translate,
+    tune,
+)
 from malmoi.core.errors import UserError
 from malmoi.pipeline.kinds import STAGES
 
@@ -21,14 +36,17 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(run.recipes)
+app.command()(tune.tune)
 app.command("import")(import_.import_model)
 app.command()(chat.chat)
 app.command()(generate.generate)
 app.command()(translate.translate)
 app.command()(predict.predict)
+app.command()(answer.answer)
 app.command()(serve.serve)
 app.command()(export.export)
 app.add_typer(attention.app, name="attention")
+app.add_typer(bench.app, name="bench")
 app.command()(doctor.doctor)
 app.add_typer(corpus.app, name="corpus")
 for kind, entry in STAGES.items():

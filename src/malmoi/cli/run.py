@@ -10,6 +10,12 @@ import typer
 
 from malmoi.pipeline.kinds import STAGES
 
+Watch = Annotated[
+    list[str] | None,
+    typer.Option(
+        envvar="MALMOI_WATCH", metavar="NAME", help="Show every training to tensorboard, wandb, mlflow or trackio."
+    ),
+]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, dotted.")]
 
 
@@ -19,6 +25,7 @@ def run(
     minutes: Annotated[float | None, typer.Option(help="Time for training from scratch.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory; runs/RECIPE by default.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    watch: Watch = None,
 ) -> None:
     """Do every stage of a recipe that is not done yet.
 
@@ -27,13 +34,15 @@ def run(
     from malmoi.pipeline.recipe import load_recipe
     from malmoi.pipeline.runner import run_recipe
     from malmoi.pipeline.show import print_ending, print_plan
+    from malmoi.train.watch import find_watchers, watching
 
     plan = load_recipe(recipe, overrides or [], minutes)
     directory = out or Path("runs") / plan.name
     if dry_run:
         print_plan(plan, directory)
         return
-    print_ending(run_recipe(plan, directory))
+    with watching(*find_watchers(watch or [])):
+        print_ending(run_recipe(plan, directory))
 
 
 def recipes() -> None:
@@ -52,11 +61,13 @@ def stage_command(kind: str) -> Callable[..., None]:
         overrides: Overrides = None,
         out: Annotated[Path | None, typer.Option(help="Directory of the result; runs/KIND by default.")] = None,
         settings: Annotated[bool, typer.Option("--settings", help="List this stage's settings and stop.")] = False,
+        watch: Watch = None,
     ) -> None:
         from malmoi.core.config import apply_override
         from malmoi.pipeline.recipe import build_step
         from malmoi.pipeline.runner import run_step
         from malmoi.pipeline.show import print_ending, print_settings
+        from malmoi.train.watch import find_watchers, watching
 
         if settings:
             print_settings(kind)
@@ -65,7 +76,8 @@ def stage_command(kind: str) -> Callable[..., None]:
         for assignment in overrides or []:
             apply_override(values, assignment)
         directory = out or Path("runs") / kind
-        run_step(build_step(values, directory.name, f"malmoi {kind}"), directory, {}, f"[bold]{kind}[/bold]")
+        with watching(*find_watchers(watch or [])):
+            run_step(build_step(values, directory.name, f"malmoi {kind}"), directory, {}, f"[bold]{kind}[/bold]")
         print_ending({kind: directory})
 
     return command

@@ -6,7 +6,7 @@ import torch
 
 from malmoi.compress.calibration import Statistic
 from malmoi.compress.rounding import int4_codes, int4_scale
-from malmoi.layers.matrices.int4 import MIDDLE, Int4Matrix, Int4Settings
+from malmoi.layers.matrices.int4 import Int4Matrix, Int4Settings
 
 DAMPING = 0.01
 """Share of the mean square of the inputs that is added to each, so that the products can be inverted."""
@@ -24,12 +24,12 @@ def gptq_matrix(weight: torch.Tensor, settings: Int4Settings, statistic: Statist
     codes, shares = torch.empty_like(left), _shares(statistic.products)
     for group, start in enumerate(range(0, len(left), settings.group)):
         end = start + settings.group
-        scale, middle = int4_scale(left[start:end].t())
-        matrix.scale.data[:, group], matrix.middle.data[:, group] = scale, middle
+        scale, least = int4_scale(left[start:end].t())
+        matrix.scale.data[:, group], matrix.least.data[:, group] = scale, least
         errors = torch.empty_like(left[start:end])
         for place in range(start, end):
-            codes[place] = int4_codes(left[place], scale, middle)
-            rounded = (codes[place] - MIDDLE) * scale.float() + middle.float()
+            codes[place] = int4_codes(left[place], scale, least)
+            rounded = codes[place] * scale.float() + least.float()
             error = (left[place] - rounded) / shares[place, place]
             left[place:end] -= shares[place, place:end, None] * error
             errors[place - start] = error

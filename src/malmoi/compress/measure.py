@@ -23,6 +23,7 @@ from malmoi.formats.checkpoint import load_checkpoint
 from malmoi.formats.weights import SINGLE
 from malmoi.generate.generator import evaluating
 from malmoi.models.classifier import Classifier
+from malmoi.models.headed import Headed
 from malmoi.models.language_model import LanguageModel
 from malmoi.models.model import Model
 from malmoi.tokenizers.tokenizer import Tokenizer
@@ -67,7 +68,7 @@ def _open_and_read(path: Path) -> tuple[int, int]:
 
 
 @torch.inference_mode()
-def milliseconds(models: Mapping[str, Model | Classifier]) -> dict[str, dict[int, float]]:
+def milliseconds(models: Mapping[str, Model | Headed]) -> dict[str, dict[int, float]]:
     """Name of a model to length to the wall-clock time of one pass over so many tokens, its head included."""
     found: dict[str, dict[int, float]] = {name: {} for name in models}
     for length in LENGTHS:
@@ -80,11 +81,11 @@ def milliseconds(models: Mapping[str, Model | Classifier]) -> dict[str, dict[int
     return found
 
 
-def _pass(model: Model | Classifier, length: int) -> float:
+def _pass(model: Model | Headed, length: int) -> float:
     tokens = torch.zeros((1, min(length, _body(model).config.context)), dtype=torch.int64)
     with evaluating(_body(model)):
         started = time.perf_counter()
-        if isinstance(model, Classifier):
+        if isinstance(model, Headed):
             model(tokens, torch.tensor([tokens.shape[1]]))
         elif isinstance(model, LanguageModel):
             model.logits(tokens)
@@ -117,5 +118,5 @@ def score(model: Classifier, tokenizer: Tokenizer, texts: Sequence[LabelledText]
     return float(answers.score(answers.truth(texts), predicted)[figure])
 
 
-def _body(model: Model | Classifier) -> Model:
-    return model.body if isinstance(model, Classifier) else model
+def _body(model: Model | Headed) -> Model:
+    return model.body if isinstance(model, Headed) else model

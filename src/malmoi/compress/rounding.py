@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from malmoi.layers.matrices.int4 import MIDDLE, Int4Matrix, Int4Settings
+from malmoi.layers.matrices.int4 import Int4Matrix, Int4Settings
 from malmoi.layers.matrices.int8 import LARGEST, Int8Matrix, Int8Settings
 
 LARGEST_INT4 = 15
@@ -23,19 +23,19 @@ def int4_matrix(weight: torch.Tensor, settings: Int4Settings) -> Int4Matrix:
     """(outputs, inputs) floating to codes from 0, for the least number of a group, to 15 for the greatest."""
     matrix = Int4Matrix(weight.shape[0], weight.shape[1], settings)
     groups = weight.float().view(len(weight), -1, settings.group)
-    matrix.scale.data, matrix.middle.data = int4_scale(groups)
-    codes = int4_codes(groups, matrix.scale[..., None], matrix.middle[..., None])
+    matrix.scale.data, matrix.least.data = int4_scale(groups)
+    codes = int4_codes(groups, matrix.scale[..., None], matrix.least[..., None])
     matrix.set_codes(codes.view(weight.shape))
     return matrix
 
 
 def int4_scale(groups: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(..., group) numbers to the scale and the middle of each group, (...) float16."""
+    """(..., group) numbers to the scale and the least number of each group, (...) float16."""
     least, greatest = groups.amin(-1), groups.amax(-1)
     scale = ((greatest - least) / LARGEST_INT4).clamp_min(torch.finfo(torch.float32).tiny).half()
-    return scale, (least + MIDDLE * scale.float()).half()
+    return scale, least.half()
 
 
-def int4_codes(numbers: torch.Tensor, scale: torch.Tensor, middle: torch.Tensor) -> torch.Tensor:
-    """The nearest codes, floating, of numbers whose scale and middle are known."""
-    return ((numbers - middle.float()) / scale.float() + MIDDLE).round().clamp(0, LARGEST_INT4)
+def int4_codes(numbers: torch.Tensor, scale: torch.Tensor, least: torch.Tensor) -> torch.Tensor:
+    """The nearest codes, floating, of numbers whose scale and least number are known."""
+    return ((numbers - least.float()) / scale.float()).round().clamp(0, LARGEST_INT4)

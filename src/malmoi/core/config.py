@@ -97,14 +97,24 @@ def apply_override(values: dict[str, Any], assignment: str) -> None:
     key, separator, text = assignment.partition("=")
     if not separator or not key:
         raise UserError(f"{assignment!r} is not an override.", "Write it as key=value, for example pretrain.minutes=2.")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    set_value(values, key, value)
+
+
+def set_value(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set `key.inner` in nested `values`, in place.
+
+    Raises:
+        UserError: the key leads through something that is not a mapping.
+    """
     *parents, last = key.split(".")
     target = values
     for parent in parents:
         inner = target.setdefault(parent, {})
         if not isinstance(inner, dict):
-            raise UserError(f"Override {assignment!r}: {parent!r} is a value, not a group of settings.")
+            raise UserError(f"Setting {key!r}: {parent!r} is a value, not a group of settings.")
         target = inner
-    try:
-        target[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        target[last] = text
+    target[last] = value

@@ -113,6 +113,12 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
                 raise UserError(f"{path}, line {number}: not valid JSON ({error}).") from None
 
 
+def drop_torn_line(path: Path) -> None:
+    """Cut off what a killed writer left behind the last newline of a file; nobody else may write to it now."""
+    with open(path, "r+b") as file:
+        _drop_torn_line(file)
+
+
 def _drop_torn_line(file: IO[bytes]) -> None:
     """Cut off what stands behind the last newline, which a killed writer left."""
     end = file.seek(0, os.SEEK_END)

@@ -21,20 +21,27 @@ from malmoi.formats.fill import fill, joined, shapes_of, stated_model
 from malmoi.formats.gguf import load_gguf, read_gguf_config
 from malmoi.formats.mismatch import check_shapes
 from malmoi.formats.registry import express, family_of, find_family, understand
+from malmoi.formats.spans import FINDS_SPANS, finds_spans, for_spans, read_question_form, span_fields
 from malmoi.formats.weights import SINGLE, open_weights
 from malmoi.layers.low_rank import merged_state
 from malmoi.models.classifier import Classifier
 from malmoi.models.encoder import NoHead
+from malmoi.models.encoder_config import EncoderConfig
+from malmoi.models.headed import Headed
 from malmoi.models.language_model import LanguageModel
 from malmoi.models.model import Backbone, Model, ModelConfig
 from malmoi.models.registry import with_memory
 from malmoi.models.seq2seq import EncoderDecoder
+from malmoi.models.span_finder import SpanFinder
 from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.tokenizer import Tokenizer
 
 CONFIG = "config.json"
 GENERATION = "generation_config.json"
 CARD = "card.md"
+
+KINDS: dict[type, str] = {Classifier: "a classifier", SpanFinder: "one that finds answers in a passage"}
+"""What a model with a head of its own is, in words."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class Checkpoint:
         card: the text of card.md, empty where there is none.
     """
 
-    model: Model | Classifier
+    model: Model | Headed
     tokenizer: Tokenizer
     card: str = ""
 
@@ -60,7 +67,7 @@ class Checkpoint:
         if isinstance(self.model, EncoderDecoder):
             raise UserError("This checkpoint is a translator and goes on with no text.", "Use malmoi translate.")
         if not isinstance(self.model, LanguageModel):
-            kind = "a classifier" if isinstance(self.model, Classifier) else "an encoder"
+            kind = KINDS.get(type(self.model), "an encoder")
             raise UserError(f"This checkpoint is {kind} and writes no text.", "Take one of a language model.")
         return self.model
 
@@ -69,10 +76,10 @@ class Checkpoint:
         """The model, where a head of classes can be put on it.
 
         Raises:
-            UserError: it is a classifier already, or a translator.
+            UserError: it has another head already, or is a translator.
         """
         if not isinstance(self.model, Backbone):
-            kind = "a classifier" if isinstance(self.model, Classifier) else "a translator"
+            kind = KINDS.get(type(self.model), "a translator")
             raise UserError(
                 f"This checkpoint is {kind}, and no new head of classes goes on it.",
                 "Take one of an encoder or of a language model.",
@@ -89,6 +96,7 @@ class Checkpoint:
         if not isinstance(self.model, EncoderDecoder):
             verb = "Use malmoi generate. " if isinstance(self.model, LanguageModel) else ""
             verb = "Use malmoi predict. " if isinstance(self.model, Classifier) else verb
+            verb = "Use malmoi answer. " if isinstance(self.model, SpanFinder) else verb
             way_out = f"{verb}Those of T5 and Marian are encoder-decoders."
             raise UserError("This checkpoint is no encoder-decoder and translates nothing.", way_out)
         return self.model
@@ -101,11 +109,24 @@ class Checkpoint:
             UserError: it is a language model.
         """
         if not isinstance(self.model, Classifier):
-            raise UserError("This checkpoint is no classifier.", "Make one: malmoi classify --help")
+            verb = "Use malmoi answer" if isinstance(self.model, SpanFinder) else "Make one: malmoi classify --help"
+            raise UserError("This checkpoint is no classifier.", verb)
+        return self.model
+
+    @property
+    def span_finder(self) -> SpanFinder:
+        """The model, where it is one that finds answers in a passage.
+
+        Raises:
+            UserError: it is of another kind.
+        """
+        if not isinstance(self.model, SpanFinder):
+            way_out = "Make one: malmoi questions --help. What transformers calls BertForQuestionAnswering is one."
+            raise UserError("This checkpoint finds no answers in a passage.", way_out)
         return self.model
 
 
-def save_checkpoint(directory: Path, model: Model | Classifier, tokenizer: Tokenizer, card: str) -> None:
+def save_checkpoint(directory: Path, model: Model | Headed, tokenizer: Tokenizer, card: str) -> None:
     """Write a checkpoint that appears whole or not at all; one that stood there before is replaced.
 
     Low-rank adapters are merged in the file; the model in memory stays as it is.
@@ -128,7 +149,7 @@ def save_checkpoint(directory: Path, model: Model | Classifier, tokenizer: Token
         (temporary / CARD).write_text(_card(card, family), encoding="utf-8")
 
 
-def config_fields(model: Model | Classifier, tokenizer: Tokenizer) -> dict[str, Any]:
+def config_fields(model: Model | Headed, tokenizer: Tokenizer) -> dict[str, Any]:
     """What config.json says of a model."""
     _, config, family = _published(model)
     return _about(family, model, tokenizer) | express(config, family) | describe(model)
@@ -163,7 +184,7 @@ def read_config(path: Path) -> ModelConfig:
         return understand(_fields(directory), weights.shapes, str(directory / CONFIG))
 
 
-def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> Model | Classifier:
+def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> Model | Headed:
     """The model of a checkpoint directory, without its tokenizer. Raises as `load_checkpoint`."""
     where, fields = str(directory / CONFIG), _fields(directory)
     classes, family = read_classes(fields, where), find_family(fields, where)
@@ -173,15 +194,20 @@ def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> Model | C
         if classes is not None:
             config = body = for_classes(config, where)
             scores = Classifier.score_shapes(body, len(classes))
+        elif finds_spans(fields):
+            config = encoder = for_spans(config, where)
+            scores = SpanFinder.span_shapes(encoder)
         stated = stated_model(config, len(weights.shapes), where)
         expect_compressed(stated, fields, where)
         shapes = shapes_of(stated) | scores
         plan, theirs = _matched(family, _plan(family, config, shapes), weights.shapes)
         check_shapes(plan, shapes, theirs, str(directory))
-        model: Model | Classifier = with_memory(stated, dtype)
+        model: Model | Headed = with_memory(stated, dtype)
         if classes is not None and isinstance(model, Backbone):
             form, answer = read_form(fields, where), read_answer(fields, classes)
             model = Classifier(model, classes, form=form, answer=answer).to(dtype)
+        elif isinstance(config, EncoderConfig) and finds_spans(fields) and isinstance(model, Backbone):
+            model = SpanFinder(model, read_question_form(fields, config, where)).to(dtype)
         parameters = {name.removeprefix("body."): value for name, value in model.named_parameters()}
         fill(plan, parameters, weights.read, str(directory))
     return model.eval()
@@ -209,22 +235,22 @@ def _decoding(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: fields[name] for name in DECODING if name in fields}
 
 
-def _published(model: Model | Classifier) -> tuple[dict[str, torch.Tensor], ModelConfig, Family | None]:
+def _published(model: Model | Headed) -> tuple[dict[str, torch.Tensor], ModelConfig, Family | None]:
     """Parameters, configuration and family of a model in the form in which it is published."""
     state, config = merged_state(model), _body(model).config
     if isinstance(model, Classifier):
         config = config.for_classes()
-        state = _without_words({name.removeprefix("body."): value for name, value in state.items()})
+    elif isinstance(model, SpanFinder):
+        config = for_spans(config, "This model")
+    if isinstance(model, Headed):
+        left_out = ("head.", "pooler.") if isinstance(model, SpanFinder) else ("head.",)
+        names = {name: name.removeprefix("body.") for name in state}
+        state = {names[name]: value for name, value in state.items() if not names[name].startswith(left_out)}
     return state, config, family_of(config, state)
 
 
-def _body(model: Model | Classifier) -> Model:
-    return model.body if isinstance(model, Classifier) else model
-
-
-def _without_words(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Published classifiers have no head of words."""
-    return {name: value for name, value in state.items() if not name.startswith("head.")}
+def _body(model: Model | Headed) -> Model:
+    return model.body if isinstance(model, Headed) else model
 
 
 def _plan(family: Family | None, config: ModelConfig, names: Collection[str]) -> list[Line]:
@@ -247,7 +273,7 @@ def _matched(
     return plan, theirs
 
 
-def _about(family: Family | None, model: Model | Classifier, tokenizer: Tokenizer) -> dict[str, Any]:
+def _about(family: Family | None, model: Model | Headed, tokenizer: Tokenizer) -> dict[str, Any]:
     """Fields of config.json beside the shape."""
     dtype = str(_body(model).dtype).removeprefix("torch.")
     fields: dict[str, Any] = {
@@ -256,17 +282,20 @@ def _about(family: Family | None, model: Model | Classifier, tokenizer: Tokenize
         "bos_token_id": tokenizer.special.get(tokenizer.begin),
         "eos_token_id": tokenizer.end,
     }
-    if isinstance(model, Classifier):
+    if isinstance(model, Headed):
         fields["pad_token_id"] = tokenizer.end if tokenizer.padding is None else tokenizer.padding
-        fields |= classifier_fields(model)
+        fields |= classifier_fields(model) if isinstance(model, Classifier) else {}
+        fields |= span_fields(model) if isinstance(model, SpanFinder) else {}
     return fields
 
 
-def _architecture(family: Family | None, model: Model | Classifier) -> str:
+def _architecture(family: Family | None, model: Model | Headed) -> str:
     """The name of their class for this model."""
     if isinstance(model, Classifier):
         return family.classes if family else f"Malmoi{CLASSIFIES}"
-    if isinstance(model.head, NoHead):
+    if isinstance(model, SpanFinder):
+        return family.spans if family else f"Malmoi{FINDS_SPANS}"
+    if isinstance(_body(model).head, NoHead):
         return family.bare if family else "MalmoiModel"
     return family.words if family else f"Malmoi{type(model).__name__}"
 

@@ -23,6 +23,7 @@ from malmoi.formats.gguf_names import GGUF_TABLES
 from malmoi.formats.gguf_rotary import DIVISORS, add_scaling, can_be_read_back, divisors
 from malmoi.formats.gguf_tokenizer import add_tokenizer
 from malmoi.formats.registry import family_of
+from malmoi.layers.compressed import plain
 from malmoi.layers.low_rank import merged_state
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.language_model import LanguageModel, LanguageModelConfig
@@ -35,6 +36,7 @@ TYPES = {
     "f16": LlamaFileType.MOSTLY_F16,
     "q8_0": LlamaFileType.MOSTLY_Q8_0,
     "q4_0": LlamaFileType.MOSTLY_Q4_0,
+    "q4_1": LlamaFileType.MOSTLY_Q4_1,
 }
 """Name of the type of the matrices to that of the whole file."""
 _OUTER = ("token_embd.weight", "output.weight")
@@ -49,8 +51,9 @@ def export_gguf(model: LanguageModel, tokenizer: Tokenizer, path: Path, type_nam
     """Write a model with its tokenizer and chat template as one GGUF file, which appears whole or not at all.
 
     Matrices get the type asked for, as llama-quantize chooses it: vectors and learned positions stay float32, matrices
-    whose rows are not whole blocks of 32 become float16. With "q4_0" the embedding and the head are Q8_0, where
-    llama-quantize takes Q6_K, which the gguf package cannot make. A few rows are converted at a time.
+    whose rows are not whole blocks of 32 become float16. With four bits the embedding and the head are Q8_0,
+    where llama-quantize takes Q6_K, which the gguf package cannot make. "q4_1" holds what malmoi's int4 in groups of 32
+    holds. A few rows are converted at a time.
 
     Args:
         path: a file that stood there before is replaced.
@@ -63,7 +66,7 @@ def export_gguf(model: LanguageModel, tokenizer: Tokenizer, path: Path, type_nam
     config = model.config
     check_export(config, path, type_name)
     assert isinstance(config, GPTConfig)  # check_export has seen to it
-    state = merged_state(model)
+    state = merged_state(plain(model))
     family = family_of(config, state)
     assert family is not None  # and to this
     architecture = family.model_type
@@ -192,7 +195,7 @@ def _add_tensors(
 def _type_of(name: str, shape: torch.Size, wanted: GGMLQuantizationType) -> GGMLQuantizationType:
     if len(shape) < 2 or name == _POSITIONS:
         return GGMLQuantizationType.F32
-    if wanted == GGMLQuantizationType.Q4_0 and name in _OUTER:
+    if wanted in (GGMLQuantizationType.Q4_0, GGMLQuantizationType.Q4_1) and name in _OUTER:
         wanted = GGMLQuantizationType.Q8_0
     block, _ = GGML_QUANT_SIZES[wanted]
     return GGMLQuantizationType.F16 if shape[-1] % block else wanted

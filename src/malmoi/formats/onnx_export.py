@@ -18,9 +18,11 @@ from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_directory, write_json
 from malmoi.formats.checkpoint import CONFIG, config_fields
 from malmoi.layers.attention import Attention
+from malmoi.layers.compressed import plain
 from malmoi.layers.mixes.dense import Plain
 from malmoi.models.classifier import Classifier
 from malmoi.models.encoder import Encoder
+from malmoi.models.headed import Headed
 from malmoi.models.model import Model
 from malmoi.models.registry import family_name
 from malmoi.models.stateful import StatefulModel
@@ -30,7 +32,7 @@ FILE = "model.onnx"
 OPSET = 20
 
 
-def export_onnx(model: Model | Classifier, tokenizer: Tokenizer, directory: Path) -> None:
+def export_onnx(model: Model | Headed, tokenizer: Tokenizer, directory: Path) -> None:
     """Write `model.onnx`, config.json and the tokenizer, whole or not at all.
 
     Inputs are `input_ids` and `attention_mask`, (rows, length) int64, padded on the right, rows and length free; for
@@ -40,7 +42,8 @@ def export_onnx(model: Model | Classifier, tokenizer: Tokenizer, directory: Path
     Raises:
         UserError: it is a model that writes text, the packages are missing, or the disk is full.
     """
-    body = model.body if isinstance(model, Classifier) else model
+    model = plain(model)
+    body = model.body if isinstance(model, Headed) else model
     if isinstance(body, StatefulModel):
         raise UserError(
             f"A model of the family {family_name(body.config)} does not go to ONNX, nor to GGUF.",

@@ -28,7 +28,7 @@ def family_of(config: ModelConfig, names: Collection[str]) -> Family | None:
     """The family that can express a model, None where none can.
 
     Args:
-        names: of its parameters; a classifier has `score.weight`.
+        names: of its parameters; a classifier has `score.weight`, a span finder `span.weight`.
     """
     if isinstance(config, BackboneConfig) and config.pooling != "token":
         return None
@@ -43,6 +43,7 @@ def _holds(family: Family, config: ModelConfig, names: Collection[str]) -> bool:
     classifier = "score.weight" in names
     lines = family.lines(config.depth, names, classifier=classifier)
     missing = classifier and not (family.classes and set(family.classes_table.values()) <= set(names))
+    missing = missing or ("span.weight" in names and not family.spans)
     return not missing and {name for line in lines for name in line.ours} == set(names)
 
 

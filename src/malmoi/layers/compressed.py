@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -62,6 +64,7 @@ class CompressedEmbedding(nn.Module):
 
 
 Compressed = CompressedLinear | CompressedEmbedding
+ModelType = TypeVar("ModelType", bound=nn.Module)
 
 
 def compressible(model: nn.Module) -> dict[str, nn.Linear | nn.Embedding]:
@@ -117,6 +120,15 @@ def decompress(model: nn.Module) -> None:
             plain = nn.Embedding(layer.num_embeddings, layer.embedding_dim, device="meta")
         plain.weight = weight
         _put(model, name, layer, plain)
+
+
+def plain(model: ModelType) -> ModelType:
+    """A model that computes the same with plain layers; the model itself where it has no others."""
+    if not compressed_layers(model):
+        return model
+    copied = copy.deepcopy(model)
+    decompress(copied)
+    return copied
 
 
 def _put(model: nn.Module, name: str, old: nn.Module, new: nn.Module) -> None:

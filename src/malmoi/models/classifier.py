@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from malmoi.data.batch import Answer
+from malmoi.models.headed import Headed
 from malmoi.models.initialize import initialize
 from malmoi.models.model import Backbone, BackboneConfig, Pooling
 from malmoi.models.registry import model_class
@@ -28,7 +29,7 @@ class TextForm:
     pair: bool = False
 
 
-class Classifier(nn.Module):
+class Classifier(Headed):
     """Scores each class from the state that stands for the whole text, see `Backbone.pooled`.
 
     Attributes:
@@ -87,11 +88,6 @@ class Classifier(nn.Module):
         """What `forward` gives, of the hidden states that block number `first` gets."""
         result: torch.Tensor = self.score(self.body.pooled(self.body.through(hidden, lengths, first=first), lengths))
         return result
-
-
-def body_of(model: Backbone | Classifier) -> Backbone:
-    """A classifier's body; another model itself."""
-    return model.body if isinstance(model, Classifier) else model
 
 
 class UpperClassifier(nn.Module):

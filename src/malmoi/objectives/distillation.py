@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from malmoi.core.errors import UserError
 from malmoi.data.batch import IGNORED, LabelledBatch, TextBatch
-from malmoi.models.classifier import Classifier, body_of
+from malmoi.models.classifier import Classifier
+from malmoi.models.headed import body_of
 from malmoi.models.model import Backbone
 from malmoi.objectives.objective import Loss
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 
 from malmoi.data.batch import Batch
-from malmoi.models.classifier import Classifier, body_of
+from malmoi.models.classifier import Classifier
+from malmoi.models.headed import body_of
 from malmoi.models.model import Backbone
 from malmoi.objectives.objective import Loss
 

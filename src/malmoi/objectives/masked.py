@@ -8,7 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from malmoi.data.batch import IGNORED, Batch, MaskedBatch
-from malmoi.models.classifier import Classifier, body_of
+from malmoi.models.classifier import Classifier
+from malmoi.models.headed import body_of
 from malmoi.models.model import Backbone
 from malmoi.objectives.objective import Loss
 

@@ -39,15 +39,15 @@ def load_corpus_config(name: str, overrides: list[str]) -> Recipe:
     about, language = str(values.pop("about", "")), values.pop("report", "en")
     for assignment in overrides:
         apply_override(values, assignment)
-    steps = []
+    entries: dict[str, dict[str, Any]] = {}
     wanted = [str(one).partition("/")[0] for key in ("sources", "exclude") for one in values.get(key) or []]
     if wanted and "fetch" not in values:
-        steps.append(build_step({"stage": "fetch", "sources": list(dict.fromkeys(wanted))}, "fetch", path.name))
+        entries["fetch"] = {"stage": "fetch", "sources": list(dict.fromkeys(wanted))}
         values["fetch"] = "fetch"
-    steps.append(build_step({"stage": "corpus", **values}, "corpus", path.name))
-    stages = [step.name for step in steps]
-    steps.append(build_step({"stage": "report", "stages": stages, "language": language}, "report", path.name))
-    return Recipe(path.stem, about, steps)
+    entries["corpus"] = {"stage": "corpus", **values}
+    entries["report"] = {"stage": "report", "stages": list(entries), "language": language}
+    steps = [build_step(entry, name, path.name) for name, entry in entries.items()]
+    return Recipe(path.stem, about, steps, entries)
 
 
 def corpus_settings(recipe: Recipe, fetched: Path) -> CorpusSettings:

@@ -88,6 +88,11 @@ class Training:
         return two - one
 
 
+def multiplied(config: LanguageModelConfig) -> int:
+    """Parameters that a token is multiplied with: all but an embedding table that is not the head too."""
+    return count_parameters(config) - (0 if config.tied else config.vocabulary * config.width)
+
+
 UNKNOWN = Estimate(lines=("follows from the stages before",))
 
 

@@ -9,16 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
 from malmoi.core.console import progress
-from malmoi.data.batch import TextBatch
 from malmoi.models.language_model import LanguageModelConfig
-from malmoi.models.registry import build_model, count_parameters
-from malmoi.objectives.causal import Causal
+from malmoi.models.registry import count_parameters
+from malmoi.pipeline.trial_step import TrialStep
 from malmoi.train.allocator import keep_freed_memory
-from malmoi.train.optimizers import OptimizerSettings, build_optimizers
-from malmoi.train.precision import Precision, autocast
+from malmoi.train.optimizers import OptimizerSettings
+from malmoi.train.precision import Precision
 
 SIZES = ((2, 128), (3, 192), (4, 256), (5, 320), (6, 384), (8, 512), (12, 768), (16, 1024), (24, 1536))
 """Layers and width of the candidates."""
@@ -118,30 +115,15 @@ def tokens_per_second(
     slots: int = 1,
 ) -> float:
     """Training speed, measured on random tokens: the median of a few micro-batches after a first one, and an update."""
-    torch.manual_seed(0)
-    model = build_model(config, 0).train()
-    optimizers = build_optimizers(model, OptimizerSettings(optimizer=optimizer))
-    tokens = torch.randint(config.vocabulary, (rows, context))
-    batch, objective = TextBatch(tokens, tokens), Causal()
-
-    def micro_batch() -> None:
-        with autocast(tokens.device, precision):
-            loss = objective.loss(model, batch)
-        loss.total.backward()  # type: ignore[no-untyped-call]
-
-    def update() -> None:
-        for one in optimizers:
-            one.step()
-            one.zero_grad()
-
+    step = TrialStep(config, context, rows, precision, OptimizerSettings(optimizer=optimizer))
     times: list[tuple[float, float]] = []
     started = time.perf_counter()
     while len(times) < 3 or (time.perf_counter() - started < TRIAL_SECONDS and len(times) < 30):
-        times.append((_seconds(micro_batch), _seconds(update)))
+        times.append((_seconds(step.micro_batch), _seconds(step.update)))
         if time.perf_counter() - started > 4 * TRIAL_SECONDS:
             break
     products, updates = (statistics.median(column) for column in zip(*(times[1:] or times), strict=True))
-    return float(slots * tokens.numel() / (slots * products + updates))
+    return float(slots * rows * context / (slots * products + updates))
 
 
 def _seconds(work: Callable[[], None]) -> float:

@@ -23,7 +23,7 @@ from malmoi.pipeline.costs import Training
 from malmoi.pipeline.plan import ASSUMED_VOCABULARY
 from malmoi.pipeline.stage import Estimate, StageInput
 from malmoi.train.optimizers import OptimizerSettings, build_optimizers
-from malmoi.train.settings import TrainerSettings
+from malmoi.train.settings import TrainerFields, TrainerSettings
 
 ObjectiveName = Literal["masked", "next-sentence", "sentence-order"]
 
@@ -75,7 +75,7 @@ class PretrainEncoderSettings(Settings):
     mixture: dict[str, float] = {}
     context: int = Field(128, ge=16)
     rows: PositiveInt = 32
-    trainer: dict[str, Any] = {}
+    trainer: TrainerFields = {}
     seed: int = 0
 
     @model_validator(mode="after")

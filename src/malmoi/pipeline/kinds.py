@@ -52,6 +52,11 @@ STAGES = {
         "Models on the same text: loss along the context, costs.",
         "checkpoints=[runs/long/dense,runs/long/window] corpus=runs/long/corpus",
     ),
+    "scaling": Kind(
+        "malmoi.pipeline.stages.scaling",
+        "Train a ladder of sizes, fit the law, predict the next.",
+        "corpus=my-corpus tokenizer=my-tokenizer --out my-ladder",
+    ),
     "translator": Kind(
         "malmoi.pipeline.stages.translator",
         "Train a translator from pairs of texts.",
@@ -61,6 +66,11 @@ STAGES = {
         "malmoi.pipeline.stages.classify",
         "Fine-tune a classifier on labelled texts.",
         "file=reviews.tsv text=review label=stars --out my-classifier",
+    ),
+    "questions": Kind(
+        "malmoi.pipeline.stages.questions",
+        "Fine-tune an encoder that finds answers in passages.",
+        "file=squad.json --out my-answers",
     ),
     "classify-images": Kind(
         "malmoi.pipeline.stages.classify_images",

@@ -16,6 +16,7 @@ from malmoi.models.presets import preset
 from malmoi.models.registry import count_parameters, family_name, language_models
 from malmoi.pipeline.costs import PROCESS, Training
 from malmoi.pipeline.dial import TIME_SHARE, Trial, choose_size, tokens_per_second
+from malmoi.pipeline.fit import fitting_rows, measured_step
 from malmoi.pipeline.pretrain_settings import PretrainSettings
 from malmoi.pipeline.stage import Estimate
 from malmoi.train.precision import choose_precision
@@ -58,9 +59,9 @@ def derive_plan(
     if precision == "auto":
         precision = choose_precision(torch.device("cpu"))
     context = min(settings.context, initial.context) if initial else settings.context
-    rows, slots = _batch(settings, context, vocabulary)
+    rows, slots = batch_shape(settings, context, vocabulary)
     size = rows * slots * context
-    config, trials = initial or _given_config(settings, vocabulary), []
+    config, trials = initial or given_config(settings, vocabulary), []
     if config is None:
         fixed = _fixed(settings, vocabulary)
         _config(settings, fixed | _sized(settings, 2, 128) | settings.model)  # what is wrong is said before measuring
@@ -71,7 +72,11 @@ def derive_plan(
         trials = choose_size(shape, context, rows, settings.minutes * 60, text_tokens, precision)
         chosen = min(trials, key=lambda trial: trial.predicted_loss)
         config = _config(settings, fixed | _sized(settings, *chosen.size) | settings.model)
-    optimizer = _optimizer(config, size, settings)
+    optimizer = default_optimizer(config, size, settings)
+    if settings.memory is not None:
+        fields = {"precision": precision, **optimizer, **settings.trainer, "slots": 1}
+        fitting = fitting_rows(measured_step(config, context, fields), rows * slots, int(settings.memory * 2**30))
+        rows, slots = fitting, rows * slots // fitting
     timed = settings.steps is None and settings.tokens is None
     speed = 0.0
     if trials:
@@ -95,7 +100,7 @@ def derive_plan(
         "checkpoint_every": max(1, sample_every // math.ceil(sample_every / longest)),
         "keep_best": steps * size > FREE_EPOCHS * text_tokens,
     }
-    fields = derived | {key: value for key, value in settings.trainer.items() if key != "precision"}
+    fields = derived | {key: value for key, value in settings.trainer.items() if key not in ("precision", "slots")}
     trainer = parse_settings(TrainerSettings, fields, "'trainer' of the stage 'pretrain'")
     return {
         "minutes": settings.minutes,
@@ -119,14 +124,14 @@ def estimate_pretraining(settings: PretrainSettings, vocabulary: int | None) -> 
     Args:
         vocabulary: None as long as there is no tokenizer.
     """
-    config = _given_config(settings, vocabulary)
+    config = given_config(settings, vocabulary)
     timed = settings.steps is None and settings.tokens is None
     minutes = 60 * settings.minutes if timed else None
     if config is None:  # logits are most of what small models keep
         words = "size and steps follow from the text and a measurement of this machine"
         return Estimate(minutes, PROCESS + 16 * LOGITS, (words,))
     context = min(settings.context, config.context)
-    rows, slots = _batch(settings, context, config.vocabulary)
+    rows, slots = batch_shape(settings, context, config.vocabulary)
     tokens = settings.tokens or (settings.steps or 0) * rows * slots * context
     training = Training(config, tokens, rows * context, head=True)
     words = f"{count_parameters(config):,} parameters, " + (f"{tokens:,} tokens" if tokens else "as many tokens as fit")
@@ -163,7 +168,7 @@ def print_plan(plan: dict[str, Any]) -> None:
     )
 
 
-def _batch(settings: PretrainSettings, context: int, vocabulary: int) -> tuple[int, int]:
+def batch_shape(settings: PretrainSettings, context: int, vocabulary: int) -> tuple[int, int]:
     """Rows in a micro-batch, so that its logits stay small, and micro-batches in a step."""
     slots = settings.trainer.get("slots")
     if settings.rows:
@@ -173,7 +178,7 @@ def _batch(settings: PretrainSettings, context: int, vocabulary: int) -> tuple[i
     return rows, slots or math.ceil(whole / rows)
 
 
-def _optimizer(config: LanguageModelConfig, tokens_per_step: int, settings: PretrainSettings) -> dict[str, Any]:
+def default_optimizer(config: LanguageModelConfig, tokens_per_step: int, settings: PretrainSettings) -> dict[str, Any]:
     """Muon where making a matrix orthogonal costs less than its gradient, else AdamW.
 
     Five iterations cost up to 30 x width operations a parameter, a gradient 6 x tokens. The rate of AdamW falls with
@@ -188,7 +193,7 @@ def _optimizer(config: LanguageModelConfig, tokens_per_step: int, settings: Pret
     return {"optimizer": optimizer, "learning_rate": min(3e-3, (0.1 if settings.initial else 0.5) / config.width)}
 
 
-def _given_config(settings: PretrainSettings, vocabulary: int | None) -> LanguageModelConfig | None:
+def given_config(settings: PretrainSettings, vocabulary: int | None) -> LanguageModelConfig | None:
     """The model's configuration when the settings fix its size, else None."""
     fields = dict(settings.model)
     name = fields.pop("preset", None)

@@ -11,6 +11,7 @@ from malmoi.core.errors import nearest
 from malmoi.data.cuts import Row
 from malmoi.models.registry import language_models
 from malmoi.pipeline.stage import StageInput
+from malmoi.train.settings import TrainerFields
 
 
 class PretrainSettings(Settings):
@@ -34,9 +35,11 @@ class PretrainSettings(Settings):
         row: "window" cuts the text into rows end to end; "document" begins a row with every document, cuts what does
             not fit, and suits texts that are short, or alike in shape.
         rows: rows in a micro-batch.
+        memory: GiB that the process may take: the largest micro-batch that fits is measured, and the rows of a step
+            stay what they are.
         trainer: fields of `TrainerSettings`; the rest is derived.
         prompts: completed at several checkpoints, so that one sees the model learn.
-        samples: at how many checkpoints.
+        samples: at how many checkpoints; 0 for none.
         sample_tokens: how long a completion may be.
         seed: of weights and of the order of the data.
     """
@@ -55,7 +58,8 @@ class PretrainSettings(Settings):
     context: PositiveInt = 256
     row: Row = "window"
     rows: PositiveInt | None = None
-    trainer: dict[str, Any] = {}
+    memory: PositiveFloat | None = None
+    trainer: TrainerFields = {}
     prompts: list[str] = []
     samples: NonNegativeInt = 6
     sample_tokens: PositiveInt = 48

@@ -50,11 +50,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named list of steps. `about` is one sentence for the list of recipes."""
+    """A named list of steps.
+
+    Attributes:
+        about: one sentence for the list of recipes.
+        entries: by the names of the steps, what was written of each, overrides included.
+    """
 
     name: str
     about: str
     steps: list[Step]
+    entries: dict[str, dict[str, Any]]
 
 
 def shipped_recipes() -> dict[str, str]:
@@ -92,13 +98,25 @@ def load_recipe(name: str, overrides: list[str], minutes: float | None = None) -
             if entry["stage"] in ("pretrain", "pretrain-encoder", "translator"):
                 entry["minutes"] = minutes
                 entry.pop("steps", None)
+    stem = name if path.stem == "folder" else path.stem
+    return build_recipe(stem, str(content.get("about", "")), entries, path.name)
+
+
+def build_recipe(name: str, about: str, entries: dict[str, dict[str, Any]], where: str) -> Recipe:
+    """Validate the entries of a recipe.
+
+    Args:
+        where: how the user knows it.
+
+    Raises:
+        UserError: an unknown kind of stage or key, or a wrong value.
+    """
     steps = [
-        build_step(values, stage_name, f"stage {stage_name!r} of {path.name}") for stage_name, values in entries.items()
+        build_step(values, stage_name, f"stage {stage_name!r} of {where}") for stage_name, values in entries.items()
     ]
     others = [step.settings for step in steps]
     steps = [replace(step, settings=step.stage.in_recipe(step.settings, others)) for step in steps]
-    stem = name if path.stem == "folder" else path.stem
-    return Recipe(stem, str(content.get("about", "")), steps)
+    return Recipe(name, about, steps, entries)
 
 
 def build_step(values: dict[str, Any], name: str, where: str) -> Step:

@@ -48,12 +48,15 @@ class Stage:
             same directory after a kill, and goes on where it stopped if it left something to go on from.
         estimate: what it will take, without doing it.
         in_recipe: its settings, when those of the recipe's other stages are known.
+        settled: its settings with what they leave to this machine's speed written out, so that others which differ in
+            one of them do the same amount of work; the directory is for what that needs.
     """
 
     settings: type[Settings]
     run: Callable[[Any, Path], dict[str, Any]]
     estimate: Callable[[Any], Estimate] = lambda settings: Estimate()
     in_recipe: Callable[[Any, Sequence[Settings]], Settings] = lambda settings, others: settings
+    settled: Callable[[Any, Path], Settings] = lambda settings, directory: settings
 
 
 def find_stage(kind: str) -> Stage:

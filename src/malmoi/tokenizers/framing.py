@@ -13,6 +13,7 @@ class Frame:
 
     Attributes:
         size: how many special tokens there are.
+        behind: how many of them stand behind the last text.
     """
 
     def __init__(self, tokenizer: Tokenizer, *, pair: bool) -> None:
@@ -22,7 +23,9 @@ class Frame:
             UserError: the vocabulary does not tell how two texts stand together.
         """
         self._parts = _pair_parts(tokenizer) if pair else _single_parts(tokenizer)
-        self.size = sum(text is None for _, text, _ in self._parts)
+        special = [text is None for _, text, _ in self._parts]
+        self.size = sum(special)
+        self.behind = special[::-1].index(False)
 
     def fill(self, texts: Sequence[Sequence[int]]) -> tuple[list[int], list[int]]:
         """Ids of the texts with the special ones around and between them, and the segment that each id belongs to."""

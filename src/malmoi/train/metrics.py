@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from malmoi.core.files import append_json_line, atomic_file, read_json_lines
+from malmoi.train.watch import Listener
 
 FILE = "metrics.jsonl"
 
@@ -16,9 +18,11 @@ class Metrics:
 
     Args:
         after: records of later steps are cut: a killed run goes on from an earlier state and makes them again.
+        listeners: are told every record after it was written.
     """
 
-    def __init__(self, directory: Path, after: int) -> None:
+    def __init__(self, directory: Path, after: int, listeners: Sequence[Listener] = ()) -> None:
+        self._listeners = listeners
         self._path = directory / FILE
         kept = [r for r in read_json_lines(self._path) if r["step"] <= after] if self._path.exists() else []
         with atomic_file(self._path) as file:
@@ -27,3 +31,5 @@ class Metrics:
     def write(self, step: int, **values: Any) -> None:
         """Add one record."""
         append_json_line(self._path, {"step": step, **values})
+        for listener in self._listeners:
+            listener(step, values)

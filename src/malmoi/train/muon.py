@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from malmoi.train.compact_states import rounded
+
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic that drives every singular value towards 1; Jordan's choice, fast at the price of exactness."""
 
@@ -37,6 +39,9 @@ class Muon(torch.optim.Optimizer):
     """Nesterov momentum, orthogonalised, with decoupled weight decay; for matrices inside blocks.
 
     An update is scaled by sqrt(max(1, rows / columns)), so that one learning rate fits matrices of every shape.
+
+    Args:
+        compact: whether the momentum is kept in bfloat16.
     """
 
     def __init__(
@@ -45,7 +50,9 @@ class Muon(torch.optim.Optimizer):
         learning_rate: float,
         momentum: float = 0.95,
         weight_decay: float = 0,
+        compact: bool = False,
     ) -> None:
+        self._compact = compact
         super().__init__(parameters, {"lr": learning_rate, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -67,7 +74,9 @@ class Muon(torch.optim.Optimizer):
                 state["momentum"] = torch.zeros_like(parameter)
             gradient = parameter.grad
             assert gradient is not None
-            momentum = state["momentum"].lerp_(gradient, 1 - group["momentum"])
+            momentum = state["momentum"].float().lerp_(gradient, 1 - group["momentum"])
+            if self._compact:
+                state["momentum"] = rounded(momentum)
             directions.append(gradient.lerp(momentum, group["momentum"]))
         for parameter, update in zip(parameters, orthogonalize(torch.stack(directions)), strict=True):
             parameter.mul_(1 - group["lr"] * group["weight_decay"])

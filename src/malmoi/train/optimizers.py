@@ -12,6 +12,7 @@ from torch import nn
 
 from malmoi.core.config import Settings
 from malmoi.layers.sparse import zeros
+from malmoi.train.compact_states import CompactAdamW
 from malmoi.train.muon import Muon
 
 _BLOCK = re.compile(r"blocks\.(\d+)\.")
@@ -33,6 +34,7 @@ class OptimizerSettings(Settings):
             more (Howard and Ruder 2018, arXiv:1801.06146, "discriminative fine-tuning"); 1 for the same everywhere.
         weight_decay: decoupled, of matrices and embeddings; vectors (norms, biases) have none.
         matrix_weight_decay: of the matrices that Muon updates.
+        state_precision: in which the optimizers keep what they remember; bfloat16 takes half the memory.
     """
 
     optimizer: Literal["muon", "adamw"] = "muon"
@@ -44,6 +46,7 @@ class OptimizerSettings(Settings):
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: NonNegativeFloat = 0.0
     matrix_weight_decay: NonNegativeFloat = 0.0
+    state_precision: Literal["float32", "bfloat16"] = "float32"
 
 
 def build_optimizers(model: nn.Module, settings: OptimizerSettings) -> list[torch.optim.Optimizer]:
@@ -63,10 +66,13 @@ def build_optimizers(model: nn.Module, settings: OptimizerSettings) -> list[torc
         group = {"params": members, "lr": own * settings.depth_decay**steps, "weight_decay": own_decay}
         (muon if kind == "matrix" else adamw).append(group)
     optimizers: list[torch.optim.Optimizer] = []
-    if adamw:
+    compact = settings.state_precision == "bfloat16"
+    if adamw and compact:
+        optimizers.append(CompactAdamW(adamw, settings.betas))
+    elif adamw:
         optimizers.append(torch.optim.AdamW(adamw, betas=settings.betas, eps=1e-8, fused=True))
     if muon:
-        optimizers.append(Muon(muon, settings.matrix_learning_rate))
+        optimizers.append(Muon(muon, settings.matrix_learning_rate, compact=compact))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
+from malmoi.core.config import parse_settings
 from malmoi.train.optimizers import OptimizerSettings
 from malmoi.train.schedules import Schedule
 
@@ -40,3 +41,12 @@ class TrainerSettings(OptimizerSettings):
     recompute: str = ""
     keep_best: bool = False
     seed: int = 0
+
+
+def _checked(fields: dict[str, Any]) -> dict[str, Any]:
+    parse_settings(TrainerSettings, {"steps": 1, **fields}, "'trainer'")
+    return fields
+
+
+TrainerFields = Annotated[dict[str, Any], AfterValidator(_checked)]
+"""Some fields of `TrainerSettings`, for a stage that derives the rest; a wrong one is told before anything runs."""

@@ -26,6 +26,7 @@ from malmoi.train.recompute import recomputing
 from malmoi.train.schedules import factor
 from malmoi.train.settings import TrainerSettings
 from malmoi.train.state import Progress, load_best, load_state, save_best, save_state, trainable
+from malmoi.train.watch import Watched, opened
 
 PATIENCE = 10
 """Steps in a row that may be skipped because their gradient is not finite."""
@@ -34,6 +35,10 @@ SCALE_DOUBLES = 2_000
 """Steps after which the loss scale of float16 is tried higher; a gradient that overflows halves it again."""
 
 CHECKPOINTS = "checkpoints"
+
+
+class Diverged(UserError):
+    """The gradient of a training is not finite any more."""
 
 
 @dataclass(frozen=True)
@@ -85,27 +90,20 @@ class Trainer:
         """Train to the end.
 
         Raises:
-            UserError: the loss stopped being finite, or the disk is full; the last saved state is kept.
+            Diverged: the gradient was not finite too often.
+            UserError: the disk is full. The last saved state is kept in both cases.
         """
         keep_freed_memory()
         settings = self.settings
         done = self._go_on()
-        metrics = Metrics(self._directory, done.step)
-        before, started = done.seconds, time.monotonic()
         if done.step == 0:
             self._on_checkpoint(0)
-        with recomputing(self.model, settings.recompute), progress("training", settings.steps) as advance:
-            advance(done.step)
-            for step in range(done.step, settings.steps):
-                self._one_step(step, done, metrics, advance)
-                done.step, done.seconds = step + 1, before + time.monotonic() - started
-                last = done.step == settings.steps
-                if last or _due(done.step, settings.validate_every):
-                    self._validate_and_record(done, metrics)
-                if last or _due(done.step, settings.checkpoint_every):
-                    self._on_checkpoint(done.step)
-                    self._say(self._advisor.before_saving(3 * self._bytes), done.step, metrics)
-                    save_state(self._states, self.model, self._optimizers, done)
+        with (
+            recomputing(self.model, settings.recompute),
+            opened(Watched(self._directory, settings.model_dump(), done.step)) as listeners,
+            progress("training", settings.steps) as advance,
+        ):
+            self._all_steps(done, Metrics(self._directory, done.step, listeners), advance)
         validation = self._finish(done)
         return TrainingResult(
             done.step,
@@ -145,6 +143,22 @@ class Trainer:
                 f"differ from those of a run that was not interrupted[/yellow]"
             )
         return done
+
+    def _all_steps(self, done: Progress, metrics: Metrics, advance: Advance) -> None:
+        """Every step that is not done yet, with what is due after it."""
+        settings = self.settings
+        before, started = done.seconds, time.monotonic()
+        advance(done.step)
+        for step in range(done.step, settings.steps):
+            self._one_step(step, done, metrics, advance)
+            done.step, done.seconds = step + 1, before + time.monotonic() - started
+            last = done.step == settings.steps
+            if last or _due(done.step, settings.validate_every):
+                self._validate_and_record(done, metrics)
+            if last or _due(done.step, settings.checkpoint_every):
+                self._on_checkpoint(done.step)
+                self._say(self._advisor.before_saving(3 * self._bytes), done.step, metrics)
+                save_state(self._states, self.model, self._optimizers, done)
 
     def _one_step(self, step: int, done: Progress, metrics: Metrics, advance: Advance) -> None:
         started = time.monotonic()
@@ -224,7 +238,7 @@ class Trainer:
             return
         self._refused += 1
         if self._refused >= PATIENCE:
-            raise UserError(
+            raise Diverged(
                 f"The gradient was not finite in {PATIENCE} steps in a row, up to step {step + 1}.",
                 f"Lower learning_rate and matrix_learning_rate, or set precision=float32; the last good state is in "
                 f"{self._states}.",

@@ -195,3 +195,25 @@ def test_nonsense_numbers_are_refused(settings, field):
 
 def test_weights_are_finite(trained):
     assert all(torch.isfinite(parameter).all() for parameter in load_checkpoint(trained[0]).model.parameters())
+
+
+def test_settled_settings_do_the_same_work_with_other_rows(settings, tmp_path):
+    settled = pretrain.settle(settings(trainer={"precision": "float32", "weight_decay": 0.1}), tmp_path)
+    assert (settled.steps, settled.tokens, settled.rows) == (None, STEPS * 4 * 32, 4)
+    assert settled.trainer["weight_decay"] == 0.1
+    assert {"optimizer", "learning_rate", "slots"} <= set(settled.trainer)
+    other = settled.model_copy(update={"rows": 8, "samples": 0})
+    assert run(other, tmp_path / "other")["tokens"] == STEPS * 4 * 32
+    assert not (tmp_path / "other" / "samples.jsonl").exists()
+
+
+def test_a_wrong_field_of_the_trainer_is_told_before_anything_runs(settings):
+    with pytest.raises(UserError, match="'learnin_rate'.*Did you mean 'learning_rate'"):
+        settings(trainer={"learnin_rate": 0.1})
+
+
+def test_less_memory_makes_smaller_micro_batches_of_the_same_step(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr("malmoi.pipeline.plan.measured_step", lambda *arguments: lambda rows: rows << 30)
+    run(settings(rows=8, memory=2, steps=2, samples=0), tmp_path)
+    plan = read_json(tmp_path / "plan.json")
+    assert (plan["rows"], plan["trainer"]["slots"], plan["tokens_per_step"]) == (2, 4, 8 * 32)

@@ -18,11 +18,11 @@ from malmoi.models.model import Model
 
 
 class Int4(LayerStep):
-    """Every number of a matrix becomes one of 16, with a scale and a middle for each group of a row.
+    """Every number of a matrix becomes one of 16, with a scale and a least number for each group of a row.
 
     Attributes:
         layers: by default all linear layers of the blocks, and the embedding of tokens.
-        group: numbers that share a scale and a middle.
+        group: numbers that share a scale and a least number.
         rounding: "gptq" lets later inputs make up for what earlier ones lose, and reads text for that; "nearest" takes
             the nearest code, as an embedding does whose head has weights of its own.
     """

@@ -36,12 +36,15 @@ _BODY = {
     "P.pooler.dense.bias": "pooler.bias",
 }
 
+_SPAN = {"qa_outputs.weight": "span.weight", "qa_outputs.bias": "span.bias"}
+
 BERT_TABLE = {theirs.replace("P.", "bert."): ours for theirs, ours in _BODY.items()} | {
     "cls.predictions.transform.dense.weight": "head.dense.weight",
     "cls.predictions.transform.dense.bias": "head.dense.bias",
     "cls.predictions.transform.LayerNorm.weight": "head.norm.weight",
     "cls.predictions.transform.LayerNorm.bias": "head.norm.bias",
     "cls.predictions.bias": "head.bias",
+    **_SPAN,
 }
 
 ROBERTA_TABLE = {theirs.replace("P.", "roberta."): ours for theirs, ours in _BODY.items()} | {
@@ -50,6 +53,7 @@ ROBERTA_TABLE = {theirs.replace("P.", "roberta."): ours for theirs, ours in _BOD
     "lm_head.layer_norm.weight": "head.norm.weight",
     "lm_head.layer_norm.bias": "head.norm.bias",
     "lm_head.bias": "head.bias",
+    **_SPAN,
 }
 
 DISTILBERT_TABLE = {
@@ -78,6 +82,7 @@ DISTILBERT_TABLE = {
     "vocab_layer_norm.weight": "head.norm.weight",
     "vocab_layer_norm.bias": "head.norm.bias",
     "vocab_projector.bias": "head.bias",
+    **_SPAN,
 }
 
 _ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
@@ -185,6 +190,7 @@ BERT = Family(
     partial(_express, "bert"),
     words="BertForMaskedLM",
     classes="BertForSequenceClassification",
+    spans="BertForQuestionAnswering",
     bare="BertModel",
     prefix="bert.",
     unsupported=_unsupported,
@@ -205,6 +211,7 @@ ROBERTA = Family(
     partial(_express, "roberta"),
     words="RobertaForMaskedLM",
     classes="RobertaForSequenceClassification",
+    spans="RobertaForQuestionAnswering",
     bare="RobertaModel",
     prefix="roberta.",
     unsupported=_unsupported,
@@ -224,6 +231,7 @@ DISTILBERT = Family(
     _express_distilbert,
     words="DistilBertForMaskedLM",
     classes="DistilBertForSequenceClassification",
+    spans="DistilBertForQuestionAnswering",
     bare="DistilBertModel",
     prefix="distilbert.",
     unsupported=_unsupported,

@@ -1,4 +1,4 @@
-"""Matrices of whole numbers from 0 to 15, with a scale and a middle for every few of them."""
+"""Matrices of whole numbers from 0 to 15, with a scale and a least number for every few of them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import nn
 from malmoi.core.errors import UserError
 from malmoi.layers.matrices.matrix import MatrixSettings, QuantizedMatrix
 
-MIDDLE = 8
-"""The code whose number is the middle of its group."""
+_MIDDLE = 8
+"""The code whose number the packed product wants to know of each group."""
 _FEW = 16
 """Rows up to which the product that reads the codes beats a dense one made for the occasion."""
 _OUTPUTS = 16
@@ -22,18 +22,18 @@ class Int4Settings(MatrixSettings):
     """How an int4 matrix is divided.
 
     Attributes:
-        group: numbers of a row that share a scale and a middle.
+        group: numbers of a row that share a scale and a least number.
     """
 
     group: Literal[32, 64, 128, 256] = 32
 
 
 class Int4Matrix(QuantizedMatrix):
-    """(code - 8) times the scale of its group plus the middle of it.
+    """Code times the scale of its group plus the least number of it, as the blocks Q4_1 of GGUF are.
 
     Attributes:
         codes: (outputs, inputs / 2) uint8, two codes from 0 to 15 a number, the earlier one in the low half.
-        scale, middle: (outputs, inputs / group) float16.
+        scale, least: (outputs, inputs / group) float16.
     """
 
     first_settings: ClassVar[type[MatrixSettings]] = Int4Settings
@@ -50,7 +50,7 @@ class Int4Matrix(QuantizedMatrix):
         groups = inputs // settings.group
         self.codes = nn.Parameter(torch.empty((outputs, inputs // 2), dtype=torch.uint8), requires_grad=False)
         self.scale = nn.Parameter(torch.empty((outputs, groups), dtype=torch.float16), requires_grad=False)
-        self.middle = nn.Parameter(torch.empty((outputs, groups), dtype=torch.float16), requires_grad=False)
+        self.least = nn.Parameter(torch.empty((outputs, groups), dtype=torch.float16), requires_grad=False)
         self._packed: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def set_codes(self, codes: torch.Tensor) -> None:
@@ -61,12 +61,12 @@ class Int4Matrix(QuantizedMatrix):
 
     def dense(self) -> torch.Tensor:
         """See `CompressedMatrix`; float32."""
-        return self._numbers(self.codes, self.scale, self.middle)
+        return self._numbers(self.codes, self.scale, self.least)
 
     def rows(self, index: torch.Tensor) -> torch.Tensor:
         """See `CompressedMatrix`; no other rows are made."""
         flat = index.reshape(-1)
-        return self._numbers(self.codes[flat], self.scale[flat], self.middle[flat]).view(*index.shape, self.inputs)
+        return self._numbers(self.codes[flat], self.scale[flat], self.least[flat]).view(*index.shape, self.inputs)
 
     def product(self, hidden: torch.Tensor) -> torch.Tensor:
         """See `QuantizedMatrix`."""
@@ -79,16 +79,17 @@ class Int4Matrix(QuantizedMatrix):
         )
         return result.to(hidden.dtype).view(*hidden.shape[:-1], self.outputs)
 
-    def _numbers(self, codes: torch.Tensor, scale: torch.Tensor, middle: torch.Tensor) -> torch.Tensor:
+    def _numbers(self, codes: torch.Tensor, scale: torch.Tensor, least: torch.Tensor) -> torch.Tensor:
         grouped = _unpacked(codes).view(len(codes), -1, self.settings.group)
-        numbers = (grouped.float() - MIDDLE) * scale.float()[..., None] + middle.float()[..., None]
+        numbers = grouped.float() * scale.float()[..., None] + least.float()[..., None]
         return numbers.view(len(codes), self.inputs)
 
     def _pack(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Codes and scales in the order in which the processor reads them, made at the first product."""
         if self._packed is None:
             codes = torch.ops.aten._convert_weight_to_int4pack_for_cpu(_unpacked(self.codes).int(), 1)
-            scales = torch.stack([self.scale.data.t(), self.middle.data.t()], dim=-1).bfloat16().contiguous()
+            scale, least = self.scale.data.float().t(), self.least.data.float().t()
+            scales = torch.stack([scale, least + _MIDDLE * scale], dim=-1).bfloat16().contiguous()
             self._packed = codes, scales
         return self._packed
 

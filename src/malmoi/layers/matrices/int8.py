@@ -69,9 +69,13 @@ class Int8Matrix(QuantizedMatrix):
         return result.view(*hidden.shape[:-1], self.outputs)
 
     def _in_whole_numbers(self, hidden: torch.Tensor) -> torch.Tensor:
-        """(rows, inputs) to (rows, outputs), float32; every row is brought to one size, by which it is rounded."""
+        """(rows, inputs) to (rows, outputs), float32; rows are brought to one size, since the kernel has one scale."""
+        packed = self._pack()
+        if packed is not None and len(hidden) == 1:
+            alone: torch.Tensor = torch.ops.quantized.linear_dynamic(hidden, packed, reduce_range=True)
+            return alone
         size = hidden.abs().amax(-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-        rows, packed = hidden / size, self._pack()
+        rows = hidden / size
         if packed is not None:
             product: torch.Tensor = torch.ops.quantized.linear_dynamic(rows, packed, reduce_range=True)
             return product * size

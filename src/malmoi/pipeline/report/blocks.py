@@ -172,6 +172,16 @@ class Answers:
 
 
 @dataclass(frozen=True)
+class Marked:
+    """A question over a passage; a part of it is plain (""), what a model "found", or what was "wanted"."""
+
+    question: str
+    note: str
+    parts: Sequence[tuple[str, str]]
+    kind: str = "marked"
+
+
+@dataclass(frozen=True)
 class Commands:
     """Command lines with what each does."""
 
@@ -202,6 +212,7 @@ Block: TypeAlias = (
     | Heat
     | Pairs
     | Answers
+    | Marked
     | Commands
     | Folded
 )

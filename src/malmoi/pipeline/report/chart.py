@@ -89,12 +89,18 @@ class LineChart:
 
 
 def line_chart(
-    title: str, x_title: str, series: Sequence[Series], levels: Sequence[Level] = (), x_names: Sequence[str] = ()
+    title: str,
+    x_title: str,
+    series: Sequence[Series],
+    levels: Sequence[Level] = (),
+    x_names: Sequence[str] = (),
+    logarithmic: bool = False,
 ) -> LineChart | None:
     """Lay out curves and horizontal lines over common axes; None when there is nothing to draw.
 
     Args:
         x_names: what x = 0, 1, 2 and so on stand for, where x only counts cases.
+        logarithmic: whether equal distances along x are equal factors; every x is above 0 then.
     """
     series = [one if one.intervals else Series(one.name, thin_out(one.points), one.style) for one in series]
     series = [one for one in series if one.points]
@@ -104,7 +110,8 @@ def line_chart(
     xs = [x for one in series for x, _ in one.points]
     ys = [y for one in series for _, y in one.points] + [level.value for level in levels]
     ys += [end for one in series for interval in one.intervals for end in interval]
-    axes = _Axes(min(xs), max(max(xs), min(xs) + 1e-9), nice_ticks(min(ys), max(ys)), x_names)
+    right = max(max(xs), min(xs) * (1 + 1e-9) if logarithmic else min(xs) + 1e-9)
+    axes = _Axes(min(xs), right, nice_ticks(min(ys), max(ys)), x_names, logarithmic)
     ordered = sorted(levels, key=lambda level: -level.value)
     labels = push_apart([axes.down(level.value) for level in ordered], LABEL_GAP)
     rules = [
@@ -124,8 +131,11 @@ class _Axes:
     right: float
     y_marks: list[float]
     x_names: Sequence[str]
+    logarithmic: bool = False
 
     def across(self, x: float) -> float:
+        if self.logarithmic:
+            return round(100 * math.log(x / self.left) / math.log(self.right / self.left), 2)
         return round(100 * (x - self.left) / (self.right - self.left), 2)
 
     def down(self, y: float) -> float:
@@ -135,6 +145,8 @@ class _Axes:
     def x_ticks(self) -> list[Tick]:
         if self.x_names:
             return [Tick(self.across(x), name) for x, name in enumerate(self.x_names)]
+        if self.logarithmic:
+            return [Tick(self.across(x), tidy(x)) for x in log_ticks(self.left, self.right)]
         marks = nice_ticks(self.left, self.right)
         texts = zip(marks, tick_texts(marks), strict=True)
         return [Tick(self.across(x), text) for x, text in texts if self.left <= x <= self.right]
@@ -185,6 +197,17 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     step = unit * next((factor for factor in (1, 2, 2.5, 5) if factor * unit >= rough), 10)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [round(number * step, 12) for number in range(first, last + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Round numbers between two, about equally many times apart: powers of ten, and 2 and 5 times these if few."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for factors in ((1,), (1, 3), (1, 2, 5)):
+        marks = [float(f"{factor}e{power}") for power in powers for factor in factors]
+        inside = [mark for mark in marks if low <= mark <= high]
+        if len(inside) > 2:
+            return inside[:: math.ceil(len(inside) / 7)]
+    return inside or [low, high]
 
 
 def tick_texts(marks: Sequence[float]) -> list[str]:

@@ -31,6 +31,9 @@ from malmoi.pipeline.report.sections.overview import (
     settings_section,
     total_seconds,
 )
+from malmoi.pipeline.report.sections.questions import questions_section
+from malmoi.pipeline.report.sections.scaling import scaling_section
+from malmoi.pipeline.report.sections.search import search_section
 from malmoi.pipeline.report.sections.text import text_section
 from malmoi.pipeline.report.sections.training import pretraining_section, tokenizer_section
 from malmoi.pipeline.report.sections.translation import translation_section
@@ -38,9 +41,11 @@ from malmoi.pipeline.report.sections.tuning import assistant_section, classifica
 from malmoi.pipeline.report.words import Language, Words
 
 SECTIONS: list[Callable[[Sequence[StageRecord], Words], Section | None]] = [
+    search_section,
     evaluation_section,
     samples_section,
     classification_section,
+    questions_section,
     image_classes_section,
     made_images_section,
     classic_section,
@@ -48,6 +53,7 @@ SECTIONS: list[Callable[[Sequence[StageRecord], Words], Section | None]] = [
     translation_section,
     few_shot_section,
     comparison_section,
+    scaling_section,
     compression_section,
     distillation_section,
     next_section,

@@ -496,6 +496,104 @@ WORDS: dict[str, tuple[str, str]] = {
     "guess.text": ("text", "글"),
     "guess.right": ("stood there", "정답"),
     "guess.model": ("guesses, the best first", "추측 (좋은 것부터)"),
+    # scaling
+    "scaling": ("What size and text are worth", "크기와 글의 값어치"),
+    "scaling.lede": (
+        "Small models of several sizes learned from texts of several lengths. The law that they follow foretold the "
+        "loss of a larger one, which was trained after that.",
+        "여러 크기의 작은 모델이 여러 길이의 글로 배웠습니다. 이들이 따르는 법칙으로 더 큰 모델의 손실을 먼저 내다본 "
+        "다음에 그 모델을 학습하였습니다.",
+    ),
+    "scaling.chart": ("Held-out loss over parameters (nats a token)", "매개변수에 따른 평가 손실 (토큰당 나트)"),
+    "scaling.tokens": ("{count} tokens", "토큰 {count}개"),
+    "scaling.law": ("law, {count} tokens", "법칙, 토큰 {count}개"),
+    "scaling.next": ("the next size", "다음 크기"),
+    "scaling.predicted": ("predicted", "예상"),
+    "scaling.reached": ("reached", "실제"),
+    "scaling.off": ("off", "차이"),
+    "scaling.operations": ("by a power law in N × D alone", "N × D만의 거듭제곱 법칙으로"),
+    "scaling.control": ("largest of the ladder", "가장 큰 사다리 모델"),
+    "scaling.formula": (
+        "Loss = {floor} + {a} / N^{alpha} + {b} / D^{beta}, N parameters and D tokens; it misses what it was fitted to "
+        "by {error}. With any one training left out it would have predicted {low} to {high}.",
+        "손실 = {floor} + {a} / N^{alpha} + {b} / D^{beta}. N은 매개변수, D는 토큰입니다. 맞춘 점들과는 {error} "
+        "어긋납니다. 학습 하나를 빼고 맞추면 {low}에서 {high}까지를 내다봅니다.",
+    ),
+    "scaling.shapes": ("Depth against width", "깊이와 너비"),
+    "scaling.expected": ("the law expects", "법칙의 예상"),
+    "scaling.counted": (
+        "Parameters are those that compute, without the embedding table. The law is that of Hoffmann and others "
+        "(2022), fitted to relative errors. It holds near what it was fitted to: this text, this context, these rates.",
+        "매개변수는 임베딩 표를 뺀, 계산에 쓰이는 것만 셉니다. Hoffmann 등(2022)의 식을 상대 오차에 맞추었습니다. 맞춘 "
+        "범위 가까이에서, 이 글과 이 문맥과 이 학습률에서만 믿을 만합니다.",
+    ),
+    # tune
+    "tune": ("What it learns best with", "무엇으로 가장 잘 배우나"),
+    "tune.lede": (
+        "The same training again and again, each trial with other settings; the best of them is a recipe of its own.",
+        "같은 학습을 설정만 바꾸어 거듭하였습니다. 가장 좋은 시도는 그대로 레시피가 됩니다.",
+    ),
+    "tune.tile": ("{measure}, the best trial", "{measure}, 가장 좋은 시도"),
+    "tune.tile.note": ("{value} with the recipe as it is", "레시피 그대로는 {value}"),
+    "tune.trials": ("Trials in their order", "차례대로 본 시도"),
+    "tune.trial": ("trial", "시도"),
+    "tune.finished": ("finished", "끝까지 학습"),
+    "tune.stopped": ("stopped on the way", "도중에 멈춤"),
+    "tune.failed": ("failed", "실패"),
+    "tune.best": ("best so far", "지금까지 가장 좋음"),
+    "tune.first": ("as it is", "그대로"),
+    "tune.importance": ("How much each setting decides", "설정마다 얼마나 결정하나"),
+    "tune.learning": ("Held-out loss while they learn", "배우는 동안의 평가 손실"),
+    "tune.all": ("all trials", "모든 시도"),
+    "tune.validation": ("twelfths of the training", "학습의 12분의 몇"),
+    "tune.table": ("The best trials", "가장 좋은 시도들"),
+    "tune.counted": (
+        "The first trial is the recipe as it is; those after it are drawn at random first, and then where what was "
+        "found promises most (a tree-structured Parzen estimator). A trial that is worse than half of the others at "
+        "the same point of its training is stopped. How much a setting decides is told by PED-ANOVA from the trials "
+        "that finished: with few of them it is a hint, no more. Two that differ by less than two seeds do are equal.",
+        "첫 시도는 레시피 그대로이고, 그다음은 처음에는 무작위로, 나중에는 지금까지의 결과가 가장 나아 보이는 "
+        "곳에서 고릅니다(TPE). 학습의 같은 지점에서 다른 시도의 절반보다 나쁘면 도중에 멈춥니다. 설정이 얼마나 "
+        "결정하는지는 끝까지 학습한 시도에서 PED-ANOVA로 셉니다. 시도가 적으면 실마리일 뿐입니다. 시드만 바꾼 "
+        "차이보다 작은 차이는 없는 것으로 봅니다.",
+    ),
+    "tune.run": ("Train with the best settings.", "가장 좋은 설정으로 학습합니다."),
+    # questions
+    "questions": ("Answers in passages", "지문에서 답 찾기"),
+    "questions.lede": (
+        "Questions about passages that it has not seen. Counting words answers where most of a question's words stand.",
+        "처음 보는 지문에 대한 질문입니다. 낱말 세기는 질문의 낱말이 가장 많이 모인 곳에서 답을 찾습니다.",
+    ),
+    "questions.f1": ("F1, questions that have an answer", "F1, 답이 있는 질문"),
+    "questions.exact_match": ("exact match, questions that have an answer", "완전 일치, 답이 있는 질문"),
+    "questions.left_unanswered": ("without an answer, and none is given", "답이 없는 질문에 답하지 않음"),
+    "questions.wrongly_unanswered": ("with an answer, and none is given", "답이 있는 질문에 답하지 않음"),
+    "questions.control": ("counting words", "낱말 세기"),
+    "questions.unit.word": (
+        "F1 counts the words that an answer shares with the one wanted, as SQuAD does.",
+        "F1은 SQuAD처럼 정답과 같은 낱말을 셉니다.",
+    ),
+    "questions.unit.character": (
+        "F1 counts the characters that an answer shares with the one wanted, as KorQuAD does.",
+        "F1은 KorQuAD처럼 정답과 같은 글자를 셉니다.",
+    ),
+    "questions.threshold": (
+        "{count} questions were asked about another passage of the same article, which does not answer them. From "
+        "which score on an answer is given was chosen on other questions.",
+        "질문 {count}개는 같은 글의 다른 지문에 물었으므로 답이 없습니다. 답할 점수의 기준은 다른 질문으로 골랐습니다.",
+    ),
+    "questions.tile": ("F1 of {name}", "{name} F1"),
+    "questions.note": ("{share} by counting words", "낱말 세기는 {share}"),
+    "questions.right": ("Right answers", "맞은 답"),
+    "questions.partly": ("Answers that are partly right", "일부만 맞은 답"),
+    "questions.wrong": ("Wrong answers", "틀린 답"),
+    "questions.none": ("Rightly left unanswered", "답이 없음을 안 질문"),
+    "questions.answered": ("It says: {answer}. Wanted: {wanted}.", "모델의 답: {answer}. 정답: {wanted}."),
+    "questions.no_answer": ("no answer", "답 없음"),
+    "fact.train_questions": ("questions to learn from", "학습 질문"),
+    "fact.made_questions": ("made of passages", "지문으로 만든 질문"),
+    "fact.validation_questions": ("questions to choose by", "검증 질문"),
+    "fact.test_questions": ("questions to test on", "평가 질문"),
     # next
     "next": ("What to do next", "다음에 할 일"),
     "chat": ("Talk to the assistant in the terminal.", "터미널에서 비서와 이야기합니다."),
@@ -507,6 +605,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "predict.images": ("Name the class of an image file.", "이미지 파일의 클래스를 알아봅니다."),
     "prompt.example": ("Once upon a time", "옛날 옛적에"),
     "translate": ("Translate a text, or the lines of a file.", "글이나 파일의 줄을 번역합니다."),
+    "answer": ("Find the answer to a question in a text.", "글에서 질문의 답을 찾습니다."),
+    "question.example": ("When does it begin?", "언제 시작하나요?"),
     "own": ("Grow a model from a folder of your own text.", "내 글이 담긴 폴더로 모델을 기릅니다."),
     # settings
     "settings": ("All settings", "모든 설정"),

@@ -20,6 +20,7 @@ from malmoi.core.console import console, progress
 from malmoi.core.files import write_json
 from malmoi.formats.checkpoint import CARD, Checkpoint, load_checkpoint, save_checkpoint
 from malmoi.models.classifier import Classifier
+from malmoi.models.headed import Headed
 from malmoi.models.language_model import LanguageModel
 from malmoi.models.model import Model
 from malmoi.pipeline.stage import Stage, StageInput
@@ -155,8 +156,8 @@ def _text(settings: CompressSettings, checkpoint: Checkpoint) -> CorpusText | No
     )
 
 
-def _body(model: Model | Classifier) -> Model:
-    return model.body if isinstance(model, Classifier) else model
+def _body(model: Model | Headed) -> Model:
+    return model.body if isinstance(model, Headed) else model
 
 
 def shown(facts: dict[str, Any]) -> dict[str, list[str]]:

@@ -21,7 +21,8 @@ from malmoi.evaluate.answers import learned_answering
 from malmoi.evaluate.predict import encode_texts, predict
 from malmoi.formats.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from malmoi.generate.generator import evaluating
-from malmoi.models.classifier import Classifier, body_of
+from malmoi.models.classifier import Classifier
+from malmoi.models.headed import body_of
 from malmoi.models.language_model import LanguageModel
 from malmoi.objectives.causal import Causal
 from malmoi.objectives.distillation import Distillation, Taught

@@ -33,6 +33,17 @@ from malmoi.train.trainer import Trainer, TrainingResult
 PLAN = "plan.json"
 SAMPLES = "samples.jsonl"
 
+DERIVED = (
+    "optimizer",
+    "learning_rate",
+    "matrix_learning_rate",
+    "embedding_learning_rate",
+    "head_learning_rate",
+    "precision",
+    "slots",
+)
+"""Fields of the trainer that follow from machine and shape and from nothing else."""
+
 
 def run(settings: PretrainSettings, directory: Path) -> dict[str, Any]:
     """Train into `directory`: `model/`, `metrics.jsonl`, `samples.jsonl`, `plan.json`."""
@@ -50,7 +61,8 @@ def run(settings: PretrainSettings, directory: Path) -> dict[str, Any]:
     prompts = settings.prompts or _first_words(settings.corpus)
 
     def sample(step: int) -> None:
-        if step in (0, trainer_settings.steps) or step % plan["sample_every"] < trainer_settings.checkpoint_every:
+        ends = step in (0, trainer_settings.steps)
+        if settings.samples and (ends or step % plan["sample_every"] < trainer_settings.checkpoint_every):
             _write_samples(model, tokenizer, prompts, settings.sample_tokens, step, directory)
 
     result = Trainer(model, Causal(), source, trainer_settings, directory, sample).run()
@@ -170,4 +182,25 @@ def estimate(settings: PretrainSettings) -> Estimate:
     return estimate_pretraining(settings, load_tokenizer(settings.tokenizer).size if known else None)
 
 
-STAGE = Stage(PretrainSettings, run, estimate)
+def settle(settings: PretrainSettings, directory: Path) -> PretrainSettings:
+    """The settings with size, rates and amount of text as they are derived here."""
+    tokenizer = load_tokenizer(settings.tokenizer)
+    if settings.row == "document":
+        tokenizer = opened_with_end(tokenizer)
+    initial = _initial(settings, tokenizer)
+    text_tokens = sum(map(len, corpus_tokens(settings.corpus, tokenizer, directory, "train").values()))
+    plan = _plan(settings, tokenizer.size, text_tokens, initial, directory / PLAN)
+    derived = {name: plan["trainer"][name] for name in DERIVED if plan["trainer"][name] is not None}
+    shape = {name: value for name, value in plan["model"].items() if name not in ("vocabulary", "context")}
+    return settings.model_copy(
+        update={
+            "steps": None,
+            "tokens": plan["trainer"]["steps"] * plan["tokens_per_step"],
+            "rows": plan["rows"],
+            "model": shape if plan["trials"] else settings.model,
+            "trainer": derived | settings.trainer,
+        }
+    )
+
+
+STAGE = Stage(PretrainSettings, run, estimate, settled=settle)

@@ -75,6 +75,11 @@ def next_section(stages: Sequence[StageRecord], say: Words) -> Section | None:
     translators = [stage for stage in stages if stage.kind == "translator"]
     if translators:
         commands.append((say("translate"), f"malmoi translate {translators[-1].directory} 'This is an example'"))
+    commands += [
+        (say("answer"), f"malmoi answer {stage.directory} '{say('question.example')}' --file letter.txt")
+        for stage in stages
+        if stage.kind == "questions"
+    ]
     commands.append((say("own"), "malmoi run ~/texts"))
     return Section("next", say("next"), "", [Commands(commands)])
 

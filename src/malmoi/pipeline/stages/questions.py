@@ -1,0 +1,281 @@
+"""Fine-tune an encoder that finds the answer to a question in a passage, beside counting the question's words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from malmoi.core.config import parse_settings
+from malmoi.core.console import console, progress
+from malmoi.core.errors import UserError
+from malmoi.core.files import write_json
+from malmoi.data.question_windows import QuestionForm, Windows, learning_windows
+from malmoi.data.questions import Question, QuestionSplits
+from malmoi.data.rows import Rows
+from malmoi.data.span_batch import Window, collate_windows
+from malmoi.evaluate.answer_overlap import Unit, answer_f1
+from malmoi.evaluate.question_answers import Found, answer_figures, best_threshold, find_answers
+from malmoi.evaluate.sliding_window import fit_sliding_window
+from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
+from malmoi.models.encoder_config import EncoderConfig
+from malmoi.models.initialize import initialize
+from malmoi.models.model import Backbone
+from malmoi.models.registry import build_model, count_parameters
+from malmoi.models.span_finder import SpanFinder, new_span_finder
+from malmoi.models.trained_part import freeze, lowest_trained
+from malmoi.objectives.span import SpanExtraction
+from malmoi.pipeline.asked_questions import AskedQuestionsSettings, read_splits
+from malmoi.pipeline.costs import UNKNOWN, Training, base_shape, token_estimate
+from malmoi.pipeline.stage import Estimate, Stage, StageInput
+from malmoi.sources.fetch import fetch_weights
+from malmoi.tokenizers.load import load_tokenizer
+from malmoi.tokenizers.tokenizer import Tokenizer
+from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
+from malmoi.train.allocator import keep_freed_memory
+from malmoi.train.settings import TrainerSettings
+from malmoi.train.trainer import Trainer
+
+ANSWERS, TOKENIZER = "answers.json", "tokenizer"
+
+SHOWN = 200
+"""Test questions whose answers are kept to be read."""
+
+
+class QuestionsSettings(AskedQuestionsSettings):
+    """Settings of the stage, beside those of its questions.
+
+    Attributes:
+        base: a stage or checkpoint to start from, an encoder; by default the public weights named in `weights`.
+        weights: a card of public weights.
+        from_scratch: new weights in the shape of the base; its tokenizer stays.
+        model: fields of `EncoderConfig`: a new encoder instead of a base, with a tokenizer learned from the passages.
+        vocabulary: of that tokenizer.
+        train: "head" trains the new head, "last:N" the last N layers too, "lora:R" low-rank differences, "all" all.
+        marks: tell the model which words of the passage the question has too, and where they are close together.
+        longest: tokens of a window, question and passage; a longer passage is read in several.
+        stride: tokens by which the next window begins later.
+        longest_answer: tokens.
+        unit: what F1 counts: words as SQuAD does, or characters as KorQuAD does.
+        rows: windows in a step.
+        epochs: how often each window is seen.
+        optimizer: "adamw", or "muon" for the matrices of the layers, which suits a new encoder.
+        learning_rate: of AdamW.
+        depth_decay: the learning rate of each layer is that of the one above times this.
+        weight_decay: of AdamW.
+        seed: of new weights, of made questions and of the order.
+    """
+
+    base: StageInput | None = None
+    weights: str = "minilm-l6-v2"
+    from_scratch: bool = False
+    model: dict[str, Any] = {}
+    vocabulary: PositiveInt = 4096
+    train: str = "all"
+    marks: bool = True
+    longest: PositiveInt = 160
+    stride: PositiveInt = 64
+    longest_answer: PositiveInt = 24
+    unit: Unit = "word"
+    rows: PositiveInt = 16
+    epochs: PositiveFloat = 4
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    learning_rate: PositiveFloat = 1e-4
+    depth_decay: float = Field(1.0, gt=0, le=1)
+    weight_decay: NonNegativeFloat = 0.01
+    seed: int = 0
+
+
+def run(settings: QuestionsSettings, directory: Path) -> dict[str, Any]:
+    """Write `model/`, `answers.json` and `metrics.jsonl` into `directory`."""
+    keep_freed_memory()
+    splits, made = read_splits(settings, settings.seed)
+    body, tokenizer = _base(settings, splits.train, directory)
+    finder = _finder(body, settings)
+    windows = Windows(tokenizer, finder.form)
+    learned = _learning_windows(windows, [*splits.train, *made])
+    watched = _learning_windows(windows, splits.validation)
+    rows = Rows(learned, watched, _length, collate_windows, settings.rows, seed=settings.seed)
+    steps = rows.steps(settings.epochs)
+    trainer = TrainerSettings(
+        steps=steps,
+        optimizer=settings.optimizer,
+        learning_rate=settings.learning_rate,
+        depth_decay=settings.depth_decay,
+        weight_decay=settings.weight_decay,
+        betas=(0.9, 0.999),
+        warm_up=max(1, steps // 10),
+        cool_down=0.9,
+        validate_every=max(1, steps // 6),
+        checkpoint_every=max(1, steps // 4),
+        seed=settings.seed,
+    )
+    result = Trainer(finder, SpanExtraction(), rows, trainer, directory).run()
+    threshold = best_threshold(splits.validation, _find(finder, tokenizer, splits.validation), settings.unit)
+    finder.form = QuestionForm(**{**vars(finder.form), "threshold": threshold})
+    found = _find(finder, tokenizer, splits.test)
+    with console.status("control"):
+        control, by_counting = _control(splits, settings.unit)
+    facts: dict[str, Any] = {
+        **answer_figures(splits.test, found, threshold, settings.unit),
+        "control": control,
+        "unit": settings.unit,
+        "threshold": threshold,
+        "parameters": count_parameters(finder.body.config),
+        "layers": len(finder.body.blocks),
+        "train": settings.train,
+        "marks": settings.marks,
+        **{f"{name}_questions": len(part) for name, part in vars(splits).items()},
+        "made_questions": len(made),
+        "unanswerable": sum(not question.answers for question in splits.test),
+        "windows": len(learned),
+        "steps": result.steps,
+        "training_seconds": round(result.seconds, 1),
+        "validation_loss": result.validation_loss,
+    }
+    write_json(directory / ANSWERS, _records(splits.test, found, by_counting, threshold, settings.unit))
+    save_checkpoint(directory / "model", finder, tokenizer, _card(settings, facts))
+    console.print(
+        f"  on {len(splits.test) - facts['unanswerable']:,} questions F1 {facts['f1']:.3f}, exact match "
+        f"{facts['exact_match']:.3f}; by counting words {control['f1']:.3f} and {control['exact_match']:.3f}"
+    )
+    return facts
+
+
+def _base(settings: QuestionsSettings, learned: Sequence[Question], directory: Path) -> tuple[Backbone, Tokenizer]:
+    """The model to start from, and its tokenizer."""
+    if settings.model:
+        if settings.base is not None:
+            raise UserError("There are a base and a model, which is a new encoder.", "Set one of them.")
+        tokenizer = _new_tokenizer(settings, learned, directory / TOKENIZER)
+        shape = {**settings.model, "vocabulary": tokenizer.size, "context": settings.longest, "masked_head": False}
+        body = build_model(parse_settings(EncoderConfig, shape, "'model' of the stage 'questions'"), settings.seed)
+        assert isinstance(body, Backbone)
+        return body, tokenizer
+    checkpoint = load_checkpoint(settings.base if settings.base is not None else fetch_weights(settings.weights))
+    body = checkpoint.backbone
+    if settings.from_scratch:
+        initialize(body, settings.seed)
+    return body, checkpoint.tokenizer
+
+
+def _new_tokenizer(settings: QuestionsSettings, learned: Sequence[Question], directory: Path) -> Tokenizer:
+    """One learned from what is learned from; made once, so that going on after a kill uses the same."""
+    if not (directory / "tokenizer.json").is_file():
+        texts = dict.fromkeys(text for question in learned for text in (question.passage, question.text))
+        train_tokenizer(iter(texts), TokenizerSettings(vocabulary=settings.vocabulary, frame="bert")).save(directory)
+    return load_tokenizer(directory)
+
+
+def _finder(body: Backbone, settings: QuestionsSettings) -> SpanFinder:
+    """The base with a new head.
+
+    Raises:
+        UserError: the base is no encoder, or has less context than asked for.
+    """
+    context = body.config.context
+    if settings.longest > context:
+        raise UserError(f"longest={settings.longest}, but the base reads {context} tokens.", f"Set it to {context}.")
+    form = QuestionForm(settings.longest, settings.stride, settings.marks, settings.longest_answer)
+    finder = new_span_finder(body, form, settings.seed)
+    freeze(finder.body, settings.train, settings.seed)
+    if settings.marks and finder.body.segments is not None:
+        finder.body.segments.requires_grad_(True)  # kinds of words are new, whatever stays frozen
+    return finder
+
+
+def _learning_windows(windows: Windows, questions: Sequence[Question]) -> list[Window]:
+    chosen = []
+    with progress("questions", len(questions)) as advance:
+        for number, question in enumerate(questions):
+            chosen += learning_windows(windows.of(question), number)
+            advance(1)
+    return chosen
+
+
+def _find(finder: SpanFinder, tokenizer: Tokenizer, questions: Sequence[Question]) -> list[Found]:
+    with progress("answering", len(questions)) as advance:
+        return find_answers(finder, tokenizer, questions, advance)
+
+
+def _control(splits: QuestionSplits, unit: Unit) -> tuple[dict[str, float], list[Found]]:
+    """What counting words answers, its settings and its threshold chosen on the same questions as the model's."""
+    window = fit_sliding_window(splits.train, unit)
+    threshold = best_threshold(splits.validation, [window.answer(one) for one in splits.validation], unit)
+    found = [window.answer(question) for question in splits.test]
+    return answer_figures(splits.test, found, threshold, unit), found
+
+
+def _records(
+    questions: Sequence[Question], found: Sequence[Found], counted: Sequence[Found], threshold: float, unit: Unit
+) -> list[dict[str, Any]]:
+    """Questions with their answers, spread over the test."""
+    every = max(1, len(questions) // SHOWN)
+    return [
+        {
+            "question": question.text,
+            "passage": question.passage,
+            "wanted": question.answer_texts,
+            "answer": one.given(threshold),
+            "span": [one.span.start, one.span.end],
+            "score": one.score,
+            "counted": other.text,
+            "f1": answer_f1(one.given(threshold), question.answer_texts, unit),
+        }
+        for question, one, other in list(zip(questions, found, counted, strict=True))[::every]
+    ]
+
+
+def _length(window: Window) -> int:
+    return len(window.tokens)
+
+
+def _card(settings: QuestionsSettings, facts: dict[str, Any]) -> str:
+    base = "a new encoder" if settings.model else settings.base.name if settings.base is not None else settings.weights
+    data = settings.file.name if settings.file is not None else settings.source
+    control = facts["control"]
+    marked = (
+        "Segments tell which words of the passage the question has too (`malmoi.data.question_words`): "
+        "who calls the model without malmoi has to give them.\n"
+        if settings.marks
+        else ""
+    )
+    return (
+        f"# Answers in a passage, trained from {base}\n\n"
+        f"It finds the answer to a question in a passage. Trained by malmoi on {facts['train_questions']:,} questions "
+        f"of {data} and {facts['made_questions']:,} made of their passages ({settings.train}, {facts['steps']} steps, "
+        f"seed {settings.seed}). On questions about other passages F1 {facts['f1']:.3f} and exact match "
+        f"{facts['exact_match']:.3f}, counted in {settings.unit}s; a sliding window over the question's words has "
+        f"{control['f1']:.3f} and {control['exact_match']:.3f}.\n\n"
+        f"Passages are read in windows of {settings.longest} tokens. An answer whose score is below "
+        f"{facts['threshold']:.2f} is none.\n\n{marked}"
+    )
+
+
+def estimate(settings: QuestionsSettings) -> Estimate:
+    """Time and memory, from the questions when they are here."""
+    config = None if settings.model else base_shape(settings.base, settings.weights)
+    if settings.model:
+        shape = {"vocabulary": settings.vocabulary, "context": settings.longest, **settings.model}
+        config = parse_settings(EncoderConfig, shape, "'model' of the stage 'questions'")
+    if config is None or not settings.are_here:
+        return UNKNOWN
+    splits, made = read_splits(settings, settings.seed)
+    window = settings.longest
+    learned = sum(token_estimate(one.passage + one.text, window) for one in [*splits.train, *made])
+    scored = sum(token_estimate(one.passage + one.text, 1 << 20) for one in [*splits.validation, *splits.test])
+    training = Training(
+        config=config,
+        frozen=lowest_trained(settings.train, config.layers),
+        learned=learned,
+        scored=scored,
+        epochs=settings.epochs,
+        batch=settings.rows * window,
+        adapters=settings.train.startswith("lora"),
+    )
+    return Estimate(training.seconds(), training.memory(), (f"about {training.learned:,} tokens to learn from",))
+
+
+STAGE = Stage(QuestionsSettings, run, estimate)

@@ -1,0 +1,60 @@
+"""One step of training on random tokens, to be timed or weighed: the place where a machine is measured."""
+
+from __future__ import annotations
+
+import torch
+
+from malmoi.data.batch import TextBatch
+from malmoi.models.language_model import LanguageModel, LanguageModelConfig
+from malmoi.models.registry import build_model
+from malmoi.objectives.causal import Causal
+from malmoi.train.optimizers import OptimizerSettings, build_optimizers
+from malmoi.train.precision import Precision, autocast
+from malmoi.train.recompute import recomputing
+
+
+class TrialStep:
+    """A new model with its optimizers, and rows of random tokens for it.
+
+    Args:
+        rows: of a micro-batch, each of `context` tokens.
+        recompute: see `malmoi.train.recompute.recomputing`.
+    """
+
+    def __init__(
+        self,
+        config: LanguageModelConfig,
+        context: int,
+        rows: int,
+        precision: Precision,
+        optimizer: OptimizerSettings,
+        recompute: str = "",
+    ) -> None:
+        torch.manual_seed(0)
+        model = build_model(config, 0).train()
+        assert isinstance(model, LanguageModel)
+        self.model, self.precision, self.recompute = model, precision, recompute
+        self._optimizers = build_optimizers(model, optimizer)
+        self._context, self._vocabulary = context, config.vocabulary
+        self.take(rows)
+
+    def take(self, rows: int) -> None:
+        """From now on so many rows."""
+        tokens = torch.randint(self._vocabulary, (rows, self._context))
+        self.batch = TextBatch(tokens, tokens)
+
+    def loss(self) -> torch.Tensor:
+        """() float32, the sum over a micro-batch."""
+        with autocast(self.batch.tokens.device, self.precision):
+            return Causal().loss(self.model, self.batch).total
+
+    def micro_batch(self) -> None:
+        """Forward and backward."""
+        with recomputing(self.model, self.recompute):
+            self.loss().backward()  # type: ignore[no-untyped-call]
+
+    def update(self) -> None:
+        """Change the weights, and forget the gradients."""
+        for optimizer in self._optimizers:
+            optimizer.step()
+            optimizer.zero_grad()

@@ -1,0 +1,1 @@
+"""Search for settings of a recipe: what is tried, the trials, and what came out."""

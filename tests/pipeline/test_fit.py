@@ -1,0 +1,29 @@
+"""The largest micro-batch that fits, with the rows of a step as they were."""
+
+import pytest
+
+from malmoi.core.errors import UserError
+from malmoi.models.gpt_config import GPTConfig
+from malmoi.pipeline.fit import fitting_rows, measured_step
+
+
+def test_the_largest_divisor_that_fits_is_taken_and_nothing_larger_than_the_next_is_tried():
+    tried = []
+
+    def measure(rows):
+        tried.append(rows)
+        return 100 + 10 * rows
+
+    assert fitting_rows(measure, 24, 165) == 6
+    assert tried == [1, 2, 3, 4, 6, 8]
+
+
+def test_when_not_even_one_row_fits_the_ways_out_are_said():
+    with pytest.raises(UserError, match=r"One row takes 3.00 GiB, and memory=2.*recompute=blocks"):
+        fitting_rows(lambda rows: 3 << 30, 8, 2 << 30)
+
+
+def test_a_step_is_measured():
+    config = GPTConfig(vocabulary=50, context=64, width=32, layers=2, heads=2)
+    measure = measured_step(config, 64, {"precision": "float32", "recompute": "blocks"})
+    assert measure(2) > 50 << 20
