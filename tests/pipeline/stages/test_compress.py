@@ -104,3 +104,22 @@ def test_a_classifier_is_scored_on_what_it_was_tested_on(make_model, tokenizer, 
 def test_methods_that_look_need_a_corpus(untrained, tmp_path):
     with pytest.raises(UserError, match="Name a corpus"):
         run(CompressSettings(checkpoint=untrained, recipe="int4"), tmp_path / "small")
+
+
+@pytest.mark.usefixtures("known_costs")
+def test_a_recovery_makes_up_for_what_was_lost_beside_its_control(trained, corpus, tmp_path):
+    steps = [{"method": "structure", "feed_forward": 0.5, "importance": "magnitude"}]
+    lost = run(CompressSettings(checkpoint=trained, corpus=corpus, steps=steps), tmp_path / "lost")
+    settings = CompressSettings(
+        checkpoint=trained, corpus=corpus, steps=steps, recover_steps=20, recover_rows=4, control=True
+    )
+    result = run(settings, tmp_path / "small")
+    assert result["models"]["compressed"]["quality"] < lost["models"]["compressed"]["quality"]
+    assert result["recovery"]["control"] < result["models"]["original"]["quality"]
+    assert "Trained for 20 steps afterwards. The original after the same" in load_checkpoint(tmp_path / "small").card
+
+
+@pytest.mark.parametrize("settings", [{"recover_steps": 5}, {"control": True}])
+def test_a_recovery_without_text_or_steps_is_refused(untrained, tmp_path, settings):
+    with pytest.raises(UserError, match="recover_steps"):
+        run(CompressSettings(checkpoint=untrained, **settings), tmp_path / "small")

@@ -15,14 +15,15 @@ from malmoi.compress.calibration import Calibration
 from malmoi.compress.corpus_text import CorpusText, read_corpus_text
 from malmoi.compress.measure import bigram_bits_per_byte, bits_per_byte, costs, milliseconds, score
 from malmoi.compress.registry import AnyStep, find_steps
-from malmoi.core.config import Settings
 from malmoi.core.console import console, progress
+from malmoi.core.errors import UserError
 from malmoi.core.files import write_json
 from malmoi.formats.checkpoint import CARD, Checkpoint, load_checkpoint, save_checkpoint
 from malmoi.models.classifier import Classifier
 from malmoi.models.headed import Headed
 from malmoi.models.language_model import LanguageModel
 from malmoi.models.model import Model
+from malmoi.pipeline.recovery import RecoverySettings, recover
 from malmoi.pipeline.stage import Stage, StageInput
 from malmoi.pipeline.stages.classify import FIGURES, read_tested
 from malmoi.sources.fetch import fetch_weights
@@ -32,8 +33,8 @@ MODEL, ORIGINAL, COMPRESSED = "model", "original", "compressed"
 BITS = "bits_per_byte"
 
 
-class CompressSettings(Settings):
-    """Settings of the stage.
+class CompressSettings(RecoverySettings):
+    """Settings of the stage, beside those of the recovery.
 
     Attributes:
         checkpoint: the model; a stage that makes one or a checkpoint directory. By default the public weights named in
@@ -65,6 +66,7 @@ def run(settings: CompressSettings, directory: Path) -> dict[str, Any]:
     steps = settings.steps or find_steps(settings.recipe)
     path = settings.checkpoint if settings.checkpoint is not None else fetch_weights(settings.weights)
     checkpoint = load_checkpoint(path)
+    _check_recovery(settings, checkpoint)
     text, original = _text(settings, checkpoint), directory / ORIGINAL
     save_checkpoint(original, checkpoint.model, checkpoint.tokenizer, checkpoint.card)
     quality = Quality(path, text, checkpoint)
@@ -73,10 +75,15 @@ def run(settings: CompressSettings, directory: Path) -> dict[str, Any]:
         calibration = Calibration(rows, advance)
         for step in steps:
             step.apply(_body(checkpoint.model), calibration)
+    recovery = _recover(settings, checkpoint, directory / "recovery")
     save_checkpoint(directory / MODEL, checkpoint.model, checkpoint.tokenizer, checkpoint.card)
     models = {ORIGINAL: asdict(costs(original)), COMPRESSED: asdict(costs(directory / MODEL))}
     models[ORIGINAL]["quality"] = quality.before
     models[COMPRESSED]["quality"] = quality.of(load_checkpoint(directory / MODEL))
+    if settings.control and recovery:
+        control = load_checkpoint(original)
+        _recover(settings, control, directory / "control")
+        recovery["control"] = quality.of(control)
     opened = {ORIGINAL: load_checkpoint(original).model, COMPRESSED: checkpoint.model}
     for name, times in milliseconds(opened).items():
         models[name]["milliseconds"] = times
@@ -87,6 +94,7 @@ def run(settings: CompressSettings, directory: Path) -> dict[str, Any]:
         "figure": quality.figure,
         "bigram": quality.bigram,
         "uncompared": quality.uncompared,
+        "recovery": recovery,
     }
     (directory / MODEL / CARD).write_text(_card(checkpoint.card, facts), encoding="utf-8")
     shutil.rmtree(original)
@@ -144,6 +152,36 @@ class Quality:
         return None
 
 
+def _check_recovery(settings: CompressSettings, checkpoint: Checkpoint) -> None:
+    if settings.control and not settings.recover_steps:
+        raise UserError("control is of a recovery, and there is none.", "Set recover_steps, or leave control out.")
+    if settings.recover_steps and (settings.corpus is None or not isinstance(checkpoint.model, LanguageModel)):
+        raise UserError(
+            "A recovery trains a language model on the text of a corpus.",
+            "Name a corpus, or leave recover_steps out; a classifier recovers in malmoi distil.",
+        )
+
+
+def _recover(settings: CompressSettings, checkpoint: Checkpoint, directory: Path) -> dict[str, Any]:
+    """Train the checkpoint's model in place; nothing where no steps are set."""
+    if not settings.recover_steps or settings.corpus is None:
+        return {}
+    facts = recover(checkpoint.language_model, checkpoint.tokenizer, settings.corpus, settings, directory)
+    shutil.rmtree(directory / "tokens")
+    return facts
+
+
+def recovery_in_words(facts: dict[str, Any]) -> str:
+    """What the recovery was, and what its control came to; empty where there was none."""
+    recovery = facts["recovery"]
+    if not recovery:
+        return ""
+    words = f"Trained for {recovery['steps']:,} steps afterwards."
+    if recovery.get("control") is None or not facts["figure"]:
+        return words
+    return f"{words} The original after the same steps: {facts['figure'].replace('_', ' ')} {recovery['control']:.4f}."
+
+
 def _text(settings: CompressSettings, checkpoint: Checkpoint) -> CorpusText | None:
     if settings.corpus is None:
         return None
@@ -181,6 +219,8 @@ def _print(facts: dict[str, Any]) -> None:
     for name, figures in shown(facts).items():
         table.add_row(name, *figures)
     console.print(table)
+    if words := recovery_in_words(facts):
+        console.print(f"  {words}")
     if facts["uncompared"]:
         console.print(f"  Quality is not compared. {facts['uncompared']}")
 
@@ -190,7 +230,8 @@ def _card(card: str, facts: dict[str, Any]) -> str:
     table = "\n".join([f"| | {' | '.join(facts['models'])} |", "|---|---|---|", *lines])
     methods = ", ".join(step["method"] for step in facts["steps"])
     note = f"\n\nQuality is not compared. {facts['uncompared']}" if facts["uncompared"] else ""
-    return f"{card.rstrip()}\n\n## Compressed\n\nBy malmoi: {methods}.\n\n{table}{note}\n"
+    told = f"By malmoi: {methods}. {recovery_in_words(facts)}".rstrip()
+    return f"{card.rstrip()}\n\n## Compressed\n\n{told}\n\n{table}{note}\n"
 
 
 STAGE = Stage(settings=CompressSettings, run=run)

@@ -30,6 +30,10 @@ def compression_section(stages: Sequence[StageRecord], say: Words) -> Section | 
             for (name, one), role in zip(models.items(), ("control", "main"), strict=True)
         ]
         blocks += [Bars(say("compress.file_bytes"), bars), _card(stage.result, say)]
+        if recovery := stage.result.get("recovery"):
+            blocks.append(Text(say("compress.recovered", steps=f"{recovery['steps']:,}")))
+            if recovery.get("control") is not None and stage.result["figure"]:
+                blocks.append(Text(say("compress.control", figure=f"{recovery['control']:.4f}")))
         if stage.result["uncompared"]:
             blocks.append(Text(say("compress.uncompared", why=stage.result["uncompared"])))
     if not blocks:
