@@ -631,12 +631,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "compress.accuracy": ("accuracy", "정확도"),
     "compress.micro_f1": ("micro F1", "마이크로 F1"),
     "compress.pearson": ("correlation", "상관 계수"),
+    "compress.control": ("the same, trained on for {steps} steps too", "원래 모델도 {steps}걸음 더 학습했을 때"),
     "compress.bigram": ("bits per byte of a bigram model", "바이그램 모델의 바이트당 비트"),
-    "compress.recovered": ("Trained for {steps} steps afterwards.", "압축한 뒤 {steps} 단계 더 학습했습니다."),
-    "compress.control": (
-        "The control, which is the original after the same steps: {figure}",
-        "대조, 곧 같은 단계만큼 더 학습한 원래 모델: {figure}",
-    ),
     "compress.uncompared": ("Quality is not compared. {why}", "품질은 비교하지 않습니다. {why}"),
     "compress.counted": (
         "Bits per byte and accuracy are on text that neither model learned from. Times are medians of one process in "

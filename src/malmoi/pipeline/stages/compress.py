@@ -29,12 +29,12 @@ from malmoi.pipeline.stages.classify import FIGURES, read_tested
 from malmoi.sources.fetch import fetch_weights
 
 KIBIBYTE = 2**10
-MODEL, ORIGINAL, COMPRESSED = "model", "original", "compressed"
+MODEL, ORIGINAL, COMPRESSED, CONTROL = "model", "original", "compressed", "control"
 BITS = "bits_per_byte"
 
 
 class CompressSettings(RecoverySettings):
-    """Settings of the stage, beside those of the recovery.
+    """Settings of the stage, beside those of the training after it.
 
     Attributes:
         checkpoint: the model; a stage that makes one or a checkpoint directory. By default the public weights named in
@@ -75,32 +75,52 @@ def run(settings: CompressSettings, directory: Path) -> dict[str, Any]:
         calibration = Calibration(rows, advance)
         for step in steps:
             step.apply(_body(checkpoint.model), calibration)
-    recovery = _recover(settings, checkpoint, directory / "recovery")
+    recovery = _recover(settings, checkpoint, directory)
     save_checkpoint(directory / MODEL, checkpoint.model, checkpoint.tokenizer, checkpoint.card)
     models = {ORIGINAL: asdict(costs(original)), COMPRESSED: asdict(costs(directory / MODEL))}
-    models[ORIGINAL]["quality"] = quality.before
-    models[COMPRESSED]["quality"] = quality.of(load_checkpoint(directory / MODEL))
-    if settings.control and recovery:
-        control = load_checkpoint(original)
-        _recover(settings, control, directory / "control")
-        recovery["control"] = quality.of(control)
-    opened = {ORIGINAL: load_checkpoint(original).model, COMPRESSED: checkpoint.model}
-    for name, times in milliseconds(opened).items():
+    opened = {ORIGINAL: load_checkpoint(original), COMPRESSED: load_checkpoint(directory / MODEL)}
+    for name, times in milliseconds({name: one.model for name, one in opened.items()}).items():
         models[name]["milliseconds"] = times
+    models[ORIGINAL]["quality"] = quality.before
+    models[COMPRESSED]["quality"] = quality.of(opened[COMPRESSED])
+    control = None
+    if settings.control and settings.recover_steps:
+        _recover(settings, opened[ORIGINAL], directory / CONTROL)
+        control = quality.of(opened[ORIGINAL])
     facts = {
         "from": path.name,
         "steps": [step.model_dump() for step in steps],
+        "recovery": recovery,
         "models": models,
         "figure": quality.figure,
+        "control": control,
         "bigram": quality.bigram,
         "uncompared": quality.uncompared,
-        "recovery": recovery,
     }
     (directory / MODEL / CARD).write_text(_card(checkpoint.card, facts), encoding="utf-8")
     shutil.rmtree(original)
     write_json(directory / "card.json", facts)
     _print(facts)
     return facts
+
+
+def _check_recovery(settings: CompressSettings, checkpoint: Checkpoint) -> None:
+    """Refuse a training that cannot be, before anything is compressed."""
+    if settings.recover_steps and settings.corpus is None:
+        raise UserError("recover_steps trains on a corpus, and none is named.", "Add corpus=STAGE.")
+    if settings.recover_steps and not isinstance(checkpoint.model, LanguageModel):
+        raise UserError(
+            "recover_steps is for language models.",
+            "A classifier is fine-tuned by its own stage: malmoi classify base=CHECKPOINT.",
+        )
+
+
+def _recover(settings: CompressSettings, checkpoint: Checkpoint, directory: Path) -> dict[str, Any] | None:
+    """Train a model on, in place; what that came to."""
+    if not settings.recover_steps:
+        return None
+    assert settings.corpus is not None  # _check_recovery has seen to it
+    return recover(checkpoint.language_model, checkpoint.tokenizer, settings.corpus, settings, directory)
 
 
 class Quality:
@@ -152,36 +172,6 @@ class Quality:
         return None
 
 
-def _check_recovery(settings: CompressSettings, checkpoint: Checkpoint) -> None:
-    if settings.control and not settings.recover_steps:
-        raise UserError("control is of a recovery, and there is none.", "Set recover_steps, or leave control out.")
-    if settings.recover_steps and (settings.corpus is None or not isinstance(checkpoint.model, LanguageModel)):
-        raise UserError(
-            "A recovery trains a language model on the text of a corpus.",
-            "Name a corpus, or leave recover_steps out; a classifier recovers in malmoi distil.",
-        )
-
-
-def _recover(settings: CompressSettings, checkpoint: Checkpoint, directory: Path) -> dict[str, Any]:
-    """Train the checkpoint's model in place; nothing where no steps are set."""
-    if not settings.recover_steps or settings.corpus is None:
-        return {}
-    facts = recover(checkpoint.language_model, checkpoint.tokenizer, settings.corpus, settings, directory)
-    shutil.rmtree(directory / "tokens")
-    return facts
-
-
-def recovery_in_words(facts: dict[str, Any]) -> str:
-    """What the recovery was, and what its control came to; empty where there was none."""
-    recovery = facts["recovery"]
-    if not recovery:
-        return ""
-    words = f"Trained for {recovery['steps']:,} steps afterwards."
-    if recovery.get("control") is None or not facts["figure"]:
-        return words
-    return f"{words} The original after the same steps: {facts['figure'].replace('_', ' ')} {recovery['control']:.4f}."
-
-
 def _text(settings: CompressSettings, checkpoint: Checkpoint) -> CorpusText | None:
     if settings.corpus is None:
         return None
@@ -210,7 +200,10 @@ def shown(facts: dict[str, Any]) -> dict[str, list[str]]:
             f"{one['milliseconds'][length]:.1f}" for one in models
         ]
     if facts["figure"]:
-        rows[facts["figure"].replace("_", " ")] = [f"{one['quality']:.4f}" for one in models]
+        name = facts["figure"].replace("_", " ")
+        rows[name] = [f"{one['quality']:.4f}" for one in models]
+    if facts["control"] is not None:
+        rows[f"{name}, trained on as long"] = [f"{facts['control']:.4f}", ""]
     return rows
 
 
@@ -219,8 +212,6 @@ def _print(facts: dict[str, Any]) -> None:
     for name, figures in shown(facts).items():
         table.add_row(name, *figures)
     console.print(table)
-    if words := recovery_in_words(facts):
-        console.print(f"  {words}")
     if facts["uncompared"]:
         console.print(f"  Quality is not compared. {facts['uncompared']}")
 
@@ -230,8 +221,7 @@ def _card(card: str, facts: dict[str, Any]) -> str:
     table = "\n".join([f"| | {' | '.join(facts['models'])} |", "|---|---|---|", *lines])
     methods = ", ".join(step["method"] for step in facts["steps"])
     note = f"\n\nQuality is not compared. {facts['uncompared']}" if facts["uncompared"] else ""
-    told = f"By malmoi: {methods}. {recovery_in_words(facts)}".rstrip()
-    return f"{card.rstrip()}\n\n## Compressed\n\n{told}\n\n{table}{note}\n"
+    return f"{card.rstrip()}\n\n## Compressed\n\nBy malmoi: {methods}.\n\n{table}{note}\n"
 
 
 STAGE = Stage(settings=CompressSettings, run=run)

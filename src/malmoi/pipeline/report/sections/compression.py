@@ -30,10 +30,6 @@ def compression_section(stages: Sequence[StageRecord], say: Words) -> Section | 
             for (name, one), role in zip(models.items(), ("control", "main"), strict=True)
         ]
         blocks += [Bars(say("compress.file_bytes"), bars), _card(stage.result, say)]
-        if recovery := stage.result.get("recovery"):
-            blocks.append(Text(say("compress.recovered", steps=f"{recovery['steps']:,}")))
-            if recovery.get("control") is not None and stage.result["figure"]:
-                blocks.append(Text(say("compress.control", figure=f"{recovery['control']:.4f}")))
         if stage.result["uncompared"]:
             blocks.append(Text(say("compress.uncompared", why=stage.result["uncompared"])))
     if not blocks:
@@ -52,6 +48,8 @@ def _card(result: dict[str, Any], say: Words) -> Table:
         rows.append([say("compress.milliseconds", length=length), *(f"{time:.1f}" for time in times)])
     if result["figure"]:
         rows.append([say(f"compress.{result['figure']}"), *(f"{one['quality']:.4f}" for one in models)])
+    if result["control"] is not None:
+        rows.append([say("compress.control", steps=f"{result['recovery']['steps']:,}"), f"{result['control']:.4f}", ""])
     if result["bigram"] is not None:
         rows.append([say("compress.bigram"), f"{result['bigram']:.4f}", ""])
     return Table(["", *("#" + say(f"compress.{name}") for name in result["models"])], rows)
