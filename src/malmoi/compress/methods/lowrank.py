@@ -9,7 +9,6 @@ from torch import nn
 
 from malmoi.compress.calibration import Calibration, Statistic
 from malmoi.compress.low_rank import factors, share_out, strengths
-from malmoi.compress.methods.int8 import QUANTIZED
 from malmoi.compress.step import LayerStep, chosen
 from malmoi.core.errors import UserError
 from malmoi.layers.compressed import compressed_layers, compressible, replace_weight
@@ -62,9 +61,14 @@ class LowRank(LayerStep):
     def _shared(
         self, model: LanguageModel, names: list[str], statistics: dict[str, Statistic], calibration: Calibration
     ) -> dict[str, int | None]:
-        """The ranks that cost the loss least: the error of a layer's outputs times the square of their gradient."""
+        """The ranks that cost the loss least, by the error of a layer's outputs times the square of their gradient.
+
+        A head is left out: its loss is computed without it, see `linear_cross_entropy`.
+        """
         gradients = calibration.gradients(model, names)
-        weights = {name: compressible(model)[name].weight.detach() for name in names}
+        weights = {name: compressible(model)[name].weight.detach() for name in names if name in gradients}
+        if not weights:
+            return {}
         return share_out(
             {
                 name: (strengths(weight, statistics.get(name)) * gradients[name], weight.shape[0], weight.shape[1])
@@ -85,5 +89,5 @@ class LowRank(LayerStep):
         return rank
 
 
-BLOCKS = tuple(pattern for pattern in QUANTIZED if pattern != "embedding")
+BLOCKS = ("blocks.*", "encoder.*", "decoder.*")
 """The layers that become products by default."""
