@@ -44,12 +44,17 @@ class Calibration:
     Args:
         rows: token ids; each row is read by itself.
         advance: called with the tokens read since the last call.
+        heads: whether the head of words is of use, as it is not beneath a head of classes; else nothing flows into it.
     """
 
     def __init__(
-        self, rows: Sequence[Sequence[int]] = (), advance: Callable[[int], None] = lambda tokens: None
+        self,
+        rows: Sequence[Sequence[int]] = (),
+        advance: Callable[[int], None] = lambda tokens: None,
+        *,
+        heads: bool = True,
     ) -> None:
-        self.rows = rows
+        self.rows, self._heads = rows, heads
         self._advance = advance
 
     def statistics(self, model: Model, names: Iterable[str]) -> dict[str, Statistic]:
@@ -61,7 +66,7 @@ class Calibration:
             UserError: there is no text.
         """
         names, watch = list(names), _Watch()
-        read = model.logits if any(name.split(".")[0] == "head" for name in names) else model
+        read = model.logits if self._heads and any(name.split(".")[0] == "head" for name in names) else model
         hooks = [model.get_submodule(name).register_forward_pre_hook(partial(watch, name)) for name in names]
         self._read(model, read, hooks)
         found = watch.statistics()
