@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,8 +13,11 @@ from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
 from malmoi.core.errors import UserError
+from malmoi.data.batch import TextBatch
 from malmoi.generate.generator import evaluating
+from malmoi.models.language_model import LanguageModel
 from malmoi.models.model import Backbone, Model
+from malmoi.objectives.causal import Causal
 
 
 @dataclass(frozen=True)
@@ -76,9 +80,31 @@ class Calibration:
         self._read(model, model, [block.register_forward_hook(partial(add, n)) for n, block in enumerate(model.blocks)])
         return [total / sum(map(len, self.rows)) for total in sums]
 
-    def _read(
-        self, model: Model, read: Callable[[torch.Tensor], torch.Tensor], hooks: Sequence[RemovableHandle]
-    ) -> None:
+    def gradients(self, model: LanguageModel, names: Iterable[str]) -> dict[str, float]:
+        """For each layer the mean square of the gradient of its outputs, of the loss of a token: what an error costs.
+
+        Raises as `statistics`.
+        """
+        sums: dict[str, float] = {}
+
+        def add(name: str, layer: nn.Module, inputs: Any, outputs: tuple[torch.Tensor, ...]) -> None:
+            sums[name] = sums.get(name, 0.0) + float(outputs[0].double().square().mean(-1).sum())
+
+        def loss(tokens: torch.Tensor) -> None:
+            with torch.inference_mode(False), torch.enable_grad():
+                tokens = tokens.clone()
+                batch = TextBatch(tokens[:, :-1], tokens[:, 1:])
+                torch.autograd.backward(Causal().loss(model, batch).total, inputs=weights)
+
+        layers = {name: model.get_submodule(name) for name in names}
+        weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._read(
+            model, loss, [layer.register_full_backward_hook(partial(add, name)) for name, layer in layers.items()]
+        )
+        model.zero_grad()
+        return sums
+
+    def _read(self, model: Model, read: Callable[[torch.Tensor], object], hooks: Sequence[RemovableHandle]) -> None:
         """Let `read` of the model see all rows while the hooks watch."""
         try:
             if not any(self.rows):
