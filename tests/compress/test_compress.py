@@ -100,6 +100,15 @@ def test_the_statistic_is_the_mean_of_products(model):
     assert torch.allclose(found["blocks.1.feed_forward.up"].products, expected, atol=1e-5)
 
 
+def test_an_embedding_is_rounded_by_what_its_head_reads_where_that_is_of_use(model):
+    rounded, read, unread = (copy.deepcopy(model) for _ in range(3))
+    Int4(rounding="nearest").apply(rounded, Calibration(ROWS))
+    Int4().apply(read, Calibration(ROWS))
+    Int4().apply(unread, Calibration(ROWS, heads=False))
+    assert torch.equal(unread.embedding.weight, rounded.embedding.weight)
+    assert not torch.equal(read.embedding.weight, rounded.embedding.weight)
+
+
 def test_gptq_spoils_outputs_less_than_rounding():
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(32, 64, generator=generator)

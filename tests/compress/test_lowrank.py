@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from malmoi.compress.calibration import Calibration
-from malmoi.compress.low_rank import factors
+from malmoi.compress.low_rank import factors, share_out
 from malmoi.compress.methods.int8 import Int8
 from malmoi.compress.methods.lowrank import LowRank
 from malmoi.core.errors import UserError
@@ -48,16 +48,48 @@ def test_the_full_rank_is_the_matrix_itself(model, calibration, whitened):
         torch.testing.assert_close(matrix.multiply(weight), weight @ weight.t(), rtol=1e-4, atol=1e-5)
 
 
-def test_it_keeps_the_share_that_is_asked_for(model, calibration):
+def test_layers_share_what_is_kept(model, calibration):
     before = {name: weight.numel() for name, weight in linear(model).items()}
     LowRank(keep=0.5).apply(model, calibration)
+    after = sum(parameter.numel() for name, parameter in model.named_parameters() if name.startswith("blocks"))
+    norms = sum(
+        parameter.numel() for name, parameter in model.named_parameters() if "norm" in name and "blocks" in name
+    )
+    assert 0.48 * sum(before.values()) < after - norms <= 0.5 * sum(before.values())
+    assert len({layer.matrix.settings.rank for layer in compressed_layers(model).values()}) > 2
+
+
+def test_a_layer_whose_errors_cost_nothing_keeps_least(calibration, model):
+    with torch.no_grad():
+        model.blocks[0].attention.output.weight.zero_()  # so that nobody hears of query, key and value
+    LowRank(keep=0.5).apply(model, calibration)
+    assert model.blocks[0].attention.value.matrix.settings.rank == 1
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_ranks_that_are_shared_out_lose_the_least():
+    """Against all pairs of ranks of two small layers."""
+    first = torch.tensor([9.0, 4.0, 1.0, 0.5]).double(), torch.tensor([2.0, 1.5, 0.2, 0.1]).double()
+    found = share_out({"a": (first[0], 8, 8), "b": (first[1], 8, 8)}, 0.5)
+    choices = [
+        (float(first[0][a:].sum() + first[1][b:].sum()), a, b)
+        for a in range(1, 4)
+        for b in range(1, 4)
+        if 16 * (a + b) <= 0.5 * 128
+    ]
+    assert (found["a"], found["b"]) == min(choices)[1:]
+
+
+def test_every_layer_keeps_the_same_share_where_that_is_asked_for(model, calibration):
+    before = {name: weight.numel() for name, weight in linear(model).items()}
+    LowRank(keep=0.5, shared=False).apply(model, calibration)
     for name, layer in compressed_layers(model).items():
         size = sum(parameter.numel() for parameter in layer.parameters())
         assert 0.5 * before[name] - sum(layer.weight.shape) < size <= 0.5 * before[name]
 
 
 def test_both_matrices_learn(model, calibration):
-    LowRank().apply(model, calibration)
+    LowRank(shared=False).apply(model, calibration)
     model.logits(TOKENS).sum().backward()
     matrix = model.blocks[0].attention.query.matrix
     assert matrix.narrow.weight.grad.any()
@@ -94,7 +126,7 @@ def test_a_rank_above_the_full_one_is_refused_before_anything_changes(model, cal
 
 def test_a_second_time_is_refused(model, calibration):
     LowRank().apply(model, calibration)
-    with pytest.raises(UserError, match="blocks.0.attention.query is held as factors already"):
+    with pytest.raises(UserError, match="is held as factors already"):
         LowRank(keep=0.5).apply(model, calibration)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,8 +13,11 @@ from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
 from malmoi.core.errors import UserError
+from malmoi.data.batch import TextBatch
 from malmoi.generate.generator import evaluating
+from malmoi.models.language_model import LanguageModel
 from malmoi.models.model import Backbone, Model
+from malmoi.objectives.causal import Causal
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,17 @@ class Calibration:
     Args:
         rows: token ids; each row is read by itself.
         advance: called with the tokens read since the last call.
+        heads: whether the head of words is of use, as it is not beneath a head of classes; else nothing flows into it.
     """
 
     def __init__(
-        self, rows: Sequence[Sequence[int]] = (), advance: Callable[[int], None] = lambda tokens: None
+        self,
+        rows: Sequence[Sequence[int]] = (),
+        advance: Callable[[int], None] = lambda tokens: None,
+        *,
+        heads: bool = True,
     ) -> None:
-        self.rows = rows
+        self.rows, self._heads = rows, heads
         self._advance = advance
 
     def statistics(self, model: Model, names: Iterable[str]) -> dict[str, Statistic]:
@@ -57,7 +66,7 @@ class Calibration:
             UserError: there is no text.
         """
         names, watch = list(names), _Watch()
-        read = model.logits if any(name.split(".")[0] == "head" for name in names) else model
+        read = model.logits if self._heads and any(name.split(".")[0] == "head" for name in names) else model
         hooks = [model.get_submodule(name).register_forward_pre_hook(partial(watch, name)) for name in names]
         self._read(model, read, hooks)
         found = watch.statistics()
@@ -76,9 +85,31 @@ class Calibration:
         self._read(model, model, [block.register_forward_hook(partial(add, n)) for n, block in enumerate(model.blocks)])
         return [total / sum(map(len, self.rows)) for total in sums]
 
-    def _read(
-        self, model: Model, read: Callable[[torch.Tensor], torch.Tensor], hooks: Sequence[RemovableHandle]
-    ) -> None:
+    def gradients(self, model: LanguageModel, names: Iterable[str]) -> dict[str, float]:
+        """For each layer the mean square of the gradient of its outputs, of the loss of a token: what an error costs.
+
+        Raises as `statistics`.
+        """
+        sums: dict[str, float] = {}
+
+        def add(name: str, layer: nn.Module, inputs: Any, outputs: tuple[torch.Tensor, ...]) -> None:
+            sums[name] = sums.get(name, 0.0) + float(outputs[0].double().square().mean(-1).sum())
+
+        def loss(tokens: torch.Tensor) -> None:
+            with torch.inference_mode(False), torch.enable_grad():
+                tokens = tokens.clone()
+                batch = TextBatch(tokens[:, :-1], tokens[:, 1:])
+                torch.autograd.backward(Causal().loss(model, batch).total, inputs=weights)
+
+        layers = {name: model.get_submodule(name) for name in names}
+        weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._read(
+            model, loss, [layer.register_full_backward_hook(partial(add, name)) for name, layer in layers.items()]
+        )
+        model.zero_grad()
+        return sums
+
+    def _read(self, model: Model, read: Callable[[torch.Tensor], object], hooks: Sequence[RemovableHandle]) -> None:
         """Let `read` of the model see all rows while the hooks watch."""
         try:
             if not any(self.rows):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import nn
 
@@ -24,6 +26,46 @@ def factors(weight: torch.Tensor, rank: int, statistic: Statistic | None = None)
     matrix.narrow = _linear((directions.t() @ exact).to(weight.dtype))
     matrix.widen = _linear(directions.to(weight.dtype))
     return matrix
+
+
+def strengths(weight: torch.Tensor, statistic: Statistic | None = None) -> torch.Tensor:
+    """(full rank,) float64 of each direction that `factors` keeps in turn: the error that leaving it out adds."""
+    exact = weight.double()
+    outputs = exact if statistic is None else exact @ _root(statistic.products.double())
+    sizes: torch.Tensor = torch.linalg.svdvals(outputs)
+    return sizes.square()
+
+
+def share_out(layers: Mapping[str, tuple[torch.Tensor, int, int]], keep: float) -> dict[str, int | None]:
+    """The rank of each layer, None to leave it whole, of which all together lose the least.
+
+    Args:
+        layers: name to the error that leaving out each direction adds, and the outputs and inputs.
+        keep: share of all their numbers that may be left.
+    """
+    limit = keep * sum(outputs * inputs for _, outputs, inputs in layers.values())
+    dearest = max(float(errors.sum()) for errors, _, _ in layers.values())
+    low, high = 0.0, max(dearest, torch.finfo(torch.float64).tiny)
+    for _ in range(_HALVINGS):
+        price = (low + high) / 2
+        numbers = sum(_best(*layer, price)[1] for layer in layers.values())
+        low, high = (price, high) if numbers > limit else (low, price)
+    return {name: _best(*layer, high)[0] for name, layer in layers.items()}
+
+
+_HALVINGS = 100
+"""Of the price of a number, until nothing changes any more."""
+
+
+def _best(errors: torch.Tensor, outputs: int, inputs: int, price: float) -> tuple[int | None, int]:
+    """The rank whose error and price are least together, and its numbers; from rank 1 to the last that is smaller."""
+    whole, each = outputs * inputs, outputs + inputs
+    ranks = torch.arange(1, (whole - 1) // each + 1)
+    if not len(ranks):
+        return None, whole
+    costs = errors.flip(0).cumsum(0).flip(0)[ranks] + price * each * ranks
+    rank = int(costs.argmin()) + 1
+    return (None, whole) if price * whole <= float(costs.min()) else (rank, rank * each)
 
 
 def _linear(weight: torch.Tensor) -> nn.Linear:

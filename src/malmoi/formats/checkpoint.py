@@ -109,7 +109,7 @@ class Checkpoint:
             UserError: it is a language model.
         """
         if not isinstance(self.model, Classifier):
-            verb = "Use malmoi answer" if isinstance(self.model, SpanFinder) else "Make one: malmoi classify --help"
+            verb = "Use malmoi answer." if isinstance(self.model, SpanFinder) else "Make one: malmoi classify --help"
             raise UserError("This checkpoint is no classifier.", verb)
         return self.model
 

@@ -95,7 +95,7 @@ def _stay(count: int, share: float, what: str, setting: str, run: int = 1) -> in
         UserError: that would be none, or all.
     """
     run = run if count % run == 0 and count > run else 1
-    left = round(count * (1 - share) / run) * run
+    left = count - int(count * share / run + 0.5) * run  # half a head is one
     if share and not 0 < left < count:
         raise UserError(
             f"{setting}={share} of {count} {what} would take {'all' if left < 1 else 'none'} of them.",

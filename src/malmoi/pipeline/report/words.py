@@ -578,9 +578,9 @@ WORDS: dict[str, tuple[str, str]] = {
         "F1은 KorQuAD처럼 정답과 같은 글자를 셉니다.",
     ),
     "questions.threshold": (
-        "{count} questions were asked about another passage of the same article, which does not answer them. From "
-        "which score on an answer is given was chosen on other questions.",
-        "질문 {count}개는 같은 글의 다른 지문에 물었으므로 답이 없습니다. 답할 점수의 기준은 다른 질문으로 골랐습니다.",
+        "{count} questions have no answer in the passage that they are asked about. From which score on an answer is "
+        "given was chosen on other questions.",
+        "질문 {count}개는 지문에 답이 없습니다. 답할 점수의 기준은 다른 질문으로 골랐습니다.",
     ),
     "questions.tile": ("F1 of {name}", "{name} F1"),
     "questions.note": ("{share} by counting words", "낱말 세기는 {share}"),

@@ -72,7 +72,7 @@ def run(settings: CompressSettings, directory: Path) -> dict[str, Any]:
     quality = Quality(path, text, checkpoint)
     rows = text.rows if text else []
     with progress("reading text", total=sum(map(len, rows)) or None) as advance:
-        calibration = Calibration(rows, advance)
+        calibration = Calibration(rows, advance, heads=isinstance(checkpoint.model, LanguageModel))
         for step in steps:
             step.apply(_body(checkpoint.model), calibration)
     recovery = _recover(settings, checkpoint, directory)

@@ -253,7 +253,6 @@ def _trainer(settings: DistilSettings) -> TrainerSettings:
         weight_decay=0.01,
         warm_up=max(1, steps // 20),
         cool_down=0.9,
-        validate_every=max(1, steps // 4),
         checkpoint_every=max(1, steps // 4),
         seed=settings.seed,
     )
