@@ -14,7 +14,7 @@ test: .venv/test.done
 # The stamps make both targets work offline once they have worked.
 .venv/run.done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[corpus,evaluate,images,serve]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[corpus,evaluate,images,serve,tune]'
 	touch $@
 
 .venv/test.done: .venv/run.done

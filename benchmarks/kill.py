@@ -68,7 +68,7 @@ def make_text(folder: Path) -> None:
         with DocumentWriter(folder / "corpus" / f"{split}.parquet") as writer:
             for number in range(copies):
                 writer.write(Document(TALES[number % 2] * (5 + number), "tales", "public domain", f"{number}"))
-    train_tokenizer(iter(TALES), TokenizerSettings(kind="byte", vocabulary=290)).save(folder / "tokenizer")
+    train_tokenizer(iter(TALES), TokenizerSettings(kind="byte", vocabulary=260)).save(folder / "tokenizer")
     settings = [line.replace("=", ": ") for line in [*TINY, *SHAPE] if "." not in line]
     recipe = ["about: killed", "stages:", "- stage: pretrain", f"  corpus: {folder / 'corpus'}"]
     recipe += [f"  tokenizer: {folder / 'tokenizer'}", "  steps: 40", *(f"  {line}" for line in settings)]

@@ -138,7 +138,7 @@ def inside() -> dict[str, Any]:
     config = preset("gpt2").model_copy(update={"context": 256})
     model = build_model(config, 0)
     assert isinstance(model, LanguageModel)
-    settings = TrainerSettings(steps=2, optimizer="muon", precision="float32", recompute="blocks")
+    settings = TrainerSettings(steps=2, optimizer="adamw", precision="float32", recompute="blocks")
     with tempfile.TemporaryDirectory() as directory:
         source = Rows(8, 256, config.vocabulary, settings.slots)
         result = Trainer(model, Causal(), source, settings, Path(directory)).run()

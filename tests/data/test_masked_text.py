@@ -51,6 +51,13 @@ def test_a_row_stands_in_the_special_tokens_of_its_vocabulary(make, tokenizer):
     assert batch.labels is None
 
 
+def test_every_token_knows_its_document_and_an_end_belongs_to_the_text_before_it(make, tokenizer):
+    batch = make().batch(0, 0)
+    for tokens, documents in zip(whole(batch), batch.documents, strict=True):
+        assert documents[0] == 0
+        assert torch.equal(documents.diff().bool(), tokens[:-1] == tokenizer.end)
+
+
 def test_a_batch_is_a_function_of_step_and_slot(make):
     one, other = make(slots=2), make(slots=2)
     assert torch.equal(one.batch(3, 1).tokens, other.batch(3, 1).tokens)

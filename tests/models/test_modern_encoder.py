@@ -31,6 +31,14 @@ def test_order_counts_without_a_table_of_positions(encoder):
 
 
 @torch.no_grad()
+def test_documents_in_one_row_are_read_as_if_each_had_its_own(shake):
+    encoder = shake(build_model(EncoderConfig(**SHAPE, **MODERN, attention=["documents"]), seed=0)).eval()
+    documents = torch.tensor([[0] * 5 + [1] * 7] * 2)
+    apart = torch.cat([encoder(TOKENS[:, :5]), encoder(TOKENS[:, 5:])], dim=1)
+    torch.testing.assert_close(encoder(TOKENS, documents=documents), apart, rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
 def test_it_is_saved_whole(encoder, tmp_path):
     tokenizer = train_tokenizer(["말모이는 낱말을 모은 사전이다."] * 2, TokenizerSettings(vocabulary=270, frame="bert"))
     save_checkpoint(tmp_path, encoder, tokenizer, "")

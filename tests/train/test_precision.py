@@ -1,10 +1,20 @@
 """The number format is chosen by measuring, and applied by autocast."""
 
+from functools import partial
+
 import pytest
 import torch
 
+from malmoi.data.batch import TextBatch
+from malmoi.models.gpt import GPT
+from malmoi.models.gpt_config import GPTConfig
+from malmoi.models.initialize import initialize
+from malmoi.objectives.causal import Causal
 from malmoi.train import precision
 from malmoi.train.precision import autocast, choose_precision
+from malmoi.train.settings import TrainerSettings
+from malmoi.train.state import Progress
+from malmoi.train.trainer import Trainer
 
 CPU = torch.device("cpu")
 
@@ -24,3 +34,43 @@ def test_products_run_in_the_format_and_parameters_stay():
         with autocast(CPU, name):
             assert linear(torch.ones(2, 3)).dtype == dtype
     assert linear.weight.dtype == torch.float32
+
+
+class Counting:
+    """Rows that count up from anywhere: easy to learn, with something left to guess at the beginning of each."""
+
+    def batch(self, step: int, slot: int) -> TextBatch:
+        start = torch.randint(40, (8, 1), generator=torch.Generator().manual_seed(step))
+        tokens = (start + torch.arange(17)) % 40
+        return TextBatch(tokens[:, :-1], tokens[:, 1:])
+
+    def validation(self):
+        yield self.batch(10_000, 0)
+
+
+def learned(precision, directory):
+    model = GPT(GPTConfig(vocabulary=40, context=16, width=32, layers=1, heads=2, tied=False))
+    initialize(model, 0)
+    settings = TrainerSettings(steps=60, optimizer="adamw", learning_rate=0.003, precision=precision)
+    return Trainer(model, Causal(), Counting(), settings, directory).run()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The same training in float32."""
+    return learned("float32", tmp_path_factory.mktemp("whole"))
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_a_shorter_format_learns_the_same(tmp_path, monkeypatch, whole, precision):
+    monkeypatch.setattr("malmoi.train.trainer.Progress", partial(Progress, scale=64.0))
+    short = learned(precision, tmp_path)
+    assert short.skipped == 0
+    assert short.validation_loss == pytest.approx(whole.validation_loss, rel=0.01)
+
+
+def test_an_overflow_of_float16_is_left_out_and_the_scale_halved_until_there_is_none(tmp_path, monkeypatch, whole):
+    monkeypatch.setattr("malmoi.train.trainer.Progress", partial(Progress, scale=2.0**24))
+    result = learned("float16", tmp_path)
+    assert 0 < result.skipped < 20
+    assert whole.validation_loss < result.validation_loss < 2.5, "it learned in the steps that were left"

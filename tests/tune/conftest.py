@@ -30,8 +30,8 @@ class CorpusSettings(Settings):
 class FormulaSettings(Settings):
     corpus: StageInput
     rows: int = 8
+    minutes: float | None = None
     trainer: TrainerFields = {}
-    name: str = ""
 
 
 class EvaluateSettings(Settings):

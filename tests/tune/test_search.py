@@ -9,7 +9,7 @@ from malmoi.pipeline.recipe import load_recipe
 from malmoi.tune.prepare import Wish, prepare
 from malmoi.tune.result import print_result, write_result
 from malmoi.tune.search import run
-from malmoi.tune.space import parse_space
+from malmoi.tune.space import Choices, Range, parse_space, parse_values
 from malmoi.tune.study import Trials
 
 RATE = "trainer.learning_rate=0.0005:0.4:log"
@@ -170,6 +170,18 @@ def test_by_default_rate_batch_and_decay_are_searched_around_the_recipe(recipe, 
     assert list(facts["trials"][0]["values"].values()) == [0.001, 0.02, 8, 0.0]
 
 
+@pytest.mark.parametrize(("text", "values"), [
+    ("0.001:0.1", Range(0.001, 0.1)),
+    ("1e-4:1e-2:log", Range(1e-4, 1e-2, log=True)),
+    ("1:8", Range(1, 8, whole=True)),
+    ("8,16,32", Choices((8, 16, 32))),
+    ("[true, false]", Choices((True, False))),
+    ("head,last:2,여우", Choices(("head", "last:2", "여우"))),
+])  # fmt: skip
+def test_ranges_and_choices_are_read(text, values):
+    assert parse_values(text) == values
+
+
 @pytest.mark.parametrize(("wish", "message"), [
     ({"searches": ["trainer.learnin_rate=0.1:0.2"]}, "'learnin_rate'.*Did you mean 'learning_rate'"),
     ({"searches": ["row=1,2"]}, "'row'.*Did you mean 'rows'"),
@@ -199,6 +211,15 @@ def test_a_directory_holds_one_search(recipe, tmp_path):
     searched(recipe, tmp_path / "out", trials=1)
     with pytest.raises(UserError, match="search of other settings"):
         searched(recipe, tmp_path / "out", searches=["rows=8,64"])
+
+
+def test_more_trials_and_minutes_later_go_on_with_trials_of_the_same_length(recipe, tmp_path):
+    timed = load_recipe(str(tmp_path / "formula.yaml"), ["pretrain.minutes=4"])
+    first = prepare(timed, Wish(SPACE, trials=10, minutes=10), tmp_path / "out")
+    later = prepare(timed, Wish(SPACE, trials=20, minutes=60), tmp_path / "out")
+    assert first.short.entries["pretrain"]["minutes"] == pytest.approx(0.9)
+    assert later.short.entries == first.short.entries
+    assert later.whole.entries["pretrain"]["minutes"] == 4
 
 
 def test_the_page_and_the_words_at_the_end(recipe, tmp_path, capsys):

@@ -47,8 +47,9 @@ def tune(
 
     from malmoi.core.errors import MissingExtra, UserError
 
-    if find_spec("optuna") is None:
-        raise MissingExtra("optuna", "tune", "Searching for settings")
+    for package, module in (("optuna", "optuna"), ("scikit-learn", "sklearn")):
+        if find_spec(module) is None:
+            raise MissingExtra(package, "tune", "Searching for settings")
     from malmoi.pipeline.recipe import load_recipe
     from malmoi.train.watch import find_watchers, watching
     from malmoi.tune.prepare import Wish, prepare

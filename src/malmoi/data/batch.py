@@ -75,6 +75,8 @@ class MaskedBatch(Batch):
         targets: (rows, length) int64, what stood there; IGNORED where nothing is to be guessed.
         segments: (rows, length) int64, which text of a pair each token belongs to; None where there are no pairs.
         labels: (rows,) int64, index of the class; IGNORED when it is not known; None where there are no classes.
+        documents: (rows, length) int64, the number of the document that each token belongs to, for attention that stays
+            in one; None where each row is one.
     """
 
     tokens: torch.Tensor
@@ -82,6 +84,7 @@ class MaskedBatch(Batch):
     targets: torch.Tensor
     segments: torch.Tensor | None = None
     labels: torch.Tensor | None = None
+    documents: torch.Tensor | None = None
 
 
 class BatchSource(Protocol):

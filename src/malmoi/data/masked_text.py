@@ -56,7 +56,7 @@ class MaskedText:
             tokens[row, : len(ids)], segments[row, : len(ids)] = ids, numbers
         seen, targets = map(torch.from_numpy, self._masker.hide(tokens, key))
         if labels is None:
-            return MaskedBatch(seen, lengths, targets)
+            return MaskedBatch(seen, lengths, targets, documents=_documents(tokens, self._end))
         return MaskedBatch(seen, lengths, targets, torch.from_numpy(segments), torch.tensor(labels))
 
     def _framed(
@@ -69,3 +69,9 @@ class MaskedText:
         pairs = halves(list(rows), places, self._kind, chance)
         texts = (shorten([pair.first.tolist(), pair.second.tolist()], rows.shape[1]) for pair in pairs)
         return [self._frame.fill(text) for text in texts], [pair.goes_on for pair in pairs]
+
+
+def _documents(tokens: Ids, end: int) -> torch.Tensor:
+    """(rows, length) int64, how many documents end before each token of a row."""
+    ends = np.cumsum(tokens == end, axis=1)
+    return torch.from_numpy(np.pad(ends, ((0, 0), (1, 0)))[:, :-1])

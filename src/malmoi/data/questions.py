@@ -56,7 +56,7 @@ class QuestionSplitSettings(Settings):
         validation, test: shares.
         limit, test_limit: most questions to learn from and to be tested on; 0 for all.
         unanswerable: for each question with an answer, so many without one are made: the same question about another
-            passage of its article. Files that have such questions, as SQuAD 2.0 does, need none.
+            passage, of its article where that has one. Files that have such questions, as SQuAD 2.0 does, need none.
         split_seed: of the hash of passages, and of which other passage is taken.
     """
 

@@ -89,7 +89,7 @@ def guesses(model: Encoder, tokenizer: Tokenizer, batches: Iterable[MaskedBatch]
     found: list[dict[str, Any]] = []
     model.eval()
     for batch in batches:
-        states = model(batch.tokens, batch.lengths, batch.segments)
+        states = model(batch.tokens, batch.lengths, batch.segments, batch.documents)
         for row, place in _lone_masks(batch, tokenizer)[:A_BATCH]:
             best = model.head(states[row, place]).topk(3).indices.tolist()
             around = slice(max(0, place - AROUND), place + AROUND)

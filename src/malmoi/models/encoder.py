@@ -54,6 +54,7 @@ class Encoder(Backbone):
         tokens: torch.Tensor,
         lengths: torch.Tensor | None = None,
         segments: torch.Tensor | None = None,
+        documents: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Hidden states of the last block.
 
@@ -61,6 +62,7 @@ class Encoder(Backbone):
             tokens: (rows, length) int64, padded on the right.
             lengths: (rows,) int64, the number of real tokens; None where nothing is padded.
             segments: (rows, length) int64, which text each token belongs to; None for the first.
+            documents: see `Backbone.through`.
 
         Returns:
             (rows, length, width) in the model's dtype; what stands at the padding means nothing.
@@ -68,7 +70,7 @@ class Encoder(Backbone):
         Raises:
             UserError: the tokens do not fit into the context.
         """
-        return self.through(self.embed(tokens, segments), lengths)
+        return self.through(self.embed(tokens, segments), lengths, documents=documents)
 
     def embed(self, tokens: torch.Tensor, segments: torch.Tensor | None = None) -> torch.Tensor:
         """(rows, length) ids to (rows, length, width), what the first block gets. Raises as `forward`."""
@@ -83,13 +85,21 @@ class Encoder(Backbone):
         return result
 
     def through(
-        self, hidden: torch.Tensor, lengths: torch.Tensor | None = None, *, first: int = 0, end: int | None = None
+        self,
+        hidden: torch.Tensor,
+        lengths: torch.Tensor | None = None,
+        *,
+        first: int = 0,
+        end: int | None = None,
+        documents: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """See `Backbone.through`."""
+        """See `Backbone.through`; a row of which no documents are told is one."""
         real = None if lengths is None else real_tokens(lengths, hidden.shape[1])
         rotary = self._rotary(hidden)
+        if documents is None and any(layer.pattern.needs_documents for layer in self.config.attention):
+            documents = hidden.new_zeros(hidden.shape[:2], dtype=torch.int64)
         for block in self.blocks[first:end]:
-            hidden = block(hidden, real, rotary)
+            hidden = block(hidden, real, rotary, documents)
         return hidden
 
     def _rotary(self, hidden: torch.Tensor) -> RotaryTable | None:
@@ -144,10 +154,15 @@ class EncoderBlock(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self, hidden: torch.Tensor, real: torch.Tensor | None = None, rotary: RotaryTable | None = None
+        self,
+        hidden: torch.Tensor,
+        real: torch.Tensor | None = None,
+        rotary: RotaryTable | None = None,
+        documents: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """(rows, length, width) to the same; `real` as from `real_tokens`."""
-        hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, rotary, real=real)))
+        """(rows, length, width) to the same; `real` as from `real_tokens`, `documents` as in `Backbone.through`."""
+        attended = self.attention(hidden, rotary, real=real, documents=documents)
+        hidden = self.attention_norm(hidden + self.dropout(attended))
         result: torch.Tensor = self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden)))
         return result
 

@@ -24,7 +24,8 @@ class EncoderConfig(BackboneConfig):
         segments: number of kinds of text that tokens may belong to, such as question and answer; 0 for none.
         first_position: number of the first token's position: RoBERTa leaves the first two rows of the table unused.
         pooler: what bends the state that stands for the whole text, "none" where there is no such layer.
-        attention: how the layers attend, in turn and from the first again, such as [window(257) | global(0)].
+        attention: how the layers attend, in turn and from the first again, such as [window(257) | global(0)]. With
+            [documents] tokens look only at those of their own document where a row holds several.
         global_projections: global tokens look through a query, key and value of their own (Longformer).
         masked_head: a head that guesses masked words.
         dropout: on embeddings, attention weights and the outputs of both sublayers.
@@ -65,8 +66,6 @@ class EncoderConfig(BackboneConfig):
     def _check_shape(self) -> Self:
         if self.width % self.heads:
             raise ValueError(f"heads={self.heads} do not divide a width of {self.width}")
-        if any(layer.pattern.needs_documents for layer in self.attention):
-            raise ValueError("an encoder is not told of documents")
         if self.positions == "rotary" and (self.width // self.heads) % 2:
             raise ValueError(f"rotary positions need an even head width, not {self.width // self.heads}")
         shape = {"context": self.context, "layers": self.layers, "heads": self.heads, "shared": self.heads}

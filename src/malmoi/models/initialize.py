@@ -15,8 +15,11 @@ from malmoi.layers.short_convolution import ShortConvolution
 from malmoi.models.encoder import MaskedHead
 from malmoi.models.seq2seq import TranslatorHead
 
+EMBEDDING_DEVIATION = 0.02
+"""Of the first embeddings of tokens."""
 
-def initialize(model: nn.Module, seed: int, prefix: str = "", embedding_deviation: float = 0.02) -> None:
+
+def initialize(model: nn.Module, seed: int, prefix: str = "", embedding_deviation: float = EMBEDDING_DEVIATION) -> None:
     """Fill every parameter of `model` in place, also after construction on the meta device and `to_empty`.
 
     Linear layers: normal, deviation 1 / sqrt(inputs); those that write to the residual stream (`output`, `down`):

@@ -118,12 +118,19 @@ class Backbone(Model):
         raise NotImplementedError
 
     def through(
-        self, hidden: torch.Tensor, lengths: torch.Tensor | None = None, *, first: int = 0, end: int | None = None
+        self,
+        hidden: torch.Tensor,
+        lengths: torch.Tensor | None = None,
+        *,
+        first: int = 0,
+        end: int | None = None,
+        documents: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """(rows, length, width) through the blocks from `first` to before `end`, all by default.
 
         Args:
             lengths: (rows,) int64, the number of real tokens, padded on the right; None where nothing is padded.
+            documents: (rows, length) int64, the document of each token, for patterns that ask for it.
         """
         raise NotImplementedError
 

@@ -57,7 +57,7 @@ class SpanFinder(Headed):
         Args:
             tokens: (rows, length) int64, padded on the right.
             lengths: (rows,) int64, the number of real tokens, at least 1.
-            segments: (rows, length) int64, which text each token belongs to; see `SpanBatch.segments`.
+            segments: (rows, length) int64, as `SpanBatch.segments`; None where all are of the first text.
 
         Returns:
             (rows, length, 2) in the model's dtype; what stands at the padding means nothing.

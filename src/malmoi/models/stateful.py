@@ -79,9 +79,17 @@ class StatefulModel(LanguageModel):
         return embedded
 
     def through(
-        self, hidden: torch.Tensor, lengths: torch.Tensor | None = None, *, first: int = 0, end: int | None = None
+        self,
+        hidden: torch.Tensor,
+        lengths: torch.Tensor | None = None,
+        *,
+        first: int = 0,
+        end: int | None = None,
+        documents: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """See `Backbone.through`; the lengths change nothing, since no token looks ahead at the padding."""
+        """See `Backbone.through`; the lengths change nothing, since no token looks ahead at the padding, and neither do
+        documents, since no layer has a pattern.
+        """
         return self._pass(hidden, first, len(self.blocks) if end is None else end, None)[0]
 
     def cache(self, rows: int, length: int) -> StateCache:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from malmoi.data.batch import Batch
+from malmoi.data.batch import Batch, MaskedBatch
 from malmoi.models.classifier import Classifier
 from malmoi.models.headed import body_of
 from malmoi.models.model import Backbone
@@ -52,7 +52,8 @@ class Joint:
     def loss(self, model: Backbone | Classifier, batch: Any) -> Loss:
         """See `Objective.loss`; one pass through the blocks."""
         body = body_of(model)
-        states = body.through(body.embed(batch.tokens, batch.segments), batch.lengths)
+        documents = batch.documents if isinstance(batch, MaskedBatch) else None
+        states = body.through(body.embed(batch.tokens, batch.segments), batch.lengths, documents=documents)
         total, count = states.new_zeros((), dtype=torch.float32), states.new_zeros((), dtype=torch.int64)
         metrics: dict[str, torch.Tensor] = {}
         for name, (objective, weight) in self._parts.items():

@@ -23,7 +23,7 @@ class Masked:
     def loss(self, model: Backbone | Classifier, batch: MaskedBatch) -> Loss:
         """See `Objective.loss`."""
         body = body_of(model)
-        states = body.through(body.embed(batch.tokens, batch.segments), batch.lengths)
+        states = body.through(body.embed(batch.tokens, batch.segments), batch.lengths, documents=batch.documents)
         return self.of_states(model, states, batch)
 
     def of_states(self, model: Backbone | Classifier, states: torch.Tensor, batch: Any) -> Loss:

@@ -33,6 +33,10 @@ SHAPE = {"layers": 4, "width": 256, "heads": 4}
 TIME_SHARE = 0.93
 """Share of the minutes that is spent in training steps; validation and saving take the rest."""
 
+MATRIX_DECAY = 0.3
+"""Muon's steps do not shrink with the gradient: without a decay the layers outgrow what they are added to, and a norm
+behind the sum leaves little of that (docs/lab/encoders.md)."""
+
 SAVED_AFTER = 45
 """Seconds of training that a kill may cost."""
 
@@ -55,6 +59,8 @@ class PretrainEncoderSettings(Settings):
             whether the second half of a row goes on where the first one ends or is another row's, "sentence-order"
             whether the two stand in their order. `{masked: 1, next-sentence: 20}` is about BERT's: a row of 128 tokens
             has some 20 hidden ones.
+        counted: tokens that have the same neighbours in the text begin with alike embeddings, found by counting in some
+            seconds; else new embeddings are random.
         masked_share: share of the words that are to be guessed: 8 of 10 of their tokens are hidden, 1 is another one, 1
             stays.
         mixture: source -> share of the tokens; empty means what the corpus was mixed for, or as large as they are.
@@ -71,6 +77,7 @@ class PretrainEncoderSettings(Settings):
     initial: StageInput | None = None
     model: dict[str, Any] = {}
     objectives: dict[ObjectiveName, PositiveInt] = {"masked": 1}
+    counted: bool = True
     masked_share: float = Field(0.15, gt=0, lt=1)
     mixture: dict[str, float] = {}
     context: int = Field(128, ge=16)
@@ -113,6 +120,8 @@ def make_plan(
             "steps": steps,
             "optimizer": "adamw" if settings.initial else "muon",
             "learning_rate": 3e-4 if settings.initial else 3e-3,
+            "embedding_learning_rate": None if settings.initial else 2e-3,
+            "matrix_weight_decay": MATRIX_DECAY,
             "betas": (0.9, 0.999),  # a shorter memory lets the rows of rare tokens wander (docs/lab/encoders.md)
             "warm_up": max(1, steps // 20),
             "validate_every": max(1, steps // 8),

@@ -27,6 +27,7 @@ EXTRAS = {
     "evaluate": {"scikit-learn": "sklearn"},
     "images": {"pillow": "PIL", "scikit-learn": "sklearn"},
     "serve": {"fastapi": "fastapi", "uvicorn": "uvicorn"},
+    "tune": {"optuna": "optuna", "scikit-learn": "sklearn"},
 }
 """Extra -> its packages and the modules that they bring."""
 
@@ -35,6 +36,7 @@ PURPOSES = {
     "evaluate": "the bag-of-words control",
     "images": "image files, pictures and controls on pixels",
     "serve": "malmoi serve",
+    "tune": "malmoi tune",
 }
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import filelock
 
+from malmoi.core.console import console
 from malmoi.core.errors import UserError, nearest
 from malmoi.core.files import read_json, write_json
 from malmoi.pipeline.recipe import Recipe, Step, build_recipe
@@ -89,16 +93,20 @@ def prepare(recipe: Recipe, wish: Wish, directory: Path) -> Search:
     needed = needed_stages(recipe, judged)
     own = _own(needed, searched)
     directory.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(directory / ".lock"):  # another process that searches here may be at it
+    with _alone(directory):
         shared: dict[str, Path] = {}
         for step in needed:
             if step.name not in own:
                 run_step(step, directory / step.name, shared, f"[bold]{step.name}[/bold], for all trials")
                 shared[step.name] = directory / step.name
         whole = _settled(recipe, own, shared, directory)
-        short = _shortened(recipe, whole, own, wish)
         space = space or default_space(next(step for step in whole.steps if step.name == trained.name))
-        _same_search(short, space, directory)
+        asked = {
+            "recipe": recipe.entries,
+            "space": {name: str(values) for name, values in space.items()},
+            "measure": [judged, key, wish.maximize],
+        }
+        short = _kept(_shortened(recipe, whole, own, wish), asked, directory)
     return Search(whole, short, space, judged, key, shared, directory, wish)
 
 
@@ -186,15 +194,31 @@ def _shortened(recipe: Recipe, whole: Recipe, own: set[str], wish: Wish) -> Reci
     return build_recipe(recipe.name, recipe.about, entries, recipe.name)
 
 
-def _same_search(recipe: Recipe, space: Space, directory: Path) -> None:
-    """Keep what is searched, and refuse to go on with something else.
+def _kept(short: Recipe, asked: dict[str, Any], directory: Path) -> Recipe:
+    """The recipe of the trials, as the first call made it: more trials or minutes later change nothing about it.
 
     Raises:
         UserError: the directory holds another search.
     """
-    plan = {"recipe": recipe.entries, "space": {key: str(values) for key, values in space.items()}}
     path = directory / PLAN
     if not path.exists():
-        write_json(path, plan)
-    elif read_json(path) != plan:
+        write_json(path, {"asked": asked, "trials": short.entries})
+    kept = read_json(path)
+    if kept["asked"] != asked:
         raise UserError(f"{directory} holds a search of other settings.", "Give another --out, or remove it.")
+    return build_recipe(short.name, short.about, kept["trials"], short.name)
+
+
+@contextlib.contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Wait for another process that prepares the same search."""
+    lock = filelock.FileLock(directory / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        console.print(f"Another malmoi prepares {directory}; waiting for it.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -81,7 +81,7 @@ def parse_values(text: str) -> Range | Choices:
     Raises:
         UserError: it is none of these, the range is the wrong way round, or a logarithm is asked of zero.
     """
-    if ":" not in text:
+    if "," in text or ":" not in text:
         values = tuple(yaml.safe_load(one) for one in text.strip("[]").split(","))
         if len(values) < 2 or None in values:
             raise UserError(f"{text!r} is nothing to choose from.", EXAMPLE)

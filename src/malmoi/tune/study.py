@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import filelock
 import optuna
+from optuna.importance import FanovaImportanceEvaluator
 from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
@@ -128,12 +129,12 @@ class Trials:
         return {key: _rounded(trial.params[key], trial.number) for key in self._space if key in trial.params}
 
     def importance(self) -> dict[str, float]:
-        """How much each key decides, by PED-ANOVA (Watanabe and others 2023, 2304.10255); empty for few trials."""
+        """How much each key decides, by fANOVA (Hutter, Hoos and Leyton-Brown 2014, ICML); empty for few trials."""
         if len(self.finished()) < 4:
             return {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = optuna.importance.get_param_importances(self.study)
+            found = optuna.importance.get_param_importances(self.study, evaluator=FanovaImportanceEvaluator(seed=0))
         return {key: float(found.get(key, 0.0)) for key in sorted(self._space, key=lambda key: -found.get(key, 0.0))}
 
     def _free(self, stack: contextlib.ExitStack) -> Trial | None:

@@ -550,11 +550,11 @@ WORDS: dict[str, tuple[str, str]] = {
     "tune.counted": (
         "The first trial is the recipe as it is; those after it are drawn at random first, and then where what was "
         "found promises most (a tree-structured Parzen estimator). A trial that is worse than half of the others at "
-        "the same point of its training is stopped. How much a setting decides is told by PED-ANOVA from the trials "
+        "the same point of its training is stopped. How much a setting decides is told by fANOVA from the trials "
         "that finished: with few of them it is a hint, no more. Two that differ by less than two seeds do are equal.",
         "첫 시도는 레시피 그대로이고, 그다음은 처음에는 무작위로, 나중에는 지금까지의 결과가 가장 나아 보이는 "
         "곳에서 고릅니다(TPE). 학습의 같은 지점에서 다른 시도의 절반보다 나쁘면 도중에 멈춥니다. 설정이 얼마나 "
-        "결정하는지는 끝까지 학습한 시도에서 PED-ANOVA로 셉니다. 시도가 적으면 실마리일 뿐입니다. 시드만 바꾼 "
+        "결정하는지는 끝까지 학습한 시도에서 fANOVA로 셉니다. 시도가 적으면 실마리일 뿐입니다. 시드만 바꾼 "
         "차이보다 작은 차이는 없는 것으로 봅니다.",
     ),
     "tune.run": ("Train with the best settings.", "가장 좋은 설정으로 학습합니다."),
@@ -578,9 +578,9 @@ WORDS: dict[str, tuple[str, str]] = {
         "F1은 KorQuAD처럼 정답과 같은 글자를 셉니다.",
     ),
     "questions.threshold": (
-        "{count} questions were asked about another passage of the same article, which does not answer them. From "
-        "which score on an answer is given was chosen on other questions.",
-        "질문 {count}개는 같은 글의 다른 지문에 물었으므로 답이 없습니다. 답할 점수의 기준은 다른 질문으로 골랐습니다.",
+        "{count} questions have no answer in the passage that they are asked about. From which score on an answer is "
+        "given was chosen on other questions.",
+        "질문 {count}개는 지문에 답이 없습니다. 답할 점수의 기준은 다른 질문으로 골랐습니다.",
     ),
     "questions.tile": ("F1 of {name}", "{name} F1"),
     "questions.note": ("{share} by counting words", "낱말 세기는 {share}"),
