@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
 from torch.nn.utils.rnn import pad_sequence
 
-from malmoi.core.config import Settings
 from malmoi.core.errors import UserError, nearest
 from malmoi.core.hashing import text_digest
 from malmoi.data.batch import IGNORED, Answer, LabelledBatch
+from malmoi.data.parts import PartSettings
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class LabelledText:
         return self.whole.casefold()
 
 
-class SplitSettings(Settings):
+class SplitSettings(PartSettings):
     """How labelled texts are split.
 
     Attributes:
@@ -49,15 +48,6 @@ class SplitSettings(Settings):
 
     split: Literal["hashed", "shuffled"] = "hashed"
     balance: bool = False
-    validation: float = Field(0.1, ge=0, lt=1)
-    test: float = Field(0.2, ge=0, lt=1)
-    split_seed: int = Field(0, ge=0, lt=2**32)
-
-    @model_validator(mode="after")
-    def _check_shares(self) -> Self:
-        if self.validation + self.test >= 1:
-            raise ValueError(f"validation={self.validation} and test={self.test} leave nothing to learn from")
-        return self
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from pydantic import Field, NonNegativeInt, model_validator
+from pydantic import Field, NonNegativeInt
 
-from malmoi.core.config import Settings
 from malmoi.core.errors import UserError
 from malmoi.core.hashing import text_digest
+from malmoi.data.parts import PartSettings
 from malmoi.data.table import read_text
 
 
@@ -49,7 +49,7 @@ class Question:
         return [self.passage[span.start : span.end] for span in self.answers]
 
 
-class QuestionSplitSettings(Settings):
+class QuestionSplitSettings(PartSettings):
     """How questions are split: all those about a passage are on one side, which its text alone decides.
 
     Attributes:
@@ -60,18 +60,10 @@ class QuestionSplitSettings(Settings):
         split_seed: of the hash of passages, and of which other passage is taken.
     """
 
-    validation: float = Field(0.1, ge=0, lt=1)
     test: float = Field(0.2, gt=0, lt=1)
     limit: NonNegativeInt = 0
     test_limit: NonNegativeInt = 0
     unanswerable: float = Field(0.25, ge=0, le=1)
-    split_seed: int = Field(0, ge=0, lt=2**32)
-
-    @model_validator(mode="after")
-    def _check_shares(self) -> Self:
-        if self.validation + self.test >= 1:
-            raise ValueError(f"validation={self.validation} and test={self.test} leave nothing to learn from")
-        return self
 
 
 @dataclass(frozen=True)
