@@ -11,30 +11,37 @@ from malmoi.layers.matrices.int4 import Int4Matrix, Int4Settings
 DAMPING = 0.01
 """Share of the mean square of the inputs that is added to each, so that the products can be inverted."""
 
+_TOGETHER = 128
+"""Inputs whose errors are passed on to the later ones in one product."""
+
 
 def gptq_matrix(weight: torch.Tensor, settings: Int4Settings, statistic: Statistic) -> Int4Matrix:
-    """(outputs, inputs) floating to codes, one input after the other.
+    """(outputs, inputs) floating to codes, one input after the other, those that carry most first.
 
     What an input loses in rounding is made up for by the inputs that are not rounded yet, as far as they flow together
-    with it; `statistic` says how far. Scales are those of the numbers as they stand when their group begins.
+    with it; `statistic` says how far. Scales are those that rounding to the nearest would have.
     """
     matrix = Int4Matrix(weight.shape[0], weight.shape[1], settings)
-    left = weight.float().t().contiguous()  # an input's numbers lie side by side
-    left[statistic.products.diagonal() == 0] = 0
-    codes, shares = torch.empty_like(left), _shares(statistic.products)
-    for group, start in enumerate(range(0, len(left), settings.group)):
-        end = start + settings.group
-        scale, least = int4_scale(left[start:end].t())
-        matrix.scale.data[:, group], matrix.least.data[:, group] = scale, least
+    scale, least = int4_scale(weight.float().view(len(weight), -1, settings.group))
+    matrix.scale.data, matrix.least.data = scale, least
+    silent = statistic.products.diagonal() == 0
+    order = statistic.products.diagonal().argsort(descending=True, stable=True)
+    shares = _shares(statistic.products[order][:, order])
+    left = weight.float().t()[order]  # an input's numbers lie side by side
+    left[silent[order]] = 0
+    codes = torch.empty_like(left)
+    for start in range(0, len(left), _TOGETHER):
+        end = min(start + _TOGETHER, len(left))
         errors = torch.empty_like(left[start:end])
         for place in range(start, end):
-            codes[place] = int4_codes(left[place], scale, least)
-            rounded = codes[place] * scale.float() + least.float()
+            group = int(order[place]) // settings.group
+            codes[place] = int4_codes(left[place], scale[:, group], least[:, group])
+            rounded = codes[place] * scale[:, group].float() + least[:, group].float()
             error = (left[place] - rounded) / shares[place, place]
             left[place:end] -= shares[place, place:end, None] * error
             errors[place - start] = error
         left[end:] -= shares[start:end, end:].t() @ errors
-    matrix.set_codes(codes.t())
+    matrix.set_codes(torch.empty_like(codes).index_copy_(0, order, codes).t())
     return matrix
 
 
