@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from malmoi.core.console import console
@@ -13,6 +15,7 @@ from malmoi.core.files import read_json_lines
 from malmoi.core.hashing import hash_value
 from malmoi.pipeline.recipe import Recipe
 from malmoi.pipeline.runner import identity, is_done, resolve_inputs
+from malmoi.pipeline.settings_words import describe_settings
 from malmoi.pipeline.stage import find_stage
 
 
@@ -76,11 +79,8 @@ def print_ending(stages: dict[str, Path]) -> None:
 
 
 def print_settings(kind: str) -> None:
-    """List the settings of a kind of stage with type and default."""
-    table = Table("setting", "type", "default", box=None)
-    for name, field in find_stage(kind).settings.model_fields.items():
-        annotation = str(field.annotation).replace("typing.", "").replace("pathlib.", "")
-        table.add_row(
-            name, annotation, "required" if field.is_required() else repr(field.get_default(call_default_factory=True))
-        )
-    console.print(table)
+    """List the settings of a kind of stage: what each may be, its default and what it does."""
+    for setting in describe_settings(find_stage(kind).settings):
+        name = f"[bold]{setting.name}[/bold]" + (f" = {escape(setting.default)}" if setting.default else "")
+        console.print(f"{name}  [dim]{escape(setting.values)}[/dim]", highlight=False)
+        console.print(Padding(escape(setting.about), (0, 0, 0, 4)), highlight=False)
