@@ -60,8 +60,8 @@ class DistilSettings(LabelledTextsSettings):
     corpus: StageInput | None = None
     student: StageInput | None = None
     layers: PositiveInt | None = None
-    temperature: PositiveFloat = 2.0
-    alpha: Annotated[float, Field(ge=0, le=1)] = 0.5
+    temperature: PositiveFloat = 1.0
+    alpha: Annotated[float, Field(ge=0, le=1)] = 0.9
     hidden: NonNegativeFloat = 0.0
     steps: PositiveInt = 300
     rows: PositiveInt = 16
