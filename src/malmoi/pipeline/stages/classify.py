@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from malmoi.core.console import console, progress
 from malmoi.core.errors import UserError
@@ -27,11 +27,11 @@ from malmoi.models.initialize import initialize
 from malmoi.models.model import Backbone, Pooling
 from malmoi.models.trained_part import freeze, lowest_trained
 from malmoi.pipeline.costs import ASSUMED_TOKENS, UNKNOWN, Training, base_shape, token_estimate
+from malmoi.pipeline.fine_tuning import FineTuningSettings
 from malmoi.pipeline.labelled_texts import LabelledTextsSettings, read_splits
 from malmoi.pipeline.stage import Estimate, Stage, StageInput
 from malmoi.sources.fetch import fetch_weights
 from malmoi.train.allocator import keep_freed_memory
-from malmoi.train.settings import TrainerSettings
 from malmoi.train.trainer import Trainer
 
 TESTED = "tested.jsonl"
@@ -44,8 +44,8 @@ FIGURES: dict[Answer, tuple[str, ...]] = {
 """What is printed of each kind of answer, the main figure first."""
 
 
-class ClassifySettings(LabelledTextsSettings):
-    """Settings of the stage, beside those of its texts.
+class ClassifySettings(LabelledTextsSettings, FineTuningSettings):
+    """Settings of the stage, beside those of its texts and of its training.
 
     Attributes:
         base: a stage or checkpoint to start from, a language model or an encoder; by default the public weights named
@@ -53,19 +53,11 @@ class ClassifySettings(LabelledTextsSettings):
         weights: a card of public weights.
         from_scratch: new weights in the shape of the base, which show what its training is worth; its tokenizer stays.
         layers: use only this many of the base's layers, from below; 0 for all.
-        train: "head" trains the new head, "last:N" the last N layers too, "lora:R" low-rank differences, "all" all.
         pooling: "token" reads the class at one token, the last of a language model and the first of an encoder;
             "concat" also at the mean and the maximum over all tokens, but only malmoi opens it.
         suffix: put after every text, for language models; the class is read at its last token.
         longest: longer texts, in tokens, are cut; the suffix counts.
-        rows: texts in a step.
-        epochs: how often each text is seen.
-        optimizer: "adamw", or "muon" for the matrices of the layers, which suits a small base with many texts.
-        learning_rate: of AdamW.
-        depth_decay: the learning rate of each layer is that of the one above times this.
-        weight_decay: of AdamW.
         control: units of the logistic regression beside it; characters for Korean.
-        seed: of the new head and of the order.
     """
 
     base: StageInput | None = None
@@ -76,14 +68,8 @@ class ClassifySettings(LabelledTextsSettings):
     pooling: Pooling = "token"
     suffix: str = ""
     longest: PositiveInt = 128
-    rows: PositiveInt = 16
-    epochs: PositiveFloat = 2
-    optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: PositiveFloat = 3e-4
-    depth_decay: float = Field(1.0, gt=0, le=1)
-    weight_decay: NonNegativeFloat = 0.01
     control: Literal["word", "character"] = "word"
-    seed: int = 0
 
 
 def run(settings: ClassifySettings, directory: Path) -> dict[str, Any]:
@@ -106,20 +92,7 @@ def run(settings: ClassifySettings, directory: Path) -> dict[str, Any]:
         model = UpperClassifier(classifier, first)
         encoded = [_lower_states(classifier, part, first) for part in encoded]
     rows = Rows(encoded[0], encoded[1], _length, collate_labelled, settings.rows, seed=settings.seed)
-    steps = rows.steps(settings.epochs)
-    trainer = TrainerSettings(
-        steps=steps,
-        optimizer=settings.optimizer,
-        learning_rate=settings.learning_rate,
-        depth_decay=settings.depth_decay,
-        weight_decay=settings.weight_decay,
-        warm_up=max(1, steps // 10),
-        cool_down=0.9,
-        validate_every=max(1, steps // 6),
-        checkpoint_every=max(1, steps // 4),
-        keep_best=False,
-        seed=settings.seed,
-    )
+    trainer = settings.trainer(rows.steps(settings.epochs))
     result = Trainer(model, answers.objective, rows, trainer, directory).run()
     predicted = answers.decide(_predict(model, encoded[2]))
     if settings.train.startswith("lora"):

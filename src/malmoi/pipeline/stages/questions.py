@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 
 from malmoi.core.config import parse_settings
 from malmoi.core.console import console, progress
@@ -29,13 +29,13 @@ from malmoi.models.trained_part import freeze, lowest_trained
 from malmoi.objectives.span import SpanExtraction
 from malmoi.pipeline.asked_questions import AskedQuestionsSettings, read_splits
 from malmoi.pipeline.costs import UNKNOWN, Training, base_shape, token_estimate
+from malmoi.pipeline.fine_tuning import FineTuningSettings
 from malmoi.pipeline.stage import Estimate, Stage, StageInput
 from malmoi.sources.fetch import fetch_weights
 from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.tokenizer import Tokenizer
 from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
 from malmoi.train.allocator import keep_freed_memory
-from malmoi.train.settings import TrainerSettings
 from malmoi.train.trainer import Trainer
 
 ANSWERS, TOKENIZER = "answers.json", "tokenizer"
@@ -44,8 +44,8 @@ SHOWN = 200
 """Test questions whose answers are kept to be read."""
 
 
-class QuestionsSettings(AskedQuestionsSettings):
-    """Settings of the stage, beside those of its questions.
+class QuestionsSettings(AskedQuestionsSettings, FineTuningSettings):
+    """Settings of the stage, beside those of its questions and of its training.
 
     Attributes:
         base: a stage or checkpoint to start from, an encoder; by default the public weights named in `weights`.
@@ -53,7 +53,6 @@ class QuestionsSettings(AskedQuestionsSettings):
         from_scratch: new weights in the shape of the base; its tokenizer stays.
         model: fields of `EncoderConfig`: a new encoder instead of a base, with a tokenizer learned from the passages.
         vocabulary: of that tokenizer.
-        train: "head" trains the new head, "last:N" the last N layers too, "lora:R" low-rank differences, "all" all.
         marks: tell the model which words of the passage the question has too, and where they are close together.
         longest: tokens of a window, question and passage; a longer passage is read in several.
         stride: tokens by which the next window begins later.
@@ -61,10 +60,6 @@ class QuestionsSettings(AskedQuestionsSettings):
         unit: what F1 counts: words as SQuAD does, or characters as KorQuAD does.
         rows: windows in a step.
         epochs: how often each window is seen.
-        optimizer: "adamw", or "muon" for the matrices of the layers, which suits a new encoder.
-        learning_rate: of AdamW.
-        depth_decay: the learning rate of each layer is that of the one above times this.
-        weight_decay: of AdamW.
         seed: of new weights, of made questions and of the order.
     """
 
@@ -73,19 +68,12 @@ class QuestionsSettings(AskedQuestionsSettings):
     from_scratch: bool = False
     model: dict[str, Any] = {}
     vocabulary: PositiveInt = 4096
-    train: str = "all"
     marks: bool = True
     longest: PositiveInt = 160
     stride: PositiveInt = 64
     longest_answer: PositiveInt = 24
     unit: Unit = "word"
-    rows: PositiveInt = 16
     epochs: PositiveFloat = 4
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    learning_rate: PositiveFloat = 1e-4
-    depth_decay: float = Field(1.0, gt=0, le=1)
-    weight_decay: NonNegativeFloat = 0.01
-    seed: int = 0
 
 
 def run(settings: QuestionsSettings, directory: Path) -> dict[str, Any]:
@@ -98,20 +86,7 @@ def run(settings: QuestionsSettings, directory: Path) -> dict[str, Any]:
     learned = _learning_windows(windows, [*splits.train, *made])
     watched = _learning_windows(windows, splits.validation)
     rows = Rows(learned, watched, _length, collate_windows, settings.rows, seed=settings.seed)
-    steps = rows.steps(settings.epochs)
-    trainer = TrainerSettings(
-        steps=steps,
-        optimizer=settings.optimizer,
-        learning_rate=settings.learning_rate,
-        depth_decay=settings.depth_decay,
-        weight_decay=settings.weight_decay,
-        betas=(0.9, 0.999),
-        warm_up=max(1, steps // 10),
-        cool_down=0.9,
-        validate_every=max(1, steps // 6),
-        checkpoint_every=max(1, steps // 4),
-        seed=settings.seed,
-    )
+    trainer = settings.trainer(rows.steps(settings.epochs), betas=(0.9, 0.999))
     result = Trainer(finder, SpanExtraction(), rows, trainer, directory).run()
     threshold = best_threshold(splits.validation, _find(finder, tokenizer, splits.validation), settings.unit)
     finder.form = QuestionForm(**{**vars(finder.form), "threshold": threshold})
