@@ -13,20 +13,18 @@ import torch
 from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_directory, read_json, write_json
 from malmoi.core.tensor_file import MadeOnDemand, write_tensors
-from malmoi.formats.classes import CLASSIFIES, classifier_fields, for_classes, read_answer, read_classes, read_form
 from malmoi.formats.compression import describe, expect_compressed
 from malmoi.formats.families.decoding import DECODING
 from malmoi.formats.family import Family, Line
 from malmoi.formats.fill import fill, joined, shapes_of, stated_model
 from malmoi.formats.gguf import load_gguf, read_gguf_config
+from malmoi.formats.heads import find_head, head_of
 from malmoi.formats.mismatch import check_shapes
 from malmoi.formats.registry import express, family_of, find_family, understand
-from malmoi.formats.spans import FINDS_SPANS, finds_spans, for_spans, read_question_form, span_fields
 from malmoi.formats.weights import SINGLE, open_weights
 from malmoi.layers.low_rank import merged_state
 from malmoi.models.classifier import Classifier
 from malmoi.models.encoder import NoHead
-from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.headed import Headed
 from malmoi.models.language_model import LanguageModel
 from malmoi.models.model import Backbone, Model, ModelConfig
@@ -39,9 +37,6 @@ from malmoi.tokenizers.tokenizer import Tokenizer
 CONFIG = "config.json"
 GENERATION = "generation_config.json"
 CARD = "card.md"
-
-KINDS: dict[type, str] = {Classifier: "a classifier", SpanFinder: "one that finds answers in a passage"}
-"""What a model with a head of its own is, in words."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +62,8 @@ class Checkpoint:
         if isinstance(self.model, EncoderDecoder):
             raise UserError("This checkpoint is a translator and goes on with no text.", "Use malmoi translate.")
         if not isinstance(self.model, LanguageModel):
-            kind = KINDS.get(type(self.model), "an encoder")
+            head = head_of(self.model)
+            kind = head.words if head else "an encoder"
             raise UserError(f"This checkpoint is {kind} and writes no text.", "Take one of a language model.")
         return self.model
 
@@ -79,7 +75,8 @@ class Checkpoint:
             UserError: it has another head already, or is a translator.
         """
         if not isinstance(self.model, Backbone):
-            kind = KINDS.get(type(self.model), "a translator")
+            head = head_of(self.model)
+            kind = head.words if head else "a translator"
             raise UserError(
                 f"This checkpoint is {kind}, and no new head of classes goes on it.",
                 "Take one of an encoder or of a language model.",
@@ -187,27 +184,21 @@ def read_config(path: Path) -> ModelConfig:
 def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> Model | Headed:
     """The model of a checkpoint directory, without its tokenizer. Raises as `load_checkpoint`."""
     where, fields = str(directory / CONFIG), _fields(directory)
-    classes, family = read_classes(fields, where), find_family(fields, where)
+    head, family = find_head(fields), find_family(fields, where)
     with open_weights(directory) as weights:
         config = understand(fields, weights.shapes, where)
-        scores: dict[str, torch.Size] = {}
-        if classes is not None:
-            config = body = for_classes(config, where)
-            scores = Classifier.score_shapes(body, len(classes))
-        elif finds_spans(fields):
-            config = encoder = for_spans(config, where)
-            scores = SpanFinder.span_shapes(encoder)
+        own: dict[str, torch.Size] = {}
+        if head is not None:
+            config = body = head.body(config, where)
+            own = head.shapes(fields, body, where)
         stated = stated_model(config, len(weights.shapes), where)
         expect_compressed(stated, fields, where)
-        shapes = shapes_of(stated) | scores
+        shapes = shapes_of(stated) | own
         plan, theirs = _matched(family, _plan(family, config, shapes), weights.shapes)
         check_shapes(plan, shapes, theirs, str(directory))
         model: Model | Headed = with_memory(stated, dtype)
-        if classes is not None and isinstance(model, Backbone):
-            form, answer = read_form(fields, where), read_answer(fields, classes)
-            model = Classifier(model, classes, form=form, answer=answer).to(dtype)
-        elif isinstance(config, EncoderConfig) and finds_spans(fields) and isinstance(model, Backbone):
-            model = SpanFinder(model, read_question_form(fields, config, where)).to(dtype)
+        if head is not None and isinstance(model, Backbone):
+            model = head.put_on(model, fields, where).to(dtype)
         parameters = {name.removeprefix("body."): value for name, value in model.named_parameters()}
         fill(plan, parameters, weights.read, str(directory))
     return model.eval()
@@ -238,14 +229,10 @@ def _decoding(fields: dict[str, Any]) -> dict[str, Any]:
 def _published(model: Model | Headed) -> tuple[dict[str, torch.Tensor], ModelConfig, Family | None]:
     """Parameters, configuration and family of a model in the form in which it is published."""
     state, config = merged_state(model), _body(model).config
-    if isinstance(model, Classifier):
-        config = config.for_classes()
-    elif isinstance(model, SpanFinder):
-        config = for_spans(config, "This model")
-    if isinstance(model, Headed):
-        left_out = ("head.", "pooler.") if isinstance(model, SpanFinder) else ("head.",)
+    if head := head_of(model):
+        config = head.body(config, "This model")
         names = {name: name.removeprefix("body.") for name in state}
-        state = {names[name]: value for name, value in state.items() if not names[name].startswith(left_out)}
+        state = {names[name]: value for name, value in state.items() if not names[name].startswith(head.left_out)}
     return state, config, family_of(config, state)
 
 
@@ -282,19 +269,16 @@ def _about(family: Family | None, model: Model | Headed, tokenizer: Tokenizer) -
         "bos_token_id": tokenizer.special.get(tokenizer.begin),
         "eos_token_id": tokenizer.end,
     }
-    if isinstance(model, Headed):
+    if head := head_of(model):
         fields["pad_token_id"] = tokenizer.end if tokenizer.padding is None else tokenizer.padding
-        fields |= classifier_fields(model) if isinstance(model, Classifier) else {}
-        fields |= span_fields(model) if isinstance(model, SpanFinder) else {}
+        fields |= head.fields(model)
     return fields
 
 
 def _architecture(family: Family | None, model: Model | Headed) -> str:
     """The name of their class for this model."""
-    if isinstance(model, Classifier):
-        return family.classes if family else f"Malmoi{CLASSIFIES}"
-    if isinstance(model, SpanFinder):
-        return family.spans if family else f"Malmoi{FINDS_SPANS}"
+    if head := head_of(model):
+        return head.architecture(family) if family else f"Malmoi{head.ending}"
     if isinstance(_body(model).head, NoHead):
         return family.bare if family else "MalmoiModel"
     return family.words if family else f"Malmoi{type(model).__name__}"

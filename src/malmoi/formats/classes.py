@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from operator import attrgetter
 from typing import Any
+
+import torch
 
 from malmoi.core.errors import UserError
 from malmoi.data.batch import Answer
 from malmoi.formats.family import Fields
+from malmoi.formats.head import Head
 from malmoi.models.classifier import Classifier, TextForm
-from malmoi.models.model import BackboneConfig, ModelConfig
+from malmoi.models.model import Backbone, BackboneConfig, ModelConfig
 
-CLASSIFIES = "ForSequenceClassification"
-"""How the names of their classifiers end."""
 _FORM = "text_form"
 _PROBLEMS: dict[Answer, str] = {
     "class": "single_label_classification",
@@ -22,7 +24,7 @@ _PROBLEMS: dict[Answer, str] = {
 """Their word for what is answered."""
 
 
-def classifier_fields(model: Classifier) -> dict[str, Any]:
+def _classifier_fields(model: Classifier) -> dict[str, Any]:
     """The fields that say it."""
     return {
         "id2label": {str(index): name for index, name in enumerate(model.classes)},
@@ -32,31 +34,25 @@ def classifier_fields(model: Classifier) -> dict[str, Any]:
     }
 
 
-def read_classes(fields: Fields, where: str) -> list[str] | None:
-    """The classes of a classifier; None where the model is none.
-
-    Args:
-        where: the file, for messages.
+def _classes(fields: Fields, where: str) -> list[str]:
+    """The classes of a classifier.
 
     Raises:
         UserError: they are not numbered from 0.
     """
-    architectures = fields.get("architectures") or []
-    if not any(str(name).endswith(CLASSIFIES) for name in architectures):
-        return None
     names = fields.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # what transformers takes it for, and leaves out
     if not isinstance(names, dict) or sorted(names) != sorted(map(str, range(len(names)))):
         raise UserError(f"{where} does not number the classes in id2label from 0.", "Get the checkpoint again.")
     return [str(names[str(index)]) for index in range(len(names))]
 
 
-def read_answer(fields: Fields, classes: list[str]) -> Answer:
+def _answer(fields: Fields, classes: list[str]) -> Answer:
     """What a classifier answers: as it says, and without a word a number where it has but one score."""
     said = {problem: answer for answer, problem in _PROBLEMS.items()}.get(fields.get("problem_type") or "")
     return said or ("number" if len(classes) == 1 else "class")
 
 
-def read_form(fields: Fields, where: str) -> TextForm:
+def _form(fields: Fields, where: str) -> TextForm:
     """How a classifier wants its texts; plain where another program saved it.
 
     Raises:
@@ -73,7 +69,7 @@ def read_form(fields: Fields, where: str) -> TextForm:
     return TextForm(longest, suffix, pair)
 
 
-def for_classes(config: ModelConfig, where: str) -> BackboneConfig:
+def _for_classes(config: ModelConfig, where: str) -> BackboneConfig:
     """The configuration of a classifier's body.
 
     Raises:
@@ -82,3 +78,24 @@ def for_classes(config: ModelConfig, where: str) -> BackboneConfig:
     if not isinstance(config, BackboneConfig):
         raise UserError(f"{where} is of a classifier on an encoder-decoder.", "Take one on an encoder, such as BERT.")
     return config.for_classes()
+
+
+def _shapes(fields: Fields, body: BackboneConfig, where: str) -> dict[str, torch.Size]:
+    return Classifier.score_shapes(body, len(_classes(fields, where)))
+
+
+def _put_on(body: Backbone, fields: Fields, where: str) -> Classifier:
+    classes = _classes(fields, where)
+    return Classifier(body, classes, form=_form(fields, where), answer=_answer(fields, classes))
+
+
+CLASSES = Head(
+    words="a classifier",
+    ending="ForSequenceClassification",
+    architecture=attrgetter("classes"),
+    left_out=("head.",),
+    body=_for_classes,
+    shapes=_shapes,
+    put_on=_put_on,
+    fields=_classifier_fields,
+)

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
+from operator import attrgetter
 from typing import Any
+
+import torch
 
 from malmoi.core.errors import UserError
 from malmoi.data.question_windows import QuestionForm
 from malmoi.formats.family import Fields
+from malmoi.formats.head import Head
+from malmoi.models.encoder import Encoder
 from malmoi.models.encoder_config import EncoderConfig
-from malmoi.models.model import ModelConfig
+from malmoi.models.model import Backbone, BackboneConfig, ModelConfig
 from malmoi.models.span_finder import SpanFinder, usual_form
-
-FINDS_SPANS = "ForQuestionAnswering"
-"""How the names of their classes end."""
 
 _FORM = "question_form"
 
 
-def span_fields(model: SpanFinder) -> dict[str, Any]:
+def _span_fields(model: SpanFinder) -> dict[str, Any]:
     """The fields that say it."""
     return {_FORM: asdict(model.form)}
 
 
-def finds_spans(fields: Fields) -> bool:
-    """Whether a config.json is that of a model that finds answers."""
-    return any(str(name).endswith(FINDS_SPANS) for name in fields.get("architectures") or [])
-
-
-def for_spans(config: ModelConfig, where: str) -> EncoderConfig:
+def _for_spans(config: ModelConfig, where: str) -> EncoderConfig:
     """The configuration of the body.
 
     Raises:
@@ -40,7 +37,7 @@ def for_spans(config: ModelConfig, where: str) -> EncoderConfig:
     return config.model_copy(update={"masked_head": False, "pooler": "none"})
 
 
-def read_question_form(values: Fields, config: EncoderConfig, where: str) -> QuestionForm:
+def _form(values: Fields, config: EncoderConfig, where: str) -> QuestionForm:
     """How it wants questions; that of SQuAD's models, as far as the context goes, where another program saved it.
 
     Raises:
@@ -57,7 +54,28 @@ def read_question_form(values: Fields, config: EncoderConfig, where: str) -> Que
     return form
 
 
+def _shapes(fields: Fields, body: BackboneConfig, where: str) -> dict[str, torch.Size]:
+    return SpanFinder.span_shapes(body)
+
+
+def _put_on(body: Backbone, fields: Fields, where: str) -> SpanFinder:
+    assert isinstance(body, Encoder)  # _for_spans has seen to it
+    return SpanFinder(body, _form(fields, body.config, where))
+
+
 def _alike(value: Any, usual: Any) -> bool:
     """Whether a value is of the usual one's type; a threshold may be a whole number, and has to be finite."""
     kind = type(usual)
     return (type(value) is kind or (kind is float and type(value) is int)) and math.isfinite(value)
+
+
+SPANS = Head(
+    words="one that finds answers in a passage",
+    ending="ForQuestionAnswering",
+    architecture=attrgetter("spans"),
+    left_out=("head.", "pooler."),
+    body=_for_spans,
+    shapes=_shapes,
+    put_on=_put_on,
+    fields=_span_fields,
+)

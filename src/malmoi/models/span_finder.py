@@ -12,7 +12,7 @@ from malmoi.models.encoder import Encoder
 from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.headed import Headed
 from malmoi.models.initialize import initialize
-from malmoi.models.model import Backbone
+from malmoi.models.model import Backbone, BackboneConfig
 
 
 class SpanFinder(Headed):
@@ -45,7 +45,7 @@ class SpanFinder(Headed):
         initialize(self.span, seed, prefix="span.score")
 
     @staticmethod
-    def span_shapes(config: EncoderConfig) -> dict[str, torch.Size]:
+    def span_shapes(config: BackboneConfig) -> dict[str, torch.Size]:
         """The shapes of the head, on a body of this configuration."""
         return {"span.weight": torch.Size((2, config.width)), "span.bias": torch.Size((2,))}
 

@@ -1,0 +1,26 @@
+"""The kinds of heads that checkpoints hold, one line each."""
+
+from __future__ import annotations
+
+from malmoi.formats.classes import CLASSES
+from malmoi.formats.family import Fields
+from malmoi.formats.head import Head
+from malmoi.formats.spans import SPANS
+from malmoi.models.classifier import Classifier
+from malmoi.models.headed import Headed
+from malmoi.models.model import Model
+from malmoi.models.span_finder import SpanFinder
+
+HEADS: dict[type[Headed], Head] = {Classifier: CLASSES, SpanFinder: SPANS}
+"""Class of the model to how its head is held."""
+
+
+def head_of(model: Model | Headed) -> Head | None:
+    """How a model's head is held; None where it has none of its own."""
+    return HEADS[type(model)] if isinstance(model, Headed) else None
+
+
+def find_head(fields: Fields) -> Head | None:
+    """The head that a config.json tells of."""
+    names = [str(name) for name in fields.get("architectures") or []]
+    return next((head for head in HEADS.values() if any(name.endswith(head.ending) for name in names)), None)
