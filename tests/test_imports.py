@@ -10,7 +10,7 @@ import malmoi
 
 ROOT = Path(malmoi.__file__).parent
 FLOORS = [
-    "cli", "serve", "tune", "recipes", "pipeline", "compress", "evaluate", "generate", "formats", "train", "objectives",
+    "cli", "serve", "tune", "recipes", "pipeline", "compress", "evaluate", "generate", "formats", "train", "parallel", "objectives",
     "models", "layers", "data", "tokenizers", "corpus", "sources", "core",
 ]  # fmt: skip
 

@@ -1,0 +1,1 @@
+"""One model trained by several processes: layouts applied from outside, planning, launching."""

@@ -1,0 +1,52 @@
+"""How the processes of a training share its work."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import PositiveInt
+
+from malmoi.core.config import Settings
+
+PipelineSchedule = Literal["gpipe", "1f1b", "interleaved", "zero-bubble"]
+
+AXES = ("pipeline", "data", "shard", "context", "tensor")
+"""The axes of a layout from the outermost to the innermost: neighbours in the last one talk most."""
+
+
+class Layout(Settings):
+    """How many processes share a training along each axis; their product is the number of processes.
+
+    Attributes:
+        data: each has all weights and its own rows.
+        shard: each keeps a part of weights, gradients and optimizer states, and has its own rows
+            (Rajbhandari and others 2020, ZeRO, arXiv:1910.02054).
+        tensor: each has some heads, some of the feed-forward's width and a part of the vocabulary, and between them a
+            part of the sequence (Shoeybi and others 2019, arXiv:1909.08053; Korthikanti and others 2022,
+            arXiv:2205.05198).
+        pipeline: each has some of the layers (Huang and others 2019, GPipe, arXiv:1811.06965).
+        context: each has a part of every row and sees the keys and values of all before it
+            (Llama 3, arXiv:2407.21783, section 3.3.2).
+        schedule: in which order a pipeline's micro-batches go forward and back.
+    """
+
+    data: PositiveInt = 1
+    shard: PositiveInt = 1
+    tensor: PositiveInt = 1
+    pipeline: PositiveInt = 1
+    context: PositiveInt = 1
+    schedule: PipelineSchedule = "1f1b"
+
+    @property
+    def processes(self) -> int:
+        """How many processes it takes."""
+        return self.replicas * self.context * self.tensor * self.pipeline
+
+    @property
+    def replicas(self) -> int:
+        """How many of them see rows of their own."""
+        return self.data * self.shard
+
+    def __str__(self) -> str:
+        sizes = ((axis, getattr(self, axis)) for axis in AXES)
+        return " x ".join(f"{axis} {size}" for axis, size in sizes if size > 1) or "one process"
