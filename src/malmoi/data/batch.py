@@ -8,9 +8,15 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, Self
 
 import torch
+from torch.nn import functional as F
+
+from malmoi.core.errors import UserError
 
 IGNORED = -100
 """Target value that no loss looks at; PyTorch's own convention."""
+
+TARGETS = ("targets", "labels")
+"""Names of the tensors that hold IGNORED where nothing is to be learned."""
 
 Answer = Literal["class", "classes", "number"]
 """What a label is, and a classifier answers: one class, any number of classes, or a number."""
@@ -30,6 +36,35 @@ class Batch:
                 if isinstance(value := getattr(self, field.name), torch.Tensor)
             },
         )
+
+    def part(self, index: int, count: int) -> Self:
+        """Every `count`-th row from row `index` on.
+
+        Raises:
+            UserError: there are fewer rows than parts.
+        """
+        tensors = {
+            field.name: value
+            for field in dataclasses.fields(self)
+            if isinstance(value := getattr(self, field.name), torch.Tensor)
+        }
+        rows = len(next(iter(tensors.values())))
+        if rows < count:
+            raise UserError(
+                f"A micro-batch of {rows} rows cannot be dealt to {count} processes.",
+                "Set more rows, or more slots, or fewer processes.",
+            )
+        return dataclasses.replace(self, **{name: value[index::count] for name, value in tensors.items()})
+
+    def padded(self, multiple: int) -> Self:
+        """The same with every length a multiple of this: targets padded with IGNORED, all else on the right with 0."""
+        longer = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, torch.Tensor) and value.dim() == 2 and not value.is_floating_point():
+                missing = -value.shape[1] % multiple
+                longer[field.name] = F.pad(value, (0, missing), value=IGNORED if field.name in TARGETS else 0)
+        return dataclasses.replace(self, **longer) if multiple > 1 else self
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 
+@runtime_checkable
 class SharesMatrix(Protocol):
     """An embedding that knows how to multiply with its own matrix."""
 
@@ -42,7 +43,5 @@ class TiedHead(nn.Module):
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """(..., width) to (..., vocabulary)."""
-        if isinstance(self.embedding, nn.Embedding):
-            return F.linear(hidden, self.weight)
-        embedding: SharesMatrix = self.embedding  # type: ignore[assignment]
-        return embedding.scores(hidden)
+        embedding = self.embedding
+        return embedding.scores(hidden) if isinstance(embedding, SharesMatrix) else F.linear(hidden, self.weight)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from malmoi.data.batch import IGNORED, TextBatch
 from malmoi.layers.tied_head import TiedHead
 from malmoi.models.model import Model
-from malmoi.objectives.linear_cross_entropy import linear_cross_entropy
+from malmoi.objectives.linear_cross_entropy import KnowsCrossEntropy, linear_cross_entropy
 from malmoi.objectives.objective import Loss
 
 
@@ -24,6 +24,9 @@ class Causal:
             hidden, targets = hidden[counted], targets[counted]
         hidden, targets = hidden.flatten(0, -2), targets.flatten()
         head = model.head
+        matrix = head.embedding if type(head) is TiedHead else head
+        if isinstance(matrix, KnowsCrossEntropy):
+            return Loss(matrix.cross_entropy(hidden, targets), count)
         if type(head) is TiedHead or (type(head) is nn.Linear and head.bias is None):
             return Loss(linear_cross_entropy(hidden, head.weight, targets), count)
         total = F.cross_entropy(head(hidden).float(), targets, ignore_index=IGNORED, reduction="sum")

@@ -6,13 +6,22 @@ its kernel: gradients are computed while the logits of a part are there, so that
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch.nn import functional as F
 
 LOGITS, LEAST_ROWS = 1 << 22, 256
 """Logits that are held at once (16 MiB of float32); more of large vocabularies, where products of few rows are slow."""
+
+
+@runtime_checkable
+class KnowsCrossEntropy(Protocol):
+    """A head, or the embedding whose weights a head shares, that computes `linear_cross_entropy` in its own way."""
+
+    def cross_entropy(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """(rows, width) and (rows,) to the sum; see `linear_cross_entropy`."""
+        ...
 
 
 def linear_cross_entropy(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,216 @@
+"""One training executed by several processes: the steps by which a layout is applied to a model, from outside."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from itertools import islice
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
+
+from malmoi.core.errors import UserError
+from malmoi.data.batch import Batch
+from malmoi.objectives.objective import Loss, Objective
+from malmoi.parallel.context import ContextPart
+from malmoi.parallel.data import GradientSum, local, local_gradient
+from malmoi.parallel.execution import Execution, Share, Sums, dealt
+from malmoi.parallel.layout import Layout
+from malmoi.parallel.mesh import REPLICAS, SEEN, Mesh
+from malmoi.parallel.shard import shard_blocks
+from malmoi.parallel.tensor import divide_tensors
+
+
+class DistributedExecution(Execution):
+    """The part of this process in a training that several share.
+
+    The model handed in is empty until `give_back`, unless the layout leaves every process all weights.
+
+    Raises:
+        UserError: the layout does not fit the model.
+    """
+
+    def __init__(self, model: nn.Module, objective: Objective, layout: Layout) -> None:
+        _refuse_batch_norms(model, layout)
+        super().__init__(model, objective)
+        self.mesh, self.layout = Mesh(layout, self.device.type), layout
+        self.replicas = layout.replicas
+        self.divided = layout.processes > layout.data * layout.context
+        self._lent = model if self.divided else None
+        if self.divided:
+            self.model = copy.deepcopy(model)
+            for parameter in model.parameters():
+                parameter.data = parameter.new_empty(0)
+        self._apply(layout)
+        self._named = {name: one for name, one in self.model.named_parameters() if one.requires_grad}
+        self.parameters = {name: _held(one) for name, one in self._named.items()}
+        self._sum: GradientSum | None = None
+        if layout.shard == 1 and self.mesh.size(*SEEN) > 1:
+            self._sum = GradientSum(self._named.values(), self.mesh.group(*SEEN))
+
+    def _apply(self, layout: Layout) -> None:
+        """The layout, step by step; what comes later wraps what came before."""
+        self._partial: list[str] = []
+        self._context: ContextPart | None = None
+        if layout.tensor > 1:
+            self._partial = divide_tensors(self.model, self.mesh.parameters["tensor"])
+        if layout.context > 1:
+            self._context = ContextPart(self.model, self.mesh.group("context"))
+        self._step = _Step(self.model, self.objective)
+        if layout.shard > 1:
+            shard_blocks(self._step, self.mesh.of_shards())
+
+    def shares(self, slots: int) -> list[Share]:
+        """See `Execution.shares`."""
+        return dealt(slots, self.mesh.index(*REPLICAS), self.replicas)
+
+    def backward(
+        self,
+        shares: Sequence[Share],
+        batch: Callable[[Share], Batch],
+        inside: Callable[[], AbstractContextManager[Any]],
+        scale: float,
+    ) -> Sums:
+        """See `Execution.backward`; the sums run over all processes, and so do the gradients."""
+        *others, last = shares
+        self._sync(False)
+        first_sums = super().backward(others, batch, inside, scale)
+        self._sync(True)
+        last_sums = super().backward([last], batch, inside, scale)
+        if self._sum is not None:
+            self._sum.finish()
+        self._sum_partial_gradients()
+        for name, parameter in self._named.items():
+            if self.parameters[name] is not parameter:
+                self.parameters[name].grad = None if parameter.grad is None else local(parameter.grad)
+        return self._over_all(first_sums.total + last_sums.total, first_sums.count + last_sums.count)
+
+    def loss(self, batch: Batch) -> Loss:
+        """See `Execution.loss`."""
+        batch = batch.to(self.device).padded(self.layout.tensor * self.layout.context)
+        return Loss(*self._step(batch if self._context is None else self._context.of(batch)))
+
+    @torch.no_grad()
+    def validate(self, batches: Iterator[Batch], inside: Callable[[], AbstractContextManager[Any]]) -> Sums:
+        """See `Execution.validate`; every replica has its own batches."""
+        own = self.mesh.index(*REPLICAS)
+        sums = Sums(0.0, 0, {})
+        while together := list(islice(batches, self.replicas)):
+            one = super().validate(iter([together[min(own, len(together) - 1)]]), inside)
+            if own < len(together):
+                metrics = {name: sums.metrics.get(name, 0.0) + value for name, value in one.metrics.items()}
+                sums = Sums(sums.total + one.total, sums.count + one.count, sums.metrics | metrics)
+        of_all: list[Any] = [None] * self.mesh.size(*SEEN)
+        if len(of_all) > 1:
+            dist.all_gather_object(of_all, sums.metrics, group=self.mesh.group(*SEEN))
+        else:
+            of_all = [sums.metrics]
+        metrics = {}
+        for one in of_all:
+            for name, value in one.items():
+                metrics[name] = metrics.get(name, 0.0) + value
+        whole = self._over_all(sums.total, sums.count)
+        return Sums(whole.total, whole.count, metrics)
+
+    def gradient_norm(self) -> float:
+        """See `Execution.gradient_norm`: each number once, wherever it is kept."""
+        squares: dict[tuple[str, ...], torch.Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
+        for name, parameter in self._named.items():
+            gradient = self.parameters[name].grad
+            if gradient is not None:
+                squares[self._axes(parameter)] += gradient.float().square().sum()
+        for axes in self._all_axes():
+            self.mesh.sum(squares[axes], *axes)
+        return float(torch.stack(list(squares.values())).sum().sqrt())
+
+    def forget_gradients(self) -> None:
+        """See `Execution.forget_gradients`."""
+        super().forget_gradients()
+        for parameter in self._named.values():
+            parameter.grad = None
+
+    def placed(self, name: str, held: torch.Tensor) -> torch.Tensor:
+        """What this process holds of something that is divided as parameter `name` is, as a part of the whole."""
+        parameter = self._named[name]
+        if not isinstance(parameter, DTensor) or held.shape != self.parameters[name].shape:
+            return held
+        return DTensor.from_local(
+            held,
+            parameter.device_mesh,
+            parameter.placements,
+            run_check=False,
+            shape=parameter.shape,
+            stride=parameter.stride(),
+        )
+
+    def give_back(self) -> None:
+        """Fill the model that was handed in with the trained weights, whole, on every process."""
+        if self._lent is None:
+            return
+        for name, parameter in self._lent.named_parameters():
+            trained = self.model.get_parameter(name).detach()
+            parameter.data = trained.full_tensor() if isinstance(trained, DTensor) else trained.clone()
+
+    def _sync(self, last: bool) -> None:
+        """Say whether gradients are exchanged in the next backward pass."""
+        if isinstance(self._step, FSDPModule):
+            self._step.set_requires_gradient_sync(last)
+            self._step.set_is_last_backward(last)
+        if self._sum is not None and last:
+            self._sum.last_backward()
+
+    def _sum_partial_gradients(self) -> None:
+        """Add up the gradients of parameters that saw only some heads, or a part of the sequence."""
+        held = [local_gradient(self._named[name]) for name in self._partial if name in self._named]
+        if held:
+            flat = self.mesh.sum(torch.cat([one.reshape(-1) for one in held]), "tensor")
+            for one, summed in zip(held, torch.split(flat, [one.numel() for one in held]), strict=True):
+                one.view(-1).copy_(summed)
+
+    def _over_all(self, total: float, count: int) -> Sums:
+        both = self.mesh.sum(torch.tensor([total, count], dtype=torch.float64, device=self.device), *SEEN)
+        return Sums(float(both[0]), int(both[1]), {})
+
+    def _axes(self, parameter: torch.Tensor) -> tuple[str, ...]:
+        """Along which axes a parameter is divided."""
+        if not isinstance(parameter, DTensor):
+            return ()
+        names = parameter.device_mesh.mesh_dim_names or ()
+        divided = [name for name, place in zip(names, parameter.placements, strict=True) if not place.is_replicate()]
+        return tuple(axis for name in divided for axis in self.mesh.axes_of(name))
+
+    def _all_axes(self) -> list[tuple[str, ...]]:
+        """Every way in which a parameter of this model is divided, in the same order on all processes."""
+        return sorted({self._axes(parameter) for parameter in self._named.values()})
+
+
+class _Step(nn.Module):
+    """The forward pass that ends in a loss, as one module."""
+
+    def __init__(self, model: nn.Module, objective: Objective) -> None:
+        super().__init__()
+        self.model, self._objective = model, objective
+
+    def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+        """The fields of a `Loss`: sharding looks for tensors in tuples and dictionaries."""
+        loss = self._objective.loss(self.model, batch)
+        return loss.total, loss.count, loss.metrics
+
+
+def _held(parameter: nn.Parameter) -> torch.Tensor:
+    """What this process updates of a parameter: itself, or its part as a parameter that shares the memory."""
+    return nn.Parameter(local(parameter.detach())) if isinstance(parameter, DTensor) else parameter
+
+
+def _refuse_batch_norms(model: nn.Module, layout: Layout) -> None:
+    if any(isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) for module in model.modules()):
+        raise UserError(
+            f"A batch norm sees only the rows of its own process, so {layout} would train another model.",
+            "Train it in one process.",
+        )

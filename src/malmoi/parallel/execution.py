@@ -1,0 +1,136 @@
+"""How the micro-batches of a step become gradients: in one process, or in several that share the work."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from malmoi.data.batch import Batch
+from malmoi.objectives.objective import Loss, Objective
+
+
+@dataclass(frozen=True)
+class Share:
+    """A micro-batch, or some of its rows, that a process computes.
+
+    Attributes:
+        slot: number of the micro-batch in its step.
+        part: which of the parts into which its rows are dealt.
+        parts: how many those are.
+    """
+
+    slot: int
+    part: int = 0
+    parts: int = 1
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What the losses of some batches add up to, over all processes."""
+
+    total: float
+    count: int
+    metrics: dict[str, float]
+
+
+class Execution:
+    """One process that does everything.
+
+    Attributes:
+        parameters: what the optimizers of this process update, by name; they find gradients there.
+    """
+
+    replicas = 1
+
+    def __init__(self, model: nn.Module, objective: Objective) -> None:
+        self.model, self.objective = model, objective
+        self.device = next(model.parameters()).device
+        self.parameters: dict[str, torch.Tensor] = {
+            name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
+        }
+
+    def shares(self, slots: int) -> list[Share]:
+        """What this process computes of a step of `slots` micro-batches."""
+        return [Share(slot) for slot in range(slots)]
+
+    def backward(
+        self,
+        shares: Sequence[Share],
+        batch: Callable[[Share], Batch],
+        inside: Callable[[], AbstractContextManager[Any]],
+        scale: float,
+    ) -> Sums:
+        """Add the gradients of the sum over all micro-batches of a step, times `scale`, to the parameters.
+
+        Args:
+            batch: makes a batch, and sets the seed of its random numbers.
+            inside: the number format of the forward pass.
+        """
+        self.model.train()
+        total, count = 0.0, 0
+        for share in shares:
+            with inside():
+                loss = self.loss(batch(share))
+            (loss.total * scale if scale != 1 else loss.total).backward()  # type: ignore[no-untyped-call]
+            total += float(loss.total.detach())
+            count += int(loss.count)
+        return Sums(total, count, {})
+
+    def loss(self, batch: Batch) -> Loss:
+        """What the objective says of a batch."""
+        return self.objective.loss(self.model, batch.to(self.device))
+
+    @torch.no_grad()
+    def validate(self, batches: Iterator[Batch], inside: Callable[[], AbstractContextManager[Any]]) -> Sums:
+        """The losses of all batches, as sums."""
+        self.model.eval()
+        total, count = 0.0, 0
+        metrics: dict[str, float] = {}
+        for batch in batches:
+            with inside():
+                loss = self.loss(batch)
+            total += float(loss.total)
+            count += int(loss.count)
+            for name, value in loss.metrics.items():
+                metrics[name] = metrics.get(name, 0.0) + float(value)
+        self.model.train()
+        return Sums(total, count, metrics)
+
+    def gradient_norm(self) -> float:
+        """The norm of all gradients together."""
+        return float(torch.nn.utils.get_total_norm(self._gradients()))
+
+    def scale_gradients(self, multiplier: float) -> None:
+        """Multiply all gradients."""
+        torch._foreach_mul_(self._gradients(), multiplier)
+
+    def forget_gradients(self) -> None:
+        """Begin anew."""
+        for parameter in self.parameters.values():
+            parameter.grad = None
+
+    def _gradients(self) -> list[torch.Tensor]:
+        return [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
+
+
+def dealt(slots: int, index: int, count: int) -> list[Share]:
+    """What process `index` of `count` computes of a step: whole micro-batches if they come out even, else rows.
+
+    Every process has as many shares as the others.
+    """
+    parts = count // math.gcd(slots, count)
+    each = slots * parts // count
+    return [Share(number // parts, number % parts, parts) for number in range(index * each, (index + 1) * each)]
+
+
+@contextlib.contextmanager
+def unchanged() -> Iterator[None]:
+    """The number format as it is."""
+    yield

@@ -1,0 +1,85 @@
+"""How the processes of a training find each other, and wait for the first one's preparations."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+
+from malmoi.core.errors import UserError
+from malmoi.core.processes import is_first, process_count
+from malmoi.parallel.layout import Layout
+
+PATIENCE = datetime.timedelta(minutes=30)
+"""For a collective operation; a process that died is noticed at once, one that hangs by the watchdog."""
+
+PREPARING = datetime.timedelta(days=365)
+"""For the stages that the first process does alone."""
+
+Begun = Literal["training", "done"]
+
+
+@contextlib.contextmanager
+def joined() -> Iterator[None]:
+    """Inside, the processes that `torchrun` started know each other; nothing happens for a process that is alone."""
+    if process_count() == 1 or dist.is_initialized():
+        yield
+        return
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def check_processes(layout: Layout) -> None:
+    """Refuse a layout that wants another number of processes than there are.
+
+    Raises:
+        UserError: tells how to start the right number.
+    """
+    count = dist.get_world_size() if dist.is_initialized() else 1
+    if layout.processes != count:
+        raise UserError(
+            f"The layout {layout} takes {layout.processes} processes, and there are {count}.",
+            f"Start it with: malmoi launch RECIPE --on local, or torchrun --nproc-per-node {layout.processes}.",
+        )
+
+
+class Meeting:
+    """Lets the other processes wait until the first one begins to train, or ends a stage without training.
+
+    What comes before a training (fetching, tokens, a plan that follows from measurements) is done once, by the first
+    process; the others then enter the stage and find it done.
+    """
+
+    _number = 0
+    _open: Meeting | None = None
+
+    def __init__(self) -> None:
+        Meeting._number += 1
+        Meeting._open = self
+        self._key = f"malmoi/stage/{Meeting._number}"
+
+    def wait(self) -> Begun:
+        """What the first process came to; for the others."""
+        store = dist.distributed_c10d._get_default_store()
+        store.wait([self._key], PREPARING)
+        begun: Begun = "training" if store.get(self._key) == b"training" else "done"
+        return begun
+
+    def tell(self, begun: Begun) -> None:
+        """Let the others go; what was told first counts."""
+        if Meeting._open is self:
+            dist.distributed_c10d._get_default_store().set(self._key, begun)
+            Meeting._open = None
+
+    @classmethod
+    def training_begins(cls) -> None:
+        """Say that the first process has prepared everything and begins to train."""
+        if cls._open is not None and is_first():
+            cls._open.tell("training")
