@@ -18,13 +18,28 @@ from torch.distributed.tensor import DTensor
 from malmoi.core.errors import UserError
 from malmoi.data.batch import Batch
 from malmoi.objectives.objective import Loss, Objective
+from malmoi.parallel.checkpoint import StateWriter
 from malmoi.parallel.context import ContextPart
 from malmoi.parallel.data import GradientSum, local, local_gradient
-from malmoi.parallel.execution import Execution, Share, Sums, dealt
-from malmoi.parallel.layout import Layout
+from malmoi.parallel.execution import Execution, Share, Sums, Value, dealt
+from malmoi.parallel.layout import AXES, Layout
+from malmoi.parallel.matrices import DividedMatrices, as_divided
 from malmoi.parallel.mesh import REPLICAS, SEEN, Mesh
+from malmoi.parallel.processes import check_processes
 from malmoi.parallel.shard import shard_blocks
 from malmoi.parallel.tensor import divide_tensors
+
+
+def execution(model: nn.Module, objective: Objective, layout: Layout) -> Execution:
+    """How this process takes part in a training.
+
+    Raises:
+        UserError: the layout does not fit the model, or the number of processes.
+    """
+    if layout.processes == 1:
+        return Execution(model, objective)
+    check_processes(layout)
+    return DistributedExecution(model, objective, layout)
 
 
 class DistributedExecution(Execution):
@@ -40,7 +55,6 @@ class DistributedExecution(Execution):
         _refuse_batch_norms(model, layout)
         super().__init__(model, objective)
         self.mesh, self.layout = Mesh(layout, self.device.type), layout
-        self.replicas = layout.replicas
         self.divided = layout.processes > layout.data * layout.context
         self._lent = model if self.divided else None
         if self.divided:
@@ -68,7 +82,7 @@ class DistributedExecution(Execution):
 
     def shares(self, slots: int) -> list[Share]:
         """See `Execution.shares`."""
-        return dealt(slots, self.mesh.index(*REPLICAS), self.replicas)
+        return dealt(slots, self.mesh.index(*REPLICAS), self.layout.replicas)
 
     def backward(
         self,
@@ -101,7 +115,7 @@ class DistributedExecution(Execution):
         """See `Execution.validate`; every replica has its own batches."""
         own = self.mesh.index(*REPLICAS)
         sums = Sums(0.0, 0, {})
-        while together := list(islice(batches, self.replicas)):
+        while together := list(islice(batches, self.layout.replicas)):
             one = super().validate(iter([together[min(own, len(together) - 1)]]), inside)
             if own < len(together):
                 metrics = {name: sums.metrics.get(name, 0.0) + value for name, value in one.metrics.items()}
@@ -140,14 +154,22 @@ class DistributedExecution(Execution):
         parameter = self._named[name]
         if not isinstance(parameter, DTensor) or held.shape != self.parameters[name].shape:
             return held
-        return DTensor.from_local(
-            held,
-            parameter.device_mesh,
-            parameter.placements,
-            run_check=False,
-            shape=parameter.shape,
-            stride=parameter.stride(),
-        )
+        return as_divided(held, parameter)
+
+    def matrices(self) -> DividedMatrices:
+        """How an optimizer has the whole matrices of this process's layers."""
+        group = self.mesh.group(*(axis for axis in AXES if axis != "pipeline"))
+        return DividedMatrices(self._named, self.parameters, group)
+
+    def state_writer(self) -> StateWriter:
+        """See `Execution.state_writer`."""
+        return StateWriter()
+
+    def agree(self, value: Value) -> Value:
+        """See `Execution.agree`."""
+        values = [value]
+        dist.broadcast_object_list(values, src=0)
+        return values[0]
 
     def give_back(self) -> None:
         """Fill the model that was handed in with the trained weights, whole, on every process."""
