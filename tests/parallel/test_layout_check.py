@@ -7,7 +7,7 @@ from malmoi.models.presets import preset
 from malmoi.parallel.layout import Layout
 from malmoi.parallel.layout_check import Work, check_layout, layout_problem, nearest_layouts, possible_layouts
 
-SMALL = GPTConfig(vocabulary=97, context=64, width=48, layers=6, heads=6, key_value_heads=3, feed_forward=96)
+SMALL = GPTConfig(vocabulary=97, context=64, width=48, layers=6, heads=6, key_value_heads=3)
 
 
 @pytest.mark.parametrize(
@@ -27,9 +27,12 @@ def test_shared_key_heads_have_to_be_divided_too():
     assert "3 key/value heads" in layout_problem(Work(SMALL, 2), Layout(tensor=2))
 
 
-def test_rows_and_their_length_are_divided_by_replicas_and_context():
-    assert "6 rows of a step" in layout_problem(Work(SMALL, 4, rows=6), Layout(data=2, shard=2))
-    assert "row of 66 tokens" in layout_problem(Work(SMALL, 4, length=66), Layout(context=4))
+def test_every_replica_wants_a_row():
+    assert "A step has 3 rows" in layout_problem(Work(SMALL, 4, rows=3), Layout(data=2, shard=2))
+
+
+def test_a_pipeline_wants_as_many_micro_batches():
+    assert "does not take 2 micro-batches" in layout_problem(Work(SMALL, 3, micro_batches=2), Layout(pipeline=3))
 
 
 def test_the_nearest_layout_that_works_is_named():
@@ -51,4 +54,4 @@ def test_a_model_without_heads_knows_rows_and_layers_only():
 
 
 def test_what_works_passes():
-    check_layout(Work(SMALL, 12, rows=12, length=64), Layout(tensor=3, pipeline=2, data=2))
+    check_layout(Work(SMALL, 12, rows=12), Layout(tensor=3, pipeline=2, data=2))

@@ -13,9 +13,7 @@ from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.model import ModelConfig
 from malmoi.models.seq2seq_config import EncoderDecoderConfig
 from malmoi.parallel.layout import AXES, Layout
-
-STAGES_A_PROCESS = {"gpipe": 1, "1f1b": 1, "interleaved": 2, "zero-bubble": 2}
-"""How many parts of the model a process of a pipeline has, by schedule."""
+from malmoi.parallel.schedule import check_micro_batches, chunks_of
 
 
 @dataclass(frozen=True)
@@ -26,13 +24,13 @@ class Work:
         config: of the model.
         processes: in all.
         rows: of a step, over all processes and micro-batches; None where that is not known.
-        length: tokens of a row; None where rows differ.
+        micro_batches: that one replica computes in a step; None where that is not known.
     """
 
     config: ModelConfig
     processes: int
     rows: int | None = None
-    length: int | None = None
+    micro_batches: int | None = None
 
 
 def check_layout(work: Work, layout: Layout) -> None:
@@ -53,22 +51,17 @@ def layout_problem(work: Work, layout: Layout) -> str:
     config, axes = work.config, layout
     if axes.processes != work.processes:
         return f"The layout {axes} takes {axes.processes} processes, and there are {work.processes}."
-    if axes.tensor > 1 and not isinstance(config, GPTConfig | EncoderConfig | EncoderDecoderConfig):
-        return "A model without attention has no heads that tensor could divide."
-    for size, what in _tensor_parts(config):
-        if size % axes.tensor:
-            return f"tensor={axes.tensor} does not divide the {size} {what} of the model."
-    if axes.pipeline > 1:
-        problem = _pipeline_problem(config, axes)
-        if problem:
-            return problem
-    if axes.context > 1 and not isinstance(config, GPTConfig):
-        return "Only a decoder-only transformer can divide its rows with context."
-    if work.length is not None and work.length % axes.context:
-        return f"context={axes.context} does not divide a row of {work.length} tokens."
-    if work.rows is not None and work.rows % axes.replicas:
-        return f"data x shard = {axes.replicas} does not divide the {work.rows} rows of a step."
-    return ""
+    problems = (
+        _tensor_problem(config, axes.tensor) if axes.tensor > 1 else "",
+        _context_problem(config) if axes.context > 1 else "",
+        _pipeline_problem(work, axes) if axes.pipeline > 1 else "",
+    )
+    problem = next(filter(None, problems), "")
+    if not problem and work.rows is not None and work.rows < axes.replicas:
+        return (
+            f"A step has {work.rows} rows, too few for data x shard = {axes.replicas} processes with rows of their own."
+        )
+    return problem
 
 
 def nearest_layouts(work: Work, layout: Layout, count: int = 3) -> list[Layout]:
@@ -96,21 +89,39 @@ def layers_of(config: ModelConfig) -> int:
     return config.depth
 
 
-def _tensor_parts(config: ModelConfig) -> list[tuple[int, str]]:
-    """What a tensor axis divides, how many of what; the vocabulary may be divided unevenly."""
-    names = {"heads": "heads", "key_value_heads": "key/value heads", "feed_forward": "feed-forward units"}
-    return [(getattr(config, name), words) for name, words in names.items() if hasattr(config, name)]
+def _tensor_problem(config: ModelConfig, tensor: int) -> str:
+    if not isinstance(config, GPTConfig | EncoderConfig | EncoderDecoderConfig):
+        return "A model without attention has no heads that tensor could divide."
+    for name, words in (("heads", "heads"), ("key_value_heads", "key/value heads")):
+        if getattr(config, name, tensor) % tensor:
+            return f"tensor={tensor} does not divide the {getattr(config, name)} {words} of the model."
+    if isinstance(config, GPTConfig):
+        if config.reversible or config.short_convolution:
+            return "The tensors of a reversible model, or of one with short convolutions, cannot be divided."
+        if any(layer.mix.shares_keys for layer in config.attention):
+            return "Hashed attention cannot be divided by tensor."
+    return ""
 
 
-def _pipeline_problem(config: ModelConfig, layout: Layout) -> str:
-    layers, stages = layers_of(config), layout.pipeline * STAGES_A_PROCESS[layout.schedule]
+def _context_problem(config: ModelConfig) -> str:
+    if not isinstance(config, GPTConfig) or config.reversible or config.short_convolution:
+        return "Only a decoder-only transformer, not reversible and without convolutions, can divide its rows."
+    return ""
+
+
+def _pipeline_problem(work: Work, layout: Layout) -> str:
+    config, stages = work.config, layout.pipeline * chunks_of(layout.schedule)
     if isinstance(config, GPTConfig) and config.reversible:
         return "The blocks of a reversible model cannot be divided by a pipeline."
-    if layers == 0:
-        return "A model without blocks cannot be divided by a pipeline."
-    if layers % stages:
+    layers = layers_of(config)
+    if layers == 0 or layers % stages:
         each = f" in {stages} parts" if stages != layout.pipeline else ""
         return f"pipeline={layout.pipeline}{each} does not divide the {layers} layers of the model."
+    if work.micro_batches is not None:
+        try:
+            check_micro_batches(layout.schedule, layout.pipeline, work.micro_batches)
+        except UserError as error:
+            return str(error)
     return ""
 
 

@@ -26,7 +26,15 @@ from malmoi.models.gpt_config import GPTConfig
 from malmoi.train.precision import Precision, autocast
 
 _CPU = torch.device("cpu")
-_PRODUCTS = ("aten.mm", "aten.addmm", "aten.bmm", "aten.baddbmm", "aten._scaled_dot_product", "prim.", "aten._unsafe_view")
+_PRODUCTS = (
+    "aten.mm",
+    "aten.addmm",
+    "aten.bmm",
+    "aten.baddbmm",
+    "aten._scaled_dot_product",
+    "prim.",
+    "aten._unsafe_view",
+)
 """Operations that are no traffic of their own: products, counted as such, and what moves nothing."""
 
 

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from malmoi.models.gpt import GPT
 from malmoi.models.gpt_config import GPTConfig
-from malmoi.models.registry import build_model, meta_model
+from malmoi.models.registry import meta_model
 from malmoi.parallel.layout import Layout
 from malmoi.parallel.schedule import chunks_of
+from malmoi.train.muon import Muon
 from malmoi.train.optimizers import OptimizerSettings, build_optimizers
 
 _BLOCK = re.compile(r"blocks\.(\d+)\.")
@@ -59,51 +60,36 @@ class Part:
 
 def process_parts(config: GPTConfig, layout: Layout, place: int) -> list[Part]:
     """The parts of the fullest process (the first along tensor and shard) of place `place` in the pipeline."""
+    shards = layout.shard * layout.context if layout.shard > 1 else 1
     return [
-        Part(name, layer, shape, (gathered := _divided(name, shape, layout.tensor)), _sharded(gathered, layout.shard))
+        Part(name, layer, shape, (gathered := _divided(name, shape, layout.tensor)), _sharded(gathered, shards))
         for name, layer, shape in _parameters(config)
         if place in _places(name, layer, config, layout)
     ]
 
 
 @cache
-def layers_at(layers: int, pipeline: int, chunks: int, place: int) -> tuple[int, ...]:
-    """The blocks of a place in the pipeline: chunk c is with place c % pipeline."""
-    each = layers // (pipeline * chunks)
-    return tuple(layer for layer in range(layers) if layer // each % pipeline == place)
-
-
-@cache
-def state_bytes(config: GPTConfig, settings: OptimizerSettings) -> dict[str, float]:
+def state_bytes(config: GPTConfig, settings: OptimizerSettings) -> dict[str, int]:
     """Bytes that the optimizers remember for every number of a parameter, by its name in the first block.
 
-    Asked of the optimizers themselves: they take a step of a model of one block, on tensors without memory.
+    Which rule updates which parameter is asked of the optimizers themselves, on a model of one block without memory.
     """
-    small = config.model_copy(update={"layers": 1, "attention": config.attention[:1]})
     with FakeTensorMode():
-        model = build_model(small, 0) if False else _fake_model(small)
+        model = GPT(config.model_copy(update={"layers": 1, "attention": config.attention[:1]}))
         optimizers = build_optimizers(model, settings)
-        for parameter in model.parameters():
-            parameter.grad = torch.empty_like(parameter)
-        names = {id(parameter): name for name, parameter in model.named_parameters()}
-        found = {}
-        for optimizer in optimizers:
-            optimizer.step()
-            for parameter, state in optimizer.state.items():
-                tensors = (one for one in state.values() if isinstance(one, torch.Tensor))
-                found[names[id(parameter)]] = sum(one.nbytes for one in tensors) / parameter.numel()
-    return found
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    size = 2 if settings.state_precision == "bfloat16" else 4
+    return {
+        names[id(parameter)]: size if isinstance(optimizer, Muon) else 2 * size
+        for optimizer in optimizers
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
 
 
 def name_in_first_block(name: str) -> str:
     """blocks.7.x is blocks.0.x."""
     return _BLOCK.sub("blocks.0.", name)
-
-
-def _fake_model(config: GPTConfig) -> torch.nn.Module:
-    from malmoi.models.gpt import GPT
-
-    return GPT(config)
 
 
 @cache
