@@ -107,7 +107,7 @@ def _named(config: GPTConfig) -> Iterator[tuple[str, int | None, tuple[int, ...]
 def _places(name: str, layer: int | None, config: GPTConfig, layout: Layout) -> tuple[int, ...]:
     chunks, last = chunks_of(layout.schedule), layout.pipeline - 1
     if layer is not None:
-        each = config.layers // (layout.pipeline * chunks) if layout.pipeline > 1 else config.layers
+        each = -(-config.layers // (layout.pipeline * chunks)) if layout.pipeline > 1 else config.layers
         return (layer // each % layout.pipeline,)
     if not name.startswith(_BELOW):
         return (last,)
