@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,8 +42,19 @@ def run(
     if dry_run:
         print_plan(plan, directory)
         return
-    with watching(*find_watchers(watch or [])):
+    with _together(), watching(*find_watchers(watch or [])):
         print_ending(run_recipe(plan, directory))
+
+
+def _together() -> AbstractContextManager[None]:
+    """The processes that run this command together, if there are several, know each other inside."""
+    from malmoi.core.processes import process_count
+
+    if process_count() == 1:
+        return nullcontext()
+    from malmoi.parallel.processes import joined
+
+    return joined()
 
 
 def recipes() -> None:
@@ -76,7 +88,7 @@ def stage_command(kind: str) -> Callable[..., None]:
         for assignment in overrides or []:
             apply_override(values, assignment)
         directory = out or Path("runs") / kind
-        with watching(*find_watchers(watch or [])):
+        with _together(), watching(*find_watchers(watch or [])):
             run_step(build_step(values, directory.name, f"malmoi {kind}"), directory, {}, f"[bold]{kind}[/bold]")
         print_ending({kind: directory})
 

@@ -25,7 +25,7 @@ from malmoi.parallel.execution import Execution, Share, Sums, Value, dealt
 from malmoi.parallel.layout import AXES, Layout
 from malmoi.parallel.matrices import DividedMatrices, as_divided
 from malmoi.parallel.mesh import REPLICAS, SEEN, Mesh
-from malmoi.parallel.processes import check_processes
+from malmoi.parallel.processes import automatic_layout, check_processes, training_begins
 from malmoi.parallel.shard import shard_blocks
 from malmoi.parallel.tensor import divide_tensors
 
@@ -36,9 +36,12 @@ def execution(model: nn.Module, objective: Objective, layout: Layout) -> Executi
     Raises:
         UserError: the layout does not fit the model, or the number of processes.
     """
+    if layout.automatic:
+        layout = automatic_layout(sum(parameter.nbytes for parameter in model.parameters()))
     if layout.processes == 1:
         return Execution(model, objective)
     check_processes(layout)
+    training_begins()
     return DistributedExecution(model, objective, layout)
 
 

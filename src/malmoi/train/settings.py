@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from malmoi.core.config import parse_settings
-from malmoi.parallel.layout import Layout
 from malmoi.train.optimizers import OptimizerSettings
 from malmoi.train.schedules import Schedule
 
@@ -27,7 +26,6 @@ class TrainerSettings(OptimizerSettings):
             "feed_forward" or "attention", with ":2" behind it in every second block only; "" for none.
         keep_best: end with the weights of the lowest validation loss, not the last.
         seed: of dropout.
-        parallel: how several processes share the work; see `malmoi launch`.
     """
 
     steps: PositiveInt
@@ -43,7 +41,6 @@ class TrainerSettings(OptimizerSettings):
     recompute: str = ""
     keep_best: bool = False
     seed: int = 0
-    parallel: Layout = Layout()
 
 
 def _checked(fields: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from malmoi.data.batch import Batch, BatchSource
 from malmoi.objectives.objective import Objective
 from malmoi.parallel.distributed import execution
 from malmoi.parallel.execution import Share
-from malmoi.parallel.processes import Meeting
+from malmoi.parallel.layout import current_layout
 from malmoi.train.advice import Advisor, free_bytes
 from malmoi.train.allocator import keep_freed_memory
 from malmoi.train.metrics import Metrics
@@ -81,8 +81,7 @@ class Trainer:
         self.model, self.source, self.settings = model, source, settings
         self.device = next(model.parameters()).device
         self._bytes = sum(parameter.nbytes for parameter in trainable(model).values())
-        Meeting.training_begins()
-        self._execution = execution(model, objective, settings.parallel)
+        self._execution = execution(model, objective, current_layout())
         self.precision: Precision = (
             self._execution.agree(choose_precision(self.device)) if settings.precision == "auto" else settings.precision
         )

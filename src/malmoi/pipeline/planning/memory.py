@@ -103,7 +103,9 @@ def _activations(job: Job, place: int, parts: list[Part]) -> int:
 
 def after_blocks(config: GPTConfig, tokens: int, tensor: int) -> int:
     """Bytes that the last norm and the loss keep: the loss computes its gradients in the forward pass."""
-    return 4 * tokens * (config.width + 1) + 4 * tokens * config.width + 4 * -(-config.vocabulary // tensor) * config.width
+    return (
+        4 * tokens * (config.width + 1) + 4 * tokens * config.width + 4 * -(-config.vocabulary // tensor) * config.width
+    )
 
 
 def _buffers(job: Job, place: int, parts: list[Part], gathered: int) -> int:
