@@ -16,6 +16,7 @@ from malmoi.cli import (
     export,
     generate,
     import_,
+    launch,
     predict,
     run,
     serve,
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(run.recipes)
+app.command()(launch.launch)
 app.command()(tune.tune)
 app.command("import")(import_.import_model)
 app.command()(chat.chat)
