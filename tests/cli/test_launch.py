@@ -12,7 +12,7 @@ def test_files_are_written_and_the_command_that_takes_them_is_said(run, monkeypa
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--on", "kubernets"], "Did you mean 'kubernetes'"),
-    (["--on", "slurm", "--nodes", "2"], "Set one, for example pretrain.trainer.parallel.data=2"),
+    (["--on", "slurm", "--nodes", "2"], "Set one, for example parallel.data=2"),
     (["--on", "skypilot"], "--storage=s3://NAME"),
     (["pretrain.contex=3"], "Did you mean 'context'"),
 ])  # fmt: skip

@@ -10,28 +10,20 @@ from malmoi.pipeline.recipe import Recipe, Step
 from malmoi.pipeline.stage import Stage
 
 
-class TrainedSettings(Settings):
-    trainer: dict = {}
-
-
-class SharedSettings(Settings):
-    parallel: Layout = Layout()
-
-
-def recipe(*settings):
-    steps = [Step("k", f"s{number}", Stage(type(one), dict), one) for number, one in enumerate(settings)]
+def recipe(*layouts):
+    steps = [Step("k", f"s{number}", Stage(Settings, dict), Settings(), one) for number, one in enumerate(layouts)]
     return Recipe("여우", "", steps, {})
 
 
-TWELVE = TrainedSettings(trainer={"parallel": {"data": 2, "tensor": 6}})
+TWELVE = Layout(data=2, tensor=6)
 
 
 def test_a_recipe_without_a_layout_is_one_process():
-    assert wanted_processes(recipe(TrainedSettings(), SharedSettings())) == 1
+    assert wanted_processes(recipe(Layout(), Layout())) == 1
 
 
 def test_the_layout_says_how_many():
-    assert wanted_processes(recipe(Settings(), TWELVE, SharedSettings(parallel=Layout(shard=12)))) == 12
+    assert wanted_processes(recipe(Layout(), TWELVE, Layout(shard=12))) == 12
 
 
 @pytest.mark.parametrize(("nodes", "devices", "found"), [
@@ -42,15 +34,15 @@ def test_what_is_not_given_follows(nodes, devices, found):
 
 
 def test_without_a_word_machines_have_eight_devices():
-    assert machines(recipe(SharedSettings(parallel=Layout(data=64))), None, None) == (8, 8)
+    assert machines(recipe(Layout(data=64)), None, None) == (8, 8)
 
 
-@pytest.mark.parametrize(("settings", "nodes", "message"), [
-    ((TWELVE,), 5, r"s0.trainer.parallel \(data 2 x tensor 6\) takes 12 processes, and 5 nodes with 2 .* are 10"),
+@pytest.mark.parametrize(("layouts", "nodes", "message"), [
+    ((TWELVE,), 5, r"s0.parallel \(data 2 x tensor 6\) takes 12 processes, and 5 nodes with 2 .* are 10"),
     ((TWELVE,), None, "Change --nodes and --devices-per-node"),
-    ((TWELVE, SharedSettings(parallel=Layout(data=2))), 2, r"s1.parallel \(data 2\) 2. All stages of a run share"),
-    ((SharedSettings(),), 2, "No stage of 여우 has a layout, so 2 processes would have nothing to share"),
+    ((TWELVE, Layout(data=2)), 2, r"s1.parallel \(data 2\) 2. All stages of a run share"),
+    ((Layout(),), 2, "No stage of 여우 has a layout, so 2 processes would have nothing to share"),
 ])  # fmt: skip
-def test_a_clash_is_a_sentence(settings, nodes, message):
+def test_a_clash_is_a_sentence(layouts, nodes, message):
     with pytest.raises(UserError, match=message):
-        machines(recipe(*settings), nodes, None)
+        machines(recipe(*layouts), nodes, None)

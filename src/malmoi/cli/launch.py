@@ -35,7 +35,7 @@ def launch(
 ) -> None:
     """Run a recipe in several processes: here, or by the files for whoever hands out the machines.
 
-    Example: malmoi launch shakespeare --on slurm --nodes 2 --devices-per-node 8 pretrain.trainer.parallel.data=16
+    Example: malmoi launch shakespeare --on slurm --nodes 2 --devices-per-node 8 parallel.data=16
     """
     import sys
 

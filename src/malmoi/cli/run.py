@@ -32,6 +32,11 @@ def run(
 
     Example: malmoi run quickstart --minutes 2 tokenizer.vocabulary=2048
     """
+    import sys
+
+    from malmoi.core.processes import process_count
+    from malmoi.parallel.launch.local import launch_local
+    from malmoi.pipeline.launching import wanted_processes
     from malmoi.pipeline.recipe import load_recipe
     from malmoi.pipeline.runner import run_recipe
     from malmoi.pipeline.show import print_ending, print_plan
@@ -42,6 +47,8 @@ def run(
     if dry_run:
         print_plan(plan, directory)
         return
+    if process_count() == 1 and (processes := wanted_processes(plan)) > 1:
+        raise typer.Exit(launch_local(sys.argv[1:], processes))
     with _together(), watching(*find_watchers(watch or [])):
         print_ending(run_recipe(plan, directory))
 

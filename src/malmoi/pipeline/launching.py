@@ -16,11 +16,8 @@ A_MACHINE = 8
 def layouts(recipe: Recipe) -> Iterator[tuple[str, Layout]]:
     """The key by which an override sets a stage's layout, and the layout, of every stage that has one."""
     for step in recipe.steps:
-        own, trainer = getattr(step.settings, "parallel", None), getattr(step.settings, "trainer", None)
-        if isinstance(own, Layout):
-            yield f"{step.name}.parallel", own
-        elif isinstance(trainer, dict) and trainer.get("parallel"):
-            yield f"{step.name}.trainer.parallel", Layout.model_validate(trainer["parallel"])
+        if step.parallel.processes > 1:
+            yield f"{step.name}.parallel", step.parallel
 
 
 def wanted_processes(recipe: Recipe) -> int:
@@ -29,7 +26,7 @@ def wanted_processes(recipe: Recipe) -> int:
     Raises:
         UserError: two stages want different numbers.
     """
-    found = [(key, layout) for key, layout in layouts(recipe) if layout.processes > 1]
+    found = list(layouts(recipe))
     for (first, one), (second, other) in itertools.pairwise(found):
         if one.processes != other.processes:
             raise UserError(
@@ -54,11 +51,13 @@ def machines(recipe: Recipe, nodes: int | None, devices: int | None) -> tuple[in
         nodes = max(1, wanted // devices)
     if nodes * devices == wanted:
         return nodes, devices
-    found = next(((key, layout) for key, layout in layouts(recipe) if layout.processes > 1), None)
+    if any(step.parallel.automatic for step in recipe.steps):
+        return nodes, devices
+    found = next(layouts(recipe), None)
     if found is None:
         raise UserError(
             f"No stage of {recipe.name} has a layout, so {nodes * devices} processes would have nothing to share.",
-            f"Set one, for example pretrain.trainer.parallel.data={nodes * devices}",
+            f"Set one, for example parallel.data={nodes * devices}, or parallel=auto.",
         )
     key, layout = found
     raise UserError(
