@@ -67,7 +67,7 @@ def _automatic(value: Any) -> Any:
 AnyLayout = Annotated[Layout, BeforeValidator(_automatic)]
 """A layout, or the word "auto"."""
 
-_current: ContextVar[Layout] = ContextVar("layout", default=Layout())
+_current: ContextVar[Layout] = ContextVar("layout")
 
 
 @contextlib.contextmanager
@@ -85,4 +85,4 @@ def laid_out(layout: Layout) -> Iterator[None]:
 
 def current_layout() -> Layout:
     """The layout of trainings that begin now."""
-    return _current.get()
+    return _current.get(Layout())
