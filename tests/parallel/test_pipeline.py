@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from processes import run_on
+from malmoi.parallel.spawn import run_on
 from torch.distributed.device_mesh import init_device_mesh
 
 from malmoi.data.batch import IGNORED, LabelledBatch, MaskedBatch, TextBatch

@@ -22,6 +22,7 @@ from malmoi.cli import (
     serve,
     translate,
     tune,
+    verify,
 )
 from malmoi.core.errors import UserError
 from malmoi.pipeline.kinds import STAGES
@@ -49,6 +50,7 @@ app.command()(serve.serve)
 app.command()(export.export)
 app.add_typer(attention.app, name="attention")
 app.add_typer(bench.app, name="bench")
+app.add_typer(verify.app, name="verify")
 app.command()(doctor.doctor)
 app.add_typer(corpus.app, name="corpus")
 for kind, entry in STAGES.items():

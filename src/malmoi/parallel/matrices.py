@@ -8,6 +8,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor
 
+from malmoi.parallel.collectives import all_gather
+
 
 class DividedMatrices:
     """`malmoi.train.muon.Matrices`: parts are gathered, and the work on whole matrices is dealt out.
@@ -47,7 +49,7 @@ class DividedMatrices:
         if len(given):
             mine[: len(given)] = function(given)
         every = stack.new_empty(size * count, *stack.shape[1:])
-        dist.all_gather_into_tensor(every, mine, group=self._group)
+        all_gather(every, mine, group=self._group)
         return every[: len(stack)]
 
 

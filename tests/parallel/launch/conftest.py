@@ -7,7 +7,7 @@ import pytest
 
 from malmoi.parallel.launch.settings import LaunchSettings
 
-HOSTILE = ("pretrain.prompts=['여우가 \"말했다\"', \"it's $HOME `x`\"]", "corpus.folder=내 글/a;b", "a.b=\\n", "a.c=*")
+HOSTILE = ('pretrain.prompts=[\'여우가 "말했다"\', "it\'s $HOME `x`"]', "corpus.folder=내 글/a;b", "a.b=\\n", "a.c=*")
 
 
 @pytest.fixture

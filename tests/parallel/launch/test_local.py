@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-MALMOI = '''
+MALMOI = """
 import json, os, pathlib, signal, sys, time
 place = pathlib.Path(sys.argv[1])
 rank = int(os.environ["RANK"])
@@ -30,7 +30,7 @@ if mode == "signal":
     time.sleep(60)
 if mode == "once" and rank == 0 and len(list(place.glob("0-*"))) == 1:
     time.sleep(60)
-'''
+"""
 """Stands in for malmoi: the launcher runs `python -m malmoi`."""
 
 LAUNCHER = """
