@@ -124,6 +124,11 @@ class Trainer:
             done.best_step,
         )
 
+    def close(self) -> None:
+        """Wait for what is still being written."""
+        if self._writer is not None:
+            self._writer.wait()
+
     def validate(self) -> dict[str, float]:
         """Mean loss and metrics over all held-out batches, as a sum divided once; empty when nothing is held out."""
         sums = self._execution.validate(self.source.validation(), self._format)
@@ -263,8 +268,7 @@ class Trainer:
         """Take the best weights if they are wanted; returns the validation loss of what the model ends with."""
         if self._validation is None:
             self._validation = self.validate().get("validation_loss")
-        if self._writer is not None:
-            self._writer.wait()
+        self.close()
         if self.settings.keep_best and done.best_loss is not None:
             load_best(self._states, self._trained, done.best_step)
             self._validation = done.best_loss
