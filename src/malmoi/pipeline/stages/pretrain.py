@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from malmoi.generate.generator import complete
 from malmoi.generate.sampling import SamplingSettings
 from malmoi.models.initialize import initialize
 from malmoi.models.language_model import LanguageModel, LanguageModelConfig
-from malmoi.models.registry import empty_model, language_models
+from malmoi.models.registry import language_models, meta_model
 from malmoi.objectives.causal import Causal
 from malmoi.pipeline.corpus_tokens import corpus_tokens, mixed_for
 from malmoi.pipeline.plan import derive_plan, estimate_pretraining, print_plan
@@ -57,7 +58,7 @@ def run(settings: PretrainSettings, directory: Path) -> dict[str, Any]:
     slots = trainer_settings.slots
     weights = _weights(settings, train, trainer_settings.steps * slots * plan["rows"] * plan["context"])
     source = Mixture(train, held_out, weights, plan["context"], plan["rows"], slots, settings.seed, settings.row)
-    model = initial or _new_model(config, settings)
+    model = initial or _new_model(config)
     prompts = settings.prompts or _first_words(settings.corpus)
 
     def sample(step: int) -> None:
@@ -65,16 +66,18 @@ def run(settings: PretrainSettings, directory: Path) -> dict[str, Any]:
         if settings.samples and (ends or step % plan["sample_every"] < trainer_settings.checkpoint_every):
             _write_samples(model, tokenizer, prompts, settings.sample_tokens, step, directory)
 
-    result = Trainer(model, Causal(), source, trainer_settings, directory, sample).run()
+    first_weights = partial(initialize, seed=settings.seed, embedding_deviation=settings.embedding_deviation)
+    trainer = Trainer(model, Causal(), source, trainer_settings, directory, sample, None if initial else first_weights)
+    result = trainer.run()
     facts = _facts(config, plan, source, result)
     save_checkpoint(directory / "model", model, tokenizer, _card(settings, facts))
     return facts
 
 
-def _new_model(config: LanguageModelConfig, settings: PretrainSettings) -> LanguageModel:
-    model = empty_model(config)
+def _new_model(config: LanguageModelConfig) -> LanguageModel:
+    """Shapes without memory."""
+    model = meta_model(config)
     assert isinstance(model, LanguageModel)
-    initialize(model, settings.seed, embedding_deviation=settings.embedding_deviation)
     return model
 
 
