@@ -27,7 +27,7 @@ from malmoi.parallel.matrices import DividedMatrices, as_divided
 from malmoi.parallel.mesh import REPLICAS, SEEN, Mesh
 from malmoi.parallel.pipeline import Pipeline
 from malmoi.parallel.processes import automatic_layout, check_processes, training_begins
-from malmoi.parallel.shard import shard_blocks
+from malmoi.parallel.shard import reshard, settle, shard_blocks
 from malmoi.parallel.tensor import divide_tensors
 
 
@@ -78,6 +78,8 @@ class DistributedExecution(Execution):
         self._apply(layout)
         if self.divided and first_weights is not None:
             fill(self.model, first_weights)
+            for root in self._sharded():
+                settle(root)
         self._named = {name: one for name, one in self.model.named_parameters() if one.requires_grad}
         self.parameters = {name: _held(one) for name, one in self._named.items()}
         self._sum: GradientSum | None = None
@@ -97,9 +99,8 @@ class DistributedExecution(Execution):
         if layout.context > 1:
             self._context = ContextPart(self.model, self.mesh.group("context"))
         self._step = _Step(self.model, self.objective)
-        if layout.shard > 1:
-            for root in [self._step] if self._pipeline is None else self._pipeline.chunks:
-                shard_blocks(root, self.mesh.of_shards(), keep=self._pipeline is not None)
+        for root in self._sharded():
+            shard_blocks(root, self.mesh.of_shards(), keep=self._pipeline is not None)
 
     def shares(self, slots: int) -> list[Share]:
         """See `Execution.shares`."""
@@ -114,6 +115,8 @@ class DistributedExecution(Execution):
     ) -> Sums:
         """See `Execution.backward`; the sums run over all processes, and so do the gradients."""
         sums = self._own_backward(shares, batch, inside, scale)
+        for root in self._sharded():
+            reshard(root)
         if self._sum is not None:
             self._sum.finish()
         self._sum_partial_gradients()
@@ -259,6 +262,12 @@ class DistributedExecution(Execution):
     def _repeated(self, name: str) -> bool:
         """Whether another process of the pipeline counts this parameter."""
         return self._pipeline is not None and name in self._pipeline.repeated
+
+    def _sharded(self) -> Sequence[nn.Module]:
+        """The modules whose parameters are sharded, from the root down."""
+        if self.layout.shard == 1:
+            return []
+        return [self._step] if self._pipeline is None else self._pipeline.chunks
 
     def _sync(self, last: bool) -> None:
         """Say whether gradients are exchanged in the next backward pass."""

@@ -36,6 +36,21 @@ def shard_blocks(root: nn.Module, mesh: DeviceMesh, keep: bool = False) -> None:
             module.set_force_sum_reduction_for_comms(True)  # other ways to divide are for NCCL alone
 
 
+def settle(root: nn.Module) -> None:
+    """Let parameters that were given memory after they were divided move to where they stay from now on."""
+    for module in root.modules():
+        if isinstance(module, FSDPModule):
+            module.unshard()
+            module.reshard()
+
+
+def reshard(root: nn.Module) -> None:
+    """Let go of gathered weights that a backward or an evaluation has left: an update would leave them behind."""
+    for module in root.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
+
+
 def _shard_what_is_called_alone(block: nn.Module, mesh: DeviceMesh) -> None:
     """A decoder computes the keys and values of its source before its blocks run."""
     for name, module in block.named_children():

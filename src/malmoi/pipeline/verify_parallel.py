@@ -84,7 +84,7 @@ class Comparison:
 
     Attributes:
         loss, norm: greatest difference over all steps, as a share.
-        weight: greatest difference of a weight at the end, as a share of the greatest weight of its tensor.
+        weight: norm of the difference of all weights at the end, as a share of their norm.
         parts: the first step whose loss or norm differs by more than the tolerance; None if there is none.
     """
 
@@ -122,12 +122,11 @@ def another_order(family: Family = "gpt", steps: int = 20, optimizer: Literal["m
 def compare(layout: Layout, alone: Trace, together: Trace) -> Comparison:
     """How far two trainings are apart."""
     losses, norms = _shares(alone.losses, together.losses), _shares(alone.norms, together.norms)
-    weights = [
-        float((together.weights[name] - weight).abs().max() / weight.abs().max().clamp(min=1e-12))
-        for name, weight in alone.weights.items()
-    ]
+    apart = [(together.weights[name] - weight).square().sum() for name, weight in alone.weights.items()]
+    size = [weight.square().sum() for weight in alone.weights.values()]
+    weights = float((torch.stack(apart).sum() / torch.stack(size).sum()).sqrt())
     far = [step for step, pair in enumerate(zip(losses, norms, strict=True), 1) if max(pair) > TOLERANCE]
-    return Comparison(layout, max(losses), max(norms), max(weights), far[0] if far else None)
+    return Comparison(layout, max(losses), max(norms), weights, far[0] if far else None)
 
 
 def trace(
