@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from malmoi.parallel.spawn import run_on
 from torch.distributed.device_mesh import init_device_mesh
 
 from malmoi.core.errors import UserError
@@ -20,6 +19,7 @@ from malmoi.objectives.masked import Masked
 from malmoi.objectives.sequence_to_sequence import SequenceToSequence
 from malmoi.parallel.pipeline import Pipeline
 from malmoi.parallel.schedule import layer_ranges
+from malmoi.parallel.spawn import run_on
 from malmoi.train.recompute import recomputing
 
 ODD = 37
