@@ -9,6 +9,7 @@ from malmoi.models.gpt_config import GPTConfig
 from malmoi.parallel.layout import Layout
 from malmoi.parallel.schedule import chunks_of
 from malmoi.pipeline.planning.block_costs import LocalBlock
+from malmoi.pipeline.planning.shapes import Sizes, process_sizes
 from malmoi.train.optimizers import OptimizerSettings
 from malmoi.train.precision import Precision
 
@@ -38,6 +39,7 @@ class Software:
 
 
 OURS = Software()
+ADAMW = OptimizerSettings(optimizer="adamw")
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Job:
     length: int
     precision: Precision = "bfloat16"
     recompute: str = ""
-    optimizer: OptimizerSettings = OptimizerSettings(optimizer="adamw")
+    optimizer: OptimizerSettings = ADAMW
     software: Software = OURS
 
     @property
@@ -90,6 +92,13 @@ class Job:
     def recomputed_share(self) -> float:
         """Share of the blocks that recompute."""
         return 1 / int(self.recompute.partition(":")[2] or 1) if self.recompute else 0.0
+
+    def sizes(self, place: int) -> Sizes:
+        """What the fullest process of a place in the pipeline has."""
+        layout = self.layout
+        return process_sizes(
+            self.config, layout.tensor, self.shards, layout.pipeline, chunks_of(layout.schedule), place, self.optimizer
+        )
 
     @cached_property
     def block(self) -> LocalBlock:
