@@ -16,6 +16,7 @@ from malmoi.cli import (
     export,
     generate,
     import_,
+    plan,
     predict,
     run,
     serve,
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(run.recipes)
 app.command()(tune.tune)
+app.command()(plan.plan)
 app.command("import")(import_.import_model)
 app.command()(chat.chat)
 app.command()(generate.generate)

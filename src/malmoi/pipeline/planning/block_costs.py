@@ -188,11 +188,11 @@ def _stub(block: nn.Module, part: str) -> None:
         layer.forward = lambda hidden, *_, **__: _InputOnly.apply(hidden, hidden.shape)  # type: ignore
 
 
-class _Traffic(TorchDispatchMode):
+class _Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the bytes that operations read and write."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.bytes = 0.0
 
     def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:

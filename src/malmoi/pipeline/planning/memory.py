@@ -7,7 +7,8 @@ from functools import cache
 
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.objectives.linear_cross_entropy import LEAST_ROWS, LOGITS
-from malmoi.parallel.schedule import PipelineSchedule, order_of
+from malmoi.parallel.layout import PipelineSchedule
+from malmoi.parallel.schedule import order_of
 from malmoi.pipeline.planning.block_costs import block_costs
 from malmoi.pipeline.planning.job import Job
 from malmoi.pipeline.planning.shapes import Sizes

@@ -111,7 +111,7 @@ def make_plan(wishes: Wishes, job: Job) -> Plan:
 
 
 def best_plans(wishes: Wishes, count: int = 5) -> list[Plan]:
-    """The fastest jobs that fit into the memory, each in another layout, the best first.
+    """The fastest jobs that fit into the memory, the best first; each divides the model itself in another way.
 
     Raises:
         UserError: the layout that the user wishes is not possible, or nothing fits.
@@ -122,9 +122,10 @@ def best_plans(wishes: Wishes, count: int = 5) -> list[Plan]:
     fitting = sorted((plan for plan in plans if plan.fits), key=lambda plan: (plan.time.whole, plan.memory.peak))
     if not fitting:
         raise _nothing_fits(wishes, plans)
-    best: dict[str, Plan] = {}
+    best: dict[tuple[int, ...], Plan] = {}
     for plan in fitting:
-        best.setdefault(str(plan.job.layout), plan)
+        layout = plan.job.layout
+        best.setdefault((layout.pipeline, layout.context, layout.tensor), plan)
     return list(best.values())[:count]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.presets import preset
 from malmoi.parallel.layout import Layout
 from malmoi.pipeline.planning.hardware import parse_hardware
@@ -60,8 +61,8 @@ class Judged:
 
 def published_runs() -> list[Run]:
     """All of them, the one that was not used for calibration last."""
-    gpt3 = preset("gpt3-175b").model_copy(update={"vocabulary": 131_072, "context": 4_096})
-    llama, large = preset("llama-3-8b"), preset("llama-3-405b")
+    gpt3 = _shape("gpt3-175b").model_copy(update={"vocabulary": 131_072, "context": 4_096})
+    llama, large = _shape("llama-3-8b"), _shape("llama-3-405b")
     assumed = "the README gives no layout: tensor 8, pipeline 12 in 8 parts; rows of 4,096, as in its other trainings"
     interleaved = Layout(tensor=8, pipeline=12, schedule="interleaved")
     return [
@@ -112,6 +113,12 @@ def published_runs() -> list[Run]:
             assumed="pipeline in 8 parts of one layer; kernels fused, tensor exchanges not hidden",
         ),
     ]
+
+
+def _shape(name: str) -> GPTConfig:
+    config = preset(name)
+    assert isinstance(config, GPTConfig)
+    return config
 
 
 @cache

@@ -12,7 +12,8 @@ from functools import cache
 
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import count_parameters
-from malmoi.parallel.schedule import PipelineSchedule, idle_share, order_of, simulate
+from malmoi.parallel.layout import PipelineSchedule
+from malmoi.parallel.schedule import idle_share, order_of, simulate
 from malmoi.pipeline.planning.block_costs import BlockCosts, block_costs
 from malmoi.pipeline.planning.communication import Traffic, step_traffic
 from malmoi.pipeline.planning.hardware import Device
