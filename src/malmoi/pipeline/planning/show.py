@@ -25,8 +25,8 @@ def print_plans(plans: list[Plan]) -> None:
         f"{count_parameters_once(job.config):,} parameters, {best.tokens:,.0f} tokens in {best.steps:,} steps of "
         f"{job.rows:,} rows of {job.length:,} tokens\n{cluster.count:,} x {device.name}, {job.precision}, "
         f"{job.optimizer.optimizer}\n\n{duration(best.hours)}, {money(best.dollars)}"
-        f"{'' if energy is None else f', {energy:,.3g} MWh'}, {best.tokens_a_second:,.0f} tokens/s, {best.share:.1%} of "
-        f"the peak, bubble {best.time.bubble:.1%}\n{job.layout}; {describe(best)}\n"
+        f"{'' if energy is None else f', {energy:,.3g} MWh'}, {best.tokens_a_second:,.0f} tokens/s, "
+        f"{best.share:.1%} of the peak, bubble {best.time.bubble:.1%}\n{job.layout}; {describe(best)}\n"
     )
     if not device.tried:
         console.print(f"[yellow]Never held against a measurement on {device.name}.[/yellow]\n")
@@ -65,7 +65,7 @@ def describe(plan: Plan) -> str:
 
 def _layout_table(plans: list[Plan]) -> Table:
     axes = [axis for axis in AXES if any(getattr(plan.job.layout, axis) > 1 for plan in plans)]
-    table = Table(*axes, "schedule", "rows", "recompute", "GB", "s a step", "of peak", "cost", box=None)
+    table = Table(*axes, "schedule", "rows", "again", "GB", "s", "peak", "cost", box=None, pad_edge=False)
     for plan in plans:
         job = plan.job
         table.add_row(
