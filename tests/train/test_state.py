@@ -7,7 +7,7 @@ import torch
 
 from malmoi.core.errors import UserError
 from malmoi.train.optimizers import OptimizerSettings, build_optimizers
-from malmoi.train.state import Progress, load_state, save_state
+from malmoi.train.state import Progress, Trained, load_state, save_state
 
 
 def trained(seed: int = 0, steps: int = 3):
@@ -32,9 +32,9 @@ def tensors(model, optimizers):
 def test_what_is_loaded_is_what_was_saved(tmp_path):
     model, optimizers = trained()
     saved = Progress(step=7, items=70, skipped=1, scale=8.0, best_loss=1.5, best_step=4)
-    save_state(tmp_path, model, optimizers, saved)
+    save_state(tmp_path, Trained(model, optimizers), saved)
     other, others = trained(seed=5, steps=0)
-    assert load_state(tmp_path, other, others) == saved
+    assert load_state(tmp_path, Trained(other, others)) == saved
     for one, two in zip(tensors(model, optimizers), tensors(other, others), strict=True):
         assert torch.equal(one, two)
         assert one.dtype == two.dtype
@@ -43,7 +43,7 @@ def test_what_is_loaded_is_what_was_saved(tmp_path):
 def test_only_the_newest_two_are_kept(tmp_path):
     model, optimizers = trained()
     for step in (1, 2, 30):
-        save_state(tmp_path, model, optimizers, Progress(step=step))
+        save_state(tmp_path, Trained(model, optimizers), Progress(step=step))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000030"]
 
 
@@ -62,44 +62,44 @@ def flip(path):
 def test_a_torn_state_is_passed_over(tmp_path, file, tear):
     model, optimizers = trained()
     for step in (1, 2):
-        save_state(tmp_path, model, optimizers, Progress(step=step))
+        save_state(tmp_path, Trained(model, optimizers), Progress(step=step))
     tear(tmp_path / "step-00000002" / file)
-    progress = load_state(tmp_path, *trained())
+    progress = load_state(tmp_path, Trained(*trained()))
     assert progress is not None
     assert progress.step == 1
 
 
 def test_nothing_to_go_on_from(tmp_path):
-    assert load_state(tmp_path / "absent", *trained()) is None
+    assert load_state(tmp_path / "absent", Trained(*trained())) is None
 
 
 def test_a_full_disk_leaves_the_state_before_it(tmp_path, monkeypatch):
     model, optimizers = trained()
-    save_state(tmp_path, model, optimizers, Progress(step=1))
+    save_state(tmp_path, Trained(model, optimizers), Progress(step=1))
 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("malmoi.core.tensor_file.open", full, raising=False)
     with pytest.raises(UserError, match="The disk is full"):
-        save_state(tmp_path, model, optimizers, Progress(step=2))
+        save_state(tmp_path, Trained(model, optimizers), Progress(step=2))
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
 
 
 def test_what_a_killed_writer_left_is_swept_away(tmp_path):
     model, optimizers = trained()
-    save_state(tmp_path, model, optimizers, Progress(step=1))
+    save_state(tmp_path, Trained(model, optimizers), Progress(step=1))
     (tmp_path / ".step-00000002.4711.tmp").mkdir()
-    load_state(tmp_path, model, optimizers)
+    load_state(tmp_path, Trained(model, optimizers))
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
 
 
 def test_a_state_of_another_model_is_named(tmp_path):
     model, optimizers = trained()
-    save_state(tmp_path, model, optimizers, Progress(step=1))
+    save_state(tmp_path, Trained(model, optimizers), Progress(step=1))
     other = torch.nn.ModuleDict({"head": torch.nn.Linear(4, 3)})
     with pytest.raises(UserError, match="belongs to another model"):
-        load_state(tmp_path, other, build_optimizers(other, OptimizerSettings()))
+        load_state(tmp_path, Trained(other, build_optimizers(other, OptimizerSettings())))
 
 
 def with_norm(steps: int):
@@ -113,8 +113,8 @@ def with_norm(steps: int):
 @pytest.mark.parametrize("frozen", [False, True])
 def test_statistics_of_batch_norms_go_on_too(tmp_path, frozen):
     model, other = with_norm(3).requires_grad_(not frozen), with_norm(0).requires_grad_(not frozen)
-    save_state(tmp_path, model, [], Progress(step=3))
-    load_state(tmp_path, other, [])
+    save_state(tmp_path, Trained(model, []), Progress(step=3))
+    load_state(tmp_path, Trained(other, []))
     assert torch.equal(model[1].running_mean, other[1].running_mean)
     assert torch.equal(model[1].running_var, other[1].running_var)
     assert int(other[1].num_batches_tracked) == 3

@@ -16,12 +16,14 @@ from malmoi.cli import (
     export,
     generate,
     import_,
+    launch,
     plan,
     predict,
     run,
     serve,
     translate,
     tune,
+    verify,
 )
 from malmoi.core.errors import UserError
 from malmoi.pipeline.kinds import STAGES
@@ -37,6 +39,7 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(run.recipes)
+app.command()(launch.launch)
 app.command()(tune.tune)
 app.command()(plan.plan)
 app.command("import")(import_.import_model)
@@ -49,6 +52,7 @@ app.command()(serve.serve)
 app.command()(export.export)
 app.add_typer(attention.app, name="attention")
 app.add_typer(bench.app, name="bench")
+app.add_typer(verify.app, name="verify")
 app.command()(doctor.doctor)
 app.add_typer(corpus.app, name="corpus")
 for kind, entry in STAGES.items():

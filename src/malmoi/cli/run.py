@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +32,11 @@ def run(
 
     Example: malmoi run quickstart --minutes 2 tokenizer.vocabulary=2048
     """
+    import sys
+
+    from malmoi.core.processes import process_count
+    from malmoi.parallel.launch.local import launch_local
+    from malmoi.pipeline.launching import wanted_processes
     from malmoi.pipeline.recipe import load_recipe
     from malmoi.pipeline.runner import run_recipe
     from malmoi.pipeline.show import print_ending, print_plan
@@ -41,8 +47,21 @@ def run(
     if dry_run:
         print_plan(plan, directory)
         return
-    with watching(*find_watchers(watch or [])):
+    if process_count() == 1 and (processes := wanted_processes(plan)) > 1:
+        raise typer.Exit(launch_local(sys.argv[1:], processes))
+    with _together(), watching(*find_watchers(watch or [])):
         print_ending(run_recipe(plan, directory))
+
+
+def _together() -> AbstractContextManager[None]:
+    """The processes that run this command together, if there are several, know each other inside."""
+    from malmoi.core.processes import process_count
+
+    if process_count() == 1:
+        return nullcontext()
+    from malmoi.parallel.processes import joined
+
+    return joined()
 
 
 def recipes() -> None:
@@ -76,7 +95,7 @@ def stage_command(kind: str) -> Callable[..., None]:
         for assignment in overrides or []:
             apply_override(values, assignment)
         directory = out or Path("runs") / kind
-        with watching(*find_watchers(watch or [])):
+        with _together(), watching(*find_watchers(watch or [])):
             run_step(build_step(values, directory.name, f"malmoi {kind}"), directory, {}, f"[bold]{kind}[/bold]")
         print_ending({kind: directory})
 

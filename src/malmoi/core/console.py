@@ -9,7 +9,9 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-console = Console(highlight=False)
+from malmoi.core.processes import is_first
+
+console = Console(highlight=False, quiet=not is_first())
 error_console = Console(stderr=True, highlight=False)
 
 

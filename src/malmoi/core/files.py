@@ -1,4 +1,7 @@
-"""Files that are either whole or absent: written to a temporary name, flushed, renamed."""
+"""Files that are either whole or absent: written to a temporary name, flushed, renamed.
+
+Where several processes run one command together, only the first one's appear.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from malmoi.core.errors import UserError
+from malmoi.core.processes import is_first
 
 
 @contextlib.contextmanager
@@ -28,8 +32,9 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_directory(path.parent)
+        if is_first():
+            os.replace(temporary, path)
+            _sync_directory(path.parent)
     except OSError as error:
         raise _disk_full(path) if error.errno == errno.ENOSPC else error from None
     finally:
@@ -51,6 +56,8 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     temporary.mkdir(parents=True)
     try:
         yield temporary
+        if not is_first():
+            return
         for file in temporary.rglob("*"):
             if file.is_file():
                 _sync_file(file)
@@ -92,6 +99,8 @@ def read_json(path: Path) -> Any:
 
 def append_json_line(path: Path, record: dict[str, Any]) -> None:
     """Append one record to a .jsonl file and flush it, so that a killed process loses at most one line."""
+    if not is_first():
+        return
     with open(path, "a+b") as file:
         _drop_torn_line(file)
         file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")

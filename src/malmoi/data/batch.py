@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, TypeVar
 
 import torch
 from torch.nn import functional as F
@@ -57,14 +57,37 @@ class Batch:
         return dataclasses.replace(self, **{name: value[index::count] for name, value in tensors.items()})
 
     def padded(self, multiple: int) -> Self:
-        """The same with every length a multiple of this: targets padded with IGNORED, all else on the right with 0."""
-        longer = {}
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, torch.Tensor) and value.dim() == 2 and not value.is_floating_point():
-                missing = -value.shape[1] % multiple
-                longer[field.name] = F.pad(value, (0, missing), value=IGNORED if field.name in TARGETS else 0)
-        return dataclasses.replace(self, **longer) if multiple > 1 else self
+        """The same with every length a multiple of this; see `lengthened`."""
+        lengths = {name: value.shape[1] for name, value in self._sequences().items()}
+        return self.lengthened({name: length + -length % multiple for name, length in lengths.items()})
+
+    def lengthened(self, lengths: Mapping[str, int]) -> Self:
+        """The same with the tensors of (rows, length) so long: targets padded with IGNORED, all else with 0."""
+        longer = {
+            name: F.pad(value, (0, lengths[name] - value.shape[1]), value=IGNORED if name in TARGETS else 0)
+            for name, value in self._sequences().items()
+            if lengths[name] > value.shape[1]
+        }
+        return dataclasses.replace(self, **longer) if longer else self
+
+    def _sequences(self) -> dict[str, torch.Tensor]:
+        """The tensors of a number or a mark for each token."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {
+            name: value
+            for name, value in values.items()
+            if isinstance(value, torch.Tensor) and value.dim() == 2 and not value.is_floating_point()
+        }
+
+
+BatchType = TypeVar("BatchType", bound=Batch)
+
+
+def alike(batches: Sequence[BatchType]) -> list[BatchType]:
+    """Batches of one kind, padded so that their lengths are the same."""
+    shapes = [{name: value.shape[1] for name, value in batch._sequences().items()} for batch in batches]
+    longest = {name: max(shape[name] for shape in shapes) for name in shapes[0]}
+    return [batch.lengthened(longest) for batch in batches]
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,12 @@ class Encoder(Backbone):
         return bend(self.pooler(state))
 
     @property
+    def embedding_parts(self) -> list[nn.Module]:
+        """See `Backbone.embedding_parts`."""
+        parts = (self.embedding, self.positions, self.segments, self.embedding_norm, self.dropout)
+        return [part for part in parts if part is not None]
+
+    @property
     def pooler_parts(self) -> list[nn.Module]:
         """See `Backbone.pooler_parts`."""
         return [] if self.pooler is None else [self.pooler]

@@ -101,6 +101,11 @@ class GPT(LanguageModel):
             hidden = block(hidden, rotary, cache.layer(index) if cache else None, documents)
         return hidden
 
+    @property
+    def embedding_parts(self) -> list[nn.Module]:
+        """See `Backbone.embedding_parts`."""
+        return [part for part in (self.embedding, self.positions, self.bigram, self.dropout) if part is not None]
+
     def cache(self, rows: int, length: int) -> KeyValueCache:
         """See `LanguageModel.cache`."""
         return KeyValueCache(self.config, rows, length, self.dtype, self.device)

@@ -134,6 +134,11 @@ class Backbone(Model):
         """
         raise NotImplementedError
 
+    @property
+    def embedding_parts(self) -> list[nn.Module]:
+        """What `embed` computes with."""
+        raise NotImplementedError
+
     def pooled(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """(rows, pooled width), what stands for each text, of what the last block gives; see `BackboneConfig.pooling`.
 

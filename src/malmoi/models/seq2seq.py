@@ -68,7 +68,7 @@ class EncoderDecoder(Model):
         Takes and raises what `forward` does.
         """
         check_room(source.shape[1], self.config.context)
-        result: torch.Tensor = self.encoder(self._embed(source, 0), real=_real(lengths, source.shape[1]))
+        result: torch.Tensor = self.encoder(self.embed(source, 0), real=_real(lengths, source.shape[1]))
         return result
 
     def decode(
@@ -91,7 +91,7 @@ class EncoderDecoder(Model):
         check_room(start + target.shape[1], min(context, cache.capacity) if cache else context)
         sources = (cache.sources if cache else None) or self.decoder.sources(memory)
         real = _real(lengths, memory.shape[1])
-        hidden: torch.Tensor = self.decoder(self._embed(target, start), sources=sources, source_real=real, cache=cache)
+        hidden: torch.Tensor = self.decoder(self.embed(target, start), sources=sources, source_real=real, cache=cache)
         if cache:
             cache.sources = sources
             cache.advance(target)
@@ -103,7 +103,8 @@ class EncoderDecoder(Model):
         sizes = CacheSizes(config.decoder_layers, config.width, config.heads, config.head_width)
         return KeyValueCache(sizes, rows, length, self.dtype, self.device)
 
-    def _embed(self, tokens: torch.Tensor, start: int) -> torch.Tensor:
+    def embed(self, tokens: torch.Tensor, start: int = 0) -> torch.Tensor:
+        """(rows, length) int64 ids, the first of them at place `start`, to (rows, length, width)."""
         config = self.config
         hidden: torch.Tensor = self.embedding(tokens)
         if config.scaled_embedding:
@@ -137,23 +138,38 @@ class Stack(nn.Module):
         source_real: torch.Tensor | None = None,
         cache: KeyValueCache | None = None,
     ) -> torch.Tensor:
-        """(rows, length, width) to the same.
+        """(rows, length, width) to the same, normed; see `through`."""
+        result: torch.Tensor = self.norm(self.through(hidden, real, sources, source_real, cache))
+        return result
+
+    def through(
+        self,
+        hidden: torch.Tensor,
+        real: torch.Tensor | None = None,
+        sources: Sequence[KeysAndValues | None] | None = None,
+        source_real: torch.Tensor | None = None,
+        cache: KeyValueCache | None = None,
+        *,
+        first: int = 0,
+        end: int | None = None,
+    ) -> torch.Tensor:
+        """(rows, length, width) through the blocks from `first` to before `end`, all by default.
 
         Args:
             real: as for `Attention`.
-            sources: what the decoder's blocks look at, from `sources`.
+            sources: what these blocks of the decoder look at, from `sources`.
             source_real: the same of the source.
         """
         start, length = (cache.length if cache else 0), hidden.shape[1]
         bias = None if self.relative_positions is None else self.relative_positions(start, length)
-        for index, (block, source) in enumerate(zip(self.blocks, sources or [None] * len(self.blocks), strict=True)):
+        blocks = self.blocks[first:end]
+        for index, (block, source) in enumerate(zip(blocks, sources or [None] * len(blocks), strict=True), first):
             hidden = block(hidden, real, bias, cache.layer(index) if cache else None, source, source_real)
-        result: torch.Tensor = self.norm(hidden)
-        return result
+        return hidden
 
-    def sources(self, memory: torch.Tensor) -> list[KeysAndValues]:
-        """The keys and values of the source, one pair for each block that looks at it."""
-        blocks = [block for block in self.blocks if isinstance(block, Block)]
+    def sources(self, memory: torch.Tensor, first: int = 0, end: int | None = None) -> list[KeysAndValues]:
+        """The keys and values of the source, one pair for each block from `first` to before `end` that looks at it."""
+        blocks = [block for block in self.blocks[first:end] if isinstance(block, Block)]
         return [block.cross_attention.keys_and_values(memory) for block in blocks if block.cross_attention is not None]
 
 

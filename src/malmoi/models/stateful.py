@@ -68,9 +68,10 @@ class StatefulModel(LanguageModel):
         """
         length = tokens.shape[1]
         check_room((cache.length if cache else 0) + length, cache.capacity if cache else self.config.context)
-        hidden, states = self._pass(self.embed(tokens), 0, len(self.blocks), cache.states if cache else None)
-        if cache:
-            cache.advance(states, length)
+        if cache is None:
+            return self.finish(self.through(self.embed(tokens)))
+        hidden, states = self._pass(self.embed(tokens), 0, len(self.blocks), cache.states)
+        cache.advance(states, length)
         return self.finish(hidden)
 
     def embed(self, tokens: torch.Tensor, segments: torch.Tensor | None = None) -> torch.Tensor:
@@ -92,6 +93,11 @@ class StatefulModel(LanguageModel):
         """
         return self._pass(hidden, first, len(self.blocks) if end is None else end, None)[0]
 
+    @property
+    def embedding_parts(self) -> list[nn.Module]:
+        """See `Backbone.embedding_parts`."""
+        return [self.embedding, self.dropout]
+
     def cache(self, rows: int, length: int) -> StateCache:
         """See `LanguageModel.cache`."""
         return StateCache([block.empty_state(rows, self.dtype, self.device) for block in self._blocks()], length)
@@ -101,7 +107,8 @@ class StatefulModel(LanguageModel):
     ) -> tuple[torch.Tensor, list[State]]:
         """Through the blocks from `first` to before `end`, with their states; None for a new text."""
         after = []
-        for index, block in enumerate(self._blocks()[first:end]):
+        for index, block in enumerate(self.blocks[first:end]):
+            assert isinstance(block, StatefulBlock)
             before = states[index] if states else block.empty_state(len(hidden), hidden.dtype, hidden.device)
             hidden, state = block(hidden, before)
             after.append(state)

@@ -6,12 +6,17 @@ The pairs of Shoeybi and others 2019 (arXiv:1909.08053) and, along the sequence,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
 Group = dist.ProcessGroup
+
+all_gather: Callable[..., Any] = getattr(dist, "all_gather_single", dist.all_gather_into_tensor)
+reduce_scatter: Callable[..., Any] = getattr(dist, "reduce_scatter_single", dist.reduce_scatter_tensor)
+"""Named so from PyTorch 2.13 on."""
 
 
 def copied(hidden: torch.Tensor, group: Group) -> torch.Tensor:
@@ -53,14 +58,14 @@ def joined(part: torch.Tensor, group: Group, dimension: int) -> torch.Tensor:
 def gather(part: torch.Tensor, group: Group, dimension: int) -> torch.Tensor:
     """The equal parts of all processes one after the other along `dimension`, without gradients."""
     parts = part.new_empty(dist.get_world_size(group), *part.shape)
-    dist.all_gather_into_tensor(parts.view(-1, *part.shape[1:]), part.contiguous(), group=group)
+    all_gather(parts.view(-1, *part.shape[1:]), part.contiguous(), group=group)
     return torch.cat(parts.unbind(), dimension)
 
 
 def _scatter(whole: torch.Tensor, group: Group, dimension: int) -> torch.Tensor:
     parts = torch.stack(whole.chunk(dist.get_world_size(group), dimension))
     own = torch.empty_like(parts[0])
-    dist.reduce_scatter_tensor(own, parts.view(-1, *own.shape[1:]), group=group)
+    reduce_scatter(own, parts.view(-1, *own.shape[1:]), group=group)
     return own
 
 

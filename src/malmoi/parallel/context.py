@@ -1,7 +1,7 @@
 """Context parallelism: each process has a part of every row, and sees the keys and values of the parts before it.
 
-The way of Llama 3 (arXiv:2407.21783, section 3.3.2): keys and values are gathered, which are few where heads share them.
-To the model it looks as if the parts before stood in a cache.
+The way of Llama 3 (arXiv:2407.21783, section 3.3.2): keys and values are gathered, few where heads share them. To the
+model it looks as if the parts before stood in a cache.
 """
 
 from __future__ import annotations

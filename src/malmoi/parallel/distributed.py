@@ -16,15 +16,34 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 from malmoi.core.errors import UserError
-from malmoi.data.batch import Batch
+from malmoi.data.batch import Batch, alike
 from malmoi.objectives.objective import Loss, Objective
+from malmoi.parallel.checkpoint import StateWriter
 from malmoi.parallel.context import ContextPart
 from malmoi.parallel.data import GradientSum, local, local_gradient
-from malmoi.parallel.execution import Execution, Share, Sums, dealt
-from malmoi.parallel.layout import Layout
+from malmoi.parallel.execution import Execution, Share, Sums, Value, dealt
+from malmoi.parallel.layout import AXES, Layout
+from malmoi.parallel.matrices import DividedMatrices, as_divided
 from malmoi.parallel.mesh import REPLICAS, SEEN, Mesh
+from malmoi.parallel.pipeline import Pipeline
+from malmoi.parallel.processes import automatic_layout, check_processes, training_begins
 from malmoi.parallel.shard import shard_blocks
 from malmoi.parallel.tensor import divide_tensors
+
+
+def execution(model: nn.Module, objective: Objective, layout: Layout) -> Execution:
+    """How this process takes part in a training.
+
+    Raises:
+        UserError: the layout does not fit the model, or the number of processes.
+    """
+    if layout.automatic:
+        layout = automatic_layout(sum(parameter.nbytes for parameter in model.parameters()))
+    if layout.processes == 1:
+        return Execution(model, objective)
+    check_processes(layout)
+    training_begins()
+    return DistributedExecution(model, objective, layout)
 
 
 class DistributedExecution(Execution):
@@ -40,11 +59,11 @@ class DistributedExecution(Execution):
         _refuse_batch_norms(model, layout)
         super().__init__(model, objective)
         self.mesh, self.layout = Mesh(layout, self.device.type), layout
-        self.replicas = layout.replicas
         self.divided = layout.processes > layout.data * layout.context
         self._lent = model if self.divided else None
         if self.divided:
             self.model = copy.deepcopy(model)
+            self._shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
             for parameter in model.parameters():
                 parameter.data = parameter.new_empty(0)
         self._apply(layout)
@@ -58,17 +77,22 @@ class DistributedExecution(Execution):
         """The layout, step by step; what comes later wraps what came before."""
         self._partial: list[str] = []
         self._context: ContextPart | None = None
+        self._pipeline: Pipeline | None = None
+        if layout.pipeline > 1:
+            mesh = self.mesh.parameters["pipeline"]
+            self._pipeline = Pipeline(self.model, self._loss_inside, mesh, layout.schedule)
         if layout.tensor > 1:
             self._partial = divide_tensors(self.model, self.mesh.parameters["tensor"])
         if layout.context > 1:
             self._context = ContextPart(self.model, self.mesh.group("context"))
         self._step = _Step(self.model, self.objective)
         if layout.shard > 1:
-            shard_blocks(self._step, self.mesh.of_shards())
+            for root in [self._step] if self._pipeline is None else self._pipeline.chunks:
+                shard_blocks(root, self.mesh.of_shards(), keep=self._pipeline is not None)
 
     def shares(self, slots: int) -> list[Share]:
         """See `Execution.shares`."""
-        return dealt(slots, self.mesh.index(*REPLICAS), self.replicas)
+        return dealt(slots, self.mesh.index(*REPLICAS), self.layout.replicas)
 
     def backward(
         self,
@@ -78,31 +102,69 @@ class DistributedExecution(Execution):
         scale: float,
     ) -> Sums:
         """See `Execution.backward`; the sums run over all processes, and so do the gradients."""
-        *others, last = shares
-        self._sync(False)
-        first_sums = super().backward(others, batch, inside, scale)
-        self._sync(True)
-        last_sums = super().backward([last], batch, inside, scale)
+        sums = self._own_backward(shares, batch, inside, scale)
         if self._sum is not None:
             self._sum.finish()
         self._sum_partial_gradients()
         for name, parameter in self._named.items():
             if self.parameters[name] is not parameter:
                 self.parameters[name].grad = None if parameter.grad is None else local(parameter.grad)
-        return self._over_all(first_sums.total + last_sums.total, first_sums.count + last_sums.count)
+        return self._over_all(sums.total, sums.count)
 
     def loss(self, batch: Batch) -> Loss:
         """See `Execution.loss`."""
+        return Loss(*self._step(self._prepared(batch)))
+
+    def _own_backward(
+        self,
+        shares: Sequence[Share],
+        batch: Callable[[Share], Batch],
+        inside: Callable[[], AbstractContextManager[Any]],
+        scale: float,
+    ) -> Sums:
+        """The gradients and sums of this process's own rows."""
+        if self._pipeline is None:
+            *others, last = shares
+            self._sync(False)
+            first = super().backward(others, batch, inside, scale)
+            self._sync(True)
+            second = super().backward([last], batch, inside, scale)
+            return Sums(first.total + second.total, first.count + second.count, {})
+        self.model.train()
+        batches, seeds = [], []
+        for share in shares:
+            batches.append(self._prepared(batch(share)))
+            seeds.append(torch.initial_seed())
+        self._inside = inside
+        loss = self._pipeline.backward(alike(batches), scale, seeds)
+        return Sums(float(loss.total), int(loss.count), {})
+
+    def _prepared(self, batch: Batch) -> Batch:
+        """What this process computes of a batch of its replica."""
         batch = batch.to(self.device).padded(self.layout.tensor * self.layout.context)
-        return Loss(*self._step(batch if self._context is None else self._context.of(batch)))
+        return batch if self._context is None else self._context.of(batch)
+
+    def _loss_inside(self, batch: Batch) -> Loss:
+        """What the objective says of a batch, in the number format of the forward pass; for a pipeline."""
+        with self._inside():
+            return self.objective.loss(self.model, batch)
+
+    def _own_validation(self, batch: Batch, inside: Callable[[], AbstractContextManager[Any]]) -> Sums:
+        if self._pipeline is None:
+            return super().validate(iter([batch]), inside)
+        self.model.eval()
+        self._inside = inside
+        loss = self._pipeline.evaluate([self._prepared(batch)])
+        self.model.train()
+        return Sums(float(loss.total), int(loss.count), {name: float(one) for name, one in loss.metrics.items()})
 
     @torch.no_grad()
     def validate(self, batches: Iterator[Batch], inside: Callable[[], AbstractContextManager[Any]]) -> Sums:
         """See `Execution.validate`; every replica has its own batches."""
         own = self.mesh.index(*REPLICAS)
         sums = Sums(0.0, 0, {})
-        while together := list(islice(batches, self.replicas)):
-            one = super().validate(iter([together[min(own, len(together) - 1)]]), inside)
+        while together := list(islice(batches, self.layout.replicas)):
+            one = self._own_validation(together[min(own, len(together) - 1)], inside)
             if own < len(together):
                 metrics = {name: sums.metrics.get(name, 0.0) + value for name, value in one.metrics.items()}
                 sums = Sums(sums.total + one.total, sums.count + one.count, sums.metrics | metrics)
@@ -123,11 +185,12 @@ class DistributedExecution(Execution):
         squares: dict[tuple[str, ...], torch.Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
         for name, parameter in self._named.items():
             gradient = self.parameters[name].grad
-            if gradient is not None:
+            if gradient is not None and not self._repeated(name):
                 squares[self._axes(parameter)] += gradient.float().square().sum()
         for axes in self._all_axes():
             self.mesh.sum(squares[axes], *axes)
-        return float(torch.stack(list(squares.values())).sum().sqrt())
+        every = torch.stack(list(squares.values())).sum()
+        return float(self.mesh.sum(every, "pipeline").sqrt())
 
     def forget_gradients(self) -> None:
         """See `Execution.forget_gradients`."""
@@ -140,22 +203,49 @@ class DistributedExecution(Execution):
         parameter = self._named[name]
         if not isinstance(parameter, DTensor) or held.shape != self.parameters[name].shape:
             return held
-        return DTensor.from_local(
-            held,
-            parameter.device_mesh,
-            parameter.placements,
-            run_check=False,
-            shape=parameter.shape,
-            stride=parameter.stride(),
-        )
+        return as_divided(held, parameter)
+
+    def matrices(self) -> DividedMatrices:
+        """How an optimizer has the whole matrices of this process's layers."""
+        group = self.mesh.group(*(axis for axis in AXES if axis != "pipeline"))
+        return DividedMatrices(self._named, self.parameters, group)
+
+    def state_writer(self) -> StateWriter:
+        """See `Execution.state_writer`."""
+        return StateWriter()
+
+    def agree(self, value: Value) -> Value:
+        """See `Execution.agree`."""
+        values = [value]
+        dist.broadcast_object_list(values, src=0)
+        return values[0]
 
     def give_back(self) -> None:
         """Fill the model that was handed in with the trained weights, whole, on every process."""
         if self._lent is None:
             return
+        own = {name: parameter.detach() for name, parameter in self.model.named_parameters()}
+        owners = self._owners(list(own))
         for name, parameter in self._lent.named_parameters():
-            trained = self.model.get_parameter(name).detach()
-            parameter.data = trained.full_tensor() if isinstance(trained, DTensor) else trained.clone()
+            whole = torch.empty(self._shapes[name], dtype=parameter.dtype, device=parameter.device)
+            if name in own:
+                held = own[name]
+                whole.copy_(held.full_tensor() if isinstance(held, DTensor) else held)
+            if self._pipeline is not None:
+                dist.broadcast(whole, group=self.mesh.group("pipeline"), group_src=owners[name])
+            parameter.data = whole
+
+    def _owners(self, own: list[str]) -> dict[str, int]:
+        """Name to the first process of the pipeline that has this parameter."""
+        if self._pipeline is None:
+            return {}
+        names: list[Any] = [None] * self.layout.pipeline
+        dist.all_gather_object(names, own, group=self.mesh.group("pipeline"))
+        return {name: index for index in reversed(range(len(names))) for name in names[index]}
+
+    def _repeated(self, name: str) -> bool:
+        """Whether another process of the pipeline counts this parameter."""
+        return self._pipeline is not None and name in self._pipeline.repeated
 
     def _sync(self, last: bool) -> None:
         """Say whether gradients are exchanged in the next backward pass."""

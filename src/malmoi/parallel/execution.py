@@ -7,13 +7,16 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from malmoi.data.batch import Batch
 from malmoi.objectives.objective import Loss, Objective
+from malmoi.parallel.checkpoint import StateWriter
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,10 @@ class Execution:
 
     Attributes:
         parameters: what the optimizers of this process update, by name; they find gradients there.
+        divided: whether the model handed in is empty while it trains, because each process holds a part of it.
     """
 
-    replicas = 1
+    divided = False
 
     def __init__(self, model: nn.Module, objective: Objective) -> None:
         self.model, self.objective = model, objective
@@ -115,6 +119,25 @@ class Execution:
         """Begin anew."""
         for parameter in self.parameters.values():
             parameter.grad = None
+
+    def matrices(self) -> Any:
+        """How an optimizer has whole matrices; None where this process holds them."""
+        return None
+
+    def placed(self, name: str, held: torch.Tensor) -> torch.Tensor:
+        """What this process holds of something that is divided as parameter `name` is, as a part of the whole."""
+        return held
+
+    def state_writer(self) -> StateWriter | None:
+        """What writes states that several processes hold; None where this one writes them."""
+        return None
+
+    def agree(self, value: Value) -> Value:
+        """What the first process has come to, for instance by measuring; the same on every process."""
+        return value
+
+    def give_back(self) -> None:
+        """Fill the model that was handed in with the trained weights, whole."""
 
     def _gradients(self) -> list[torch.Tensor]:
         return [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Annotated, Any, Literal
 
-from pydantic import PositiveInt
+from pydantic import BeforeValidator, PositiveInt
 
 from malmoi.core.config import Settings
 
@@ -17,6 +20,9 @@ AXES = ("pipeline", "data", "shard", "context", "tensor")
 class Layout(Settings):
     """How many processes share a training along each axis; their product is the number of processes.
 
+    "auto" stands for `automatic`: as many processes as were started, along `data` where the model fits into the memory
+    of each, else along `shard`.
+
     Attributes:
         data: each has all weights and its own rows.
         shard: each keeps a part of weights, gradients and optimizer states, and has its own rows
@@ -28,6 +34,7 @@ class Layout(Settings):
         context: each has a part of every row and sees the keys and values of all before it
             (Llama 3, arXiv:2407.21783, section 3.3.2).
         schedule: in which order a pipeline's micro-batches go forward and back.
+        automatic: the rest follows from the model and the number of processes.
     """
 
     data: PositiveInt = 1
@@ -36,6 +43,7 @@ class Layout(Settings):
     pipeline: PositiveInt = 1
     context: PositiveInt = 1
     schedule: PipelineSchedule = "1f1b"
+    automatic: bool = False
 
     @property
     def processes(self) -> int:
@@ -50,3 +58,31 @@ class Layout(Settings):
     def __str__(self) -> str:
         sizes = ((axis, getattr(self, axis)) for axis in AXES)
         return " x ".join(f"{axis} {size}" for axis, size in sizes if size > 1) or "one process"
+
+
+def _automatic(value: Any) -> Any:
+    return {"automatic": True} if value == "auto" else value
+
+
+AnyLayout = Annotated[Layout, BeforeValidator(_automatic)]
+"""A layout, or the word "auto"."""
+
+_current: ContextVar[Layout] = ContextVar("layout")
+
+
+@contextlib.contextmanager
+def laid_out(layout: Layout) -> Iterator[None]:
+    """Every training inside is shared by processes in this layout.
+
+    It decides nothing of what a training computes, so it is no part of its settings: a run may go on in another one.
+    """
+    token = _current.set(layout)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current_layout() -> Layout:
+    """The layout of trainings that begin now."""
+    return _current.get(Layout())

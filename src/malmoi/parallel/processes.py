@@ -7,6 +7,7 @@ import datetime
 from collections.abc import Iterator
 from typing import Literal
 
+import psutil
 import torch
 import torch.distributed as dist
 
@@ -19,6 +20,9 @@ PATIENCE = datetime.timedelta(minutes=30)
 
 PREPARING = datetime.timedelta(days=365)
 """For the stages that the first process does alone."""
+
+TRAINED = 5
+"""Times its weights that a training in float32 holds at least: they, gradients, two moments, activations."""
 
 Begun = Literal["training", "done"]
 
@@ -50,20 +54,28 @@ def check_processes(layout: Layout) -> None:
         )
 
 
+def automatic_layout(weights: int) -> Layout:
+    """The layout of all processes that were started for a model of so many bytes: copies if they fit, else shards."""
+    count = dist.get_world_size() if dist.is_initialized() else 1
+    if torch.cuda.is_available():
+        memory = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+    else:
+        memory = psutil.virtual_memory().total // count
+    return Layout(data=count) if TRAINED * weights < memory else Layout(shard=count)
+
+
 class Meeting:
     """Lets the other processes wait until the first one begins to train, or ends a stage without training.
 
     What comes before a training (fetching, tokens, a plan that follows from measurements) is done once, by the first
-    process; the others then enter the stage and find it done.
+    process; the others then enter the stage and find it done. Every process makes one for every stage.
     """
 
-    _number = 0
-    _open: Meeting | None = None
-
     def __init__(self) -> None:
-        Meeting._number += 1
-        Meeting._open = self
-        self._key = f"malmoi/stage/{Meeting._number}"
+        global _numbered, _open
+        _numbered += 1
+        self._key = f"malmoi/stage/{_numbered}"
+        _open = self
 
     def wait(self) -> Begun:
         """What the first process came to; for the others."""
@@ -73,13 +85,18 @@ class Meeting:
         return begun
 
     def tell(self, begun: Begun) -> None:
-        """Let the others go; what was told first counts."""
-        if Meeting._open is self:
+        """Let the others go, if they wait; for the first process."""
+        global _open
+        if _open is self:
             dist.distributed_c10d._get_default_store().set(self._key, begun)
-            Meeting._open = None
+            _open = None
 
-    @classmethod
-    def training_begins(cls) -> None:
-        """Say that the first process has prepared everything and begins to train."""
-        if cls._open is not None and is_first():
-            cls._open.tell("training")
+
+def training_begins() -> None:
+    """Say that the first process has prepared everything, and the others may come to train with it."""
+    if _open is not None and is_first():
+        _open.tell("training")
+
+
+_numbered = 0
+_open: Meeting | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
+from itertools import accumulate, zip_longest
 from typing import Literal
 
 from malmoi.core.errors import UserError
@@ -70,6 +70,27 @@ class Order:
 def chunks_of(schedule: PipelineSchedule) -> int:
     """How many chunks of layers each process has."""
     return 2 if schedule in ("interleaved", "zero-bubble") else 1
+
+
+def layer_ranges(layers: int, schedule: PipelineSchedule, processes: int) -> list[range]:
+    """Which layers each stage has; those with the embedding and with the head have no more than others.
+
+    Raises:
+        UserError: there are fewer layers than stages.
+    """
+    stages = processes * chunks_of(schedule)
+    if layers < stages:
+        raise UserError(
+            f"A {schedule} pipeline of {processes} processes divides a model into {stages} chunks of layers, and this "
+            f"one has {layers}.",
+            f"Set pipeline to {max(1, layers // chunks_of(schedule))} at most, or add layers.",
+        )
+    sizes = [layers // stages] * stages
+    inner_first = sorted(range(stages), key=lambda stage: (stage == stages - 1, stage == 0))
+    for stage in inner_first[: layers % stages]:
+        sizes[stage] += 1
+    ends = list(accumulate(sizes))
+    return [range(end - size, end) for end, size in zip(ends, sizes, strict=True)]
 
 
 def order_of(schedule: PipelineSchedule, processes: int, micro_batches: int) -> Order:

@@ -14,7 +14,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn import functional as F
 
 from malmoi.objectives.linear_cross_entropy import LEAST_ROWS, LOGITS
-from malmoi.parallel.collectives import Group, copied, summed
+from malmoi.parallel.collectives import Group, all_gather, copied, summed
 from malmoi.parallel.data import local
 from malmoi.parallel.mesh import split_sizes
 
@@ -105,7 +105,7 @@ class _AllScores(torch.autograd.Function):
         ctx.sizes, ctx.group = sizes, group
         padded = F.pad(own, (0, sizes[0] - own.shape[-1])).contiguous()
         parts = padded.new_empty(len(sizes), *padded.shape)
-        dist.all_gather_into_tensor(parts.view(-1, *padded.shape[1:]), padded, group=group)
+        all_gather(parts.view(-1, *padded.shape[1:]), padded, group=group)
         return torch.cat([part[..., :size] for part, size in zip(parts, sizes, strict=True)], -1)
 
     @staticmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 
 from malmoi.core.config import Settings, apply_override, parse_settings, read_yaml
 from malmoi.core.errors import UserError, nearest
+from malmoi.parallel.layout import AnyLayout, Layout
 from malmoi.pipeline.stage import Stage, find_stage, is_input
 
 
@@ -22,12 +24,14 @@ class Step:
         kind: which stage it is.
         name: its directory in the run, by which later stages refer to it; the kind unless the recipe says otherwise.
         settings: validated; inputs are still names or paths as the recipe wrote them.
+        parallel: how several processes share its trainings.
     """
 
     kind: str
     name: str
     stage: Stage
     settings: Settings
+    parallel: Layout = Layout()
 
     def inputs(self) -> dict[str, list[Path]]:
         """Settings fields that name earlier stages or paths, with their values."""
@@ -125,7 +129,14 @@ def build_step(values: dict[str, Any], name: str, where: str) -> Step:
     kind = values.pop("stage")
     values.pop("name", None)
     stage = find_stage(kind)
-    return Step(kind, name, stage, parse_settings(stage.settings, values, where))
+    parallel = parse_settings(_Parallel, {"parallel": values.pop("parallel", {})}, where).parallel
+    return Step(kind, name, stage, parse_settings(stage.settings, values, where), parallel)
+
+
+class _Parallel(Settings):
+    """What every stage of a recipe may say."""
+
+    parallel: AnyLayout
 
 
 def _shipped_path(name: str) -> Path:
@@ -142,9 +153,10 @@ def _named_entries(content: dict[str, Any], path: Path) -> dict[str, dict[str, A
     Raises:
         UserError: the file is not of a recipe's form, or two stages have one name.
     """
-    unknown = set(content) - {"about", "stages"}
+    unknown = set(content) - {"about", "stages", "parallel"}
     if unknown:
-        raise UserError(f"Unknown key {sorted(unknown)[0]!r} in {path}.", "A recipe has the keys 'about' and 'stages'.")
+        way_out = "A recipe has the keys 'about' and 'stages', and perhaps 'parallel'."
+        raise UserError(f"Unknown key {sorted(unknown)[0]!r} in {path}.", way_out)
     stages = content.get("stages")
     if not isinstance(stages, list) or not stages:
         raise UserError(f"{path} lists no stages.", "Add 'stages:' with at least one '- stage: KIND'.")
@@ -155,12 +167,18 @@ def _named_entries(content: dict[str, Any], path: Path) -> dict[str, dict[str, A
         name = str(entry.get("name", entry["stage"]))
         if name in entries:
             raise UserError(f"Two stages of {path} are called {name!r}.", "Give one of them another 'name:'.")
-        entries[name] = dict(entry)
+        entries[name] = (
+            {"parallel": copy.deepcopy(content["parallel"]), **entry} if "parallel" in content else dict(entry)
+        )
     return entries
 
 
 def _override(entries: dict[str, dict[str, Any]], overrides: list[str], path: Path) -> None:
     for assignment in overrides:
+        if assignment.startswith(("parallel.", "parallel=")):
+            for entry in entries.values():
+                apply_override(entry, assignment)
+            continue
         stage, _, rest = assignment.partition(".")
         if stage not in entries:
             way_out = nearest(stage, entries) or f"Its stages: {', '.join(entries)}."

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from malmoi.core.errors import UserError, nearest
 from malmoi.core.files import read_json, write_json
 from malmoi.core.hashing import hash_file, hash_path, hash_value
 from malmoi.core.memory import PeakMemory
+from malmoi.core.processes import is_first, process_count
+from malmoi.parallel.layout import laid_out
 from malmoi.pipeline.kinds import STAGES
 from malmoi.pipeline.recipe import Recipe, Step
 
@@ -39,12 +43,7 @@ def run_recipe(recipe: Recipe, directory: Path) -> dict[str, Path]:
         UserError: what a stage raised, or another run holds the directory.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(directory / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise UserError(f"Another malmoi is running in {directory}.", "Wait for it, or choose another --out.") from None
-    with lock:
+    with _held(directory):
         done: dict[str, Path] = {}
         for number, step in enumerate(recipe.steps, start=1):
             title = f"[bold]{number}/{len(recipe.steps)} {step.name}[/bold]"
@@ -53,8 +52,41 @@ def run_recipe(recipe: Recipe, directory: Path) -> dict[str, Path]:
         return done
 
 
+@contextlib.contextmanager
+def _held(directory: Path) -> Iterator[None]:
+    """Inside, no other command runs in `directory`; processes that run this one together hold it together."""
+    if not is_first():
+        yield
+        return
+    lock = filelock.FileLock(directory / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise UserError(f"Another malmoi is running in {directory}.", "Wait for it, or choose another --out.") from None
+    with lock:
+        yield
+
+
 def run_step(step: Step, directory: Path, earlier: dict[str, Path], title: str) -> None:
-    """Run one step in `directory`, unless it was done there with the same settings and inputs."""
+    """Run one step in `directory`, unless it was done there with the same settings and inputs.
+
+    Of several processes that run it together, the others come in when the first one begins to train.
+    """
+    with laid_out(step.parallel):
+        if process_count() == 1:
+            _run_step(step, directory, earlier, title)
+            return
+        from malmoi.parallel.processes import Meeting
+
+        meeting = Meeting()
+        if is_first():
+            _run_step(step, directory, earlier, title)
+            meeting.tell("done")
+        elif meeting.wait() == "training":
+            step.stage.run(step.with_inputs(resolve_inputs(step, earlier)), directory)
+
+
+def _run_step(step: Step, directory: Path, earlier: dict[str, Path], title: str) -> None:
     inputs = resolve_inputs(step, earlier)
     fingerprint = hash_value(identity(step, inputs))
     if is_done(directory, fingerprint):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -35,6 +35,46 @@ def orthogonalize(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
     return x.mT if tall else x
 
 
+class Matrices(Protocol):
+    """How an optimizer has whole matrices where each process holds a part of them."""
+
+    def shape(self, held: torch.Tensor) -> torch.Size:
+        """The shape of the whole matrix."""
+        ...
+
+    def whole(self, held: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
+        """The matrix of which every process has a `part`, divided as the parameter `held` is."""
+        ...
+
+    def part(self, held: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
+        """This process's part of a matrix."""
+        ...
+
+    def each(self, stack: torch.Tensor, function: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """What `function` makes of a stack of matrices, the work dealt out among the processes."""
+        ...
+
+
+class WholeMatrices:
+    """`Matrices` of a process that holds all of them."""
+
+    def shape(self, held: torch.Tensor) -> torch.Size:
+        """See `Matrices`."""
+        return held.shape
+
+    def whole(self, held: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
+        """See `Matrices`."""
+        return part
+
+    def part(self, held: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
+        """See `Matrices`."""
+        return whole
+
+    def each(self, stack: torch.Tensor, function: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """See `Matrices`."""
+        return function(stack)
+
+
 class Muon(torch.optim.Optimizer):
     """Nesterov momentum, orthogonalised, with decoupled weight decay; for matrices inside blocks.
 
@@ -42,6 +82,7 @@ class Muon(torch.optim.Optimizer):
 
     Args:
         compact: whether the momentum is kept in bfloat16.
+        matrices: how whole matrices are had.
     """
 
     def __init__(
@@ -51,8 +92,9 @@ class Muon(torch.optim.Optimizer):
         momentum: float = 0.95,
         weight_decay: float = 0,
         compact: bool = False,
+        matrices: Matrices | None = None,
     ) -> None:
-        self._compact = compact
+        self._compact, self._matrices = compact, matrices or WholeMatrices()
         super().__init__(parameters, {"lr": learning_rate, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -62,7 +104,7 @@ class Muon(torch.optim.Optimizer):
             by_shape: defaultdict[torch.Size, list[torch.Tensor]] = defaultdict(list)
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    by_shape[parameter.shape].append(parameter)
+                    by_shape[self._matrices.shape(parameter)].append(parameter)
             for shape, parameters in by_shape.items():
                 self._update(parameters, group, max(1.0, shape[0] / shape[1]) ** 0.5)
 
@@ -77,7 +119,8 @@ class Muon(torch.optim.Optimizer):
             momentum = state["momentum"].float().lerp_(gradient, 1 - group["momentum"])
             if self._compact:
                 state["momentum"] = rounded(momentum)
-            directions.append(gradient.lerp(momentum, group["momentum"]))
-        for parameter, update in zip(parameters, orthogonalize(torch.stack(directions)), strict=True):
+            directions.append(self._matrices.whole(parameter, gradient.lerp(momentum, group["momentum"])))
+        updates = self._matrices.each(torch.stack(directions), orthogonalize)
+        for parameter, update in zip(parameters, updates, strict=True):
             parameter.mul_(1 - group["lr"] * group["weight_decay"])
-            parameter.add_(update, alpha=-group["lr"] * scale)
+            parameter.add_(self._matrices.part(parameter, update), alpha=-group["lr"] * scale)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import torch
@@ -13,7 +14,7 @@ from torch import nn
 from malmoi.core.config import Settings
 from malmoi.layers.sparse import zeros
 from malmoi.train.compact_states import CompactAdamW
-from malmoi.train.muon import Muon
+from malmoi.train.muon import Matrices, Muon
 
 _BLOCK = re.compile(r"blocks\.(\d+)\.")
 _BELOW = ("embedding", "positions", "segments", "bigram")
@@ -49,8 +50,20 @@ class OptimizerSettings(Settings):
     state_precision: Literal["float32", "bfloat16"] = "float32"
 
 
-def build_optimizers(model: nn.Module, settings: OptimizerSettings) -> list[torch.optim.Optimizer]:
-    """The optimizers over the trainable parameters, each in the order of names; every group knows its `peak` rate."""
+def build_optimizers(
+    model: nn.Module,
+    settings: OptimizerSettings,
+    parameters: Mapping[str, torch.Tensor] | None = None,
+    matrices: Matrices | None = None,
+) -> list[torch.optim.Optimizer]:
+    """The optimizers over the trainable parameters, each in the order of names; every group knows its `peak` rate.
+
+    Args:
+        parameters: what this process updates, by name, where several share the parameters of `model`.
+        matrices: how Muon then has whole matrices.
+    """
+    if parameters is None:
+        parameters = {name: one for name, one in model.named_parameters() if one.requires_grad}
     rate, decay = settings.learning_rate, settings.weight_decay
     rules = {
         "embedding": (settings.embedding_learning_rate or rate, decay),
@@ -61,7 +74,7 @@ def build_optimizers(model: nn.Module, settings: OptimizerSettings) -> list[torc
     }
     adamw: list[dict[str, Any]] = []
     muon: list[dict[str, Any]] = []
-    for (kind, steps), members in _groups(model, settings, list(rules)).items():
+    for (kind, steps), members in _groups(model, parameters, settings, list(rules)).items():
         own, own_decay = rules[kind]
         group = {"params": members, "lr": own * settings.depth_decay**steps, "weight_decay": own_decay}
         (muon if kind == "matrix" else adamw).append(group)
@@ -72,7 +85,7 @@ def build_optimizers(model: nn.Module, settings: OptimizerSettings) -> list[torc
     elif adamw:
         optimizers.append(torch.optim.AdamW(adamw, betas=settings.betas, eps=1e-8, fused=True))
     if muon:
-        optimizers.append(Muon(muon, settings.matrix_learning_rate, compact=compact))
+        optimizers.append(Muon(muon, settings.matrix_learning_rate, compact=compact, matrices=matrices))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]
@@ -91,16 +104,15 @@ def _keep_zeros(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> No
 
 
 def _groups(
-    model: nn.Module, settings: OptimizerSettings, kinds: list[str]
-) -> dict[tuple[str, int], list[nn.Parameter]]:
+    model: nn.Module, parameters: Mapping[str, torch.Tensor], settings: OptimizerSettings, kinds: list[str]
+) -> dict[tuple[str, int], list[torch.Tensor]]:
     """The trainable parameters by kind and by steps from the top, 0 where the rate does not decay; sorted."""
     numbers = [int(found[1]) for name, _ in model.named_parameters() if (found := _BLOCK.search(name))]
     top = max(numbers, default=-1)
-    groups: dict[tuple[str, int], list[nn.Parameter]] = defaultdict(list)
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            steps = 0 if settings.depth_decay == 1 else _steps_from_the_top(name, top)
-            groups[_group(name, parameter, settings), steps].append(parameter)
+    groups: dict[tuple[str, int], list[torch.Tensor]] = defaultdict(list)
+    for name, parameter in parameters.items():
+        steps = 0 if settings.depth_decay == 1 else _steps_from_the_top(name, top)
+        groups[_group(name, parameter, settings), steps].append(parameter)
     return dict(sorted(groups.items(), key=lambda group: (kinds.index(group[0][0]), group[0][1])))
 
 
@@ -111,7 +123,7 @@ def _steps_from_the_top(name: str, top: int) -> int:
     return 2 + top if any(word in name for word in _BELOW) else 0
 
 
-def _group(name: str, parameter: nn.Parameter, settings: OptimizerSettings) -> str:
+def _group(name: str, parameter: torch.Tensor, settings: OptimizerSettings) -> str:
     if parameter.ndim < 2 or "convolution" in name:
         return "vector"
     if "embedding" in name or "bigram" in name or "positions" in name:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from malmoi.core.console import console
@@ -17,6 +17,7 @@ from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_directory, read_json, write_json
 from malmoi.core.hashing import hash_file
 from malmoi.core.tensor_file import write_tensors
+from malmoi.parallel.checkpoint import StateWriter, read_tensors, stored_shapes
 from malmoi.train.precision import Precision
 
 TENSORS = "state.safetensors"
@@ -50,62 +51,143 @@ class Progress:
     seconds: float = 0.0
 
 
-def save_state(directory: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer], progress: Progress) -> None:
+class Trained:
+    """Every tensor that a training changes, by name: parameters, statistics, states of the optimizers.
+
+    Args:
+        parameters: what this process updates, by name; all that `model` trains by default.
+        placed: what it holds of something divided as the parameter of this name is, as a part of the whole.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizers: list[torch.optim.Optimizer],
+        parameters: Mapping[str, torch.Tensor] | None = None,
+        placed: Callable[[str, torch.Tensor], torch.Tensor] = lambda _name, held: held,
+    ) -> None:
+        self._parameters = dict(trainable(model) if parameters is None else parameters)
+        kept = model.state_dict().keys()
+        self._statistics = {name: value for name, value in model.named_buffers() if name in kept}
+        self._known = {f"model.{name}" for name in (*trainable(model), *self._statistics)}
+        self._optimizers, self._placed = optimizers, placed
+        self._names = {parameter: name for name, parameter in self._parameters.items()}
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Parameters and statistics such as those of batch norms, under `model.`."""
+        parameters = {name: self._placed(name, held.detach()) for name, held in self._parameters.items()}
+        return {f"model.{name}": value for name, value in (parameters | self._statistics).items()}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """These, and under `optimizer.NAME.` what the optimizers remember of each parameter."""
+        tensors = self.weights()
+        for optimizer in self._optimizers:
+            for parameter, state in optimizer.state.items():
+                name = self._names[parameter]
+                tensors |= {f"optimizer.{name}.{key}": self._placed(name, value) for key, value in state.items()}
+        return tensors
+
+    def restore(self, saved: Path) -> None:
+        """Take everything from a saved state, or the weights from one that has nothing else.
+
+        Raises:
+            UserError: it is of another model.
+        """
+        stored = stored_shapes(saved)
+        weights = self.weights()
+        if {name for name in stored if name.startswith("model.")} != self._known or any(
+            weights[name].shape != stored[name][0] for name in weights
+        ):
+            raise UserError(f"{saved} belongs to another model.", "Remove it, or give another --out.")
+        remembered = self._remembered(stored)
+        wanted = weights | {
+            f"optimizer.{name}.{key}": self._placed(name, value)
+            for name, state in remembered.items()
+            for key, value in state.items()
+        }
+        with torch.no_grad():
+            read_tensors(saved, wanted)
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    if self._names[parameter] in remembered:
+                        optimizer.state[parameter] = remembered[self._names[parameter]]
+
+    def _remembered(self, stored: Mapping[str, tuple[torch.Size, torch.dtype]]) -> dict[str, dict[str, torch.Tensor]]:
+        """Room for what the optimizers remembered of each parameter of this process."""
+        remembered: dict[str, dict[str, torch.Tensor]] = {}
+        for full, (shape, dtype) in stored.items():
+            name, _, key = full.removeprefix("optimizer.").rpartition(".")
+            if full.startswith("optimizer.") and name in self._parameters:
+                held = self._parameters[name].detach()
+                like = shape == self._placed(name, held).shape
+                room = torch.empty_like(held, dtype=dtype) if like else torch.empty(shape, dtype=dtype)
+                remembered.setdefault(name, {})[key] = room
+        return remembered
+
+
+def save_state(directory: Path, trained: Trained, progress: Progress, writer: StateWriter | None = None) -> None:
     """Write `directory/step-N`, then remove all but the newest two, and all best weights but the best.
+
+    Args:
+        writer: where several processes write together, in the background.
 
     Raises:
         UserError: the disk is full; the earlier ones are untouched.
     """
-    tensors = {f"model.{name}": value.detach() for name, value in _changing(model).items()}
-    for index, optimizer in enumerate(optimizers):
-        for number, state in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{number}.{key}": value for key, value in state.items()}
-    with atomic_directory(directory / f"step-{progress.step:08d}") as temporary:
-        write_tensors(tensors, temporary / TENSORS)
-        write_json(temporary / FACTS, {**asdict(progress), "sha256": hash_file(temporary / TENSORS)})
-    worse = set(directory.glob("best-*")) - {_best(directory, progress.best_step)}
-    for old in (*_saved(directory)[KEPT:], *worse):
-        shutil.rmtree(old)
+    target = directory / f"step-{progress.step:08d}"
+    best_step = progress.best_step
+
+    def tidy() -> None:
+        worse = set(directory.glob("best-*")) - {_best(directory, best_step)}
+        for old in (*_saved(directory)[KEPT:], *worse):
+            shutil.rmtree(old)
+
+    _write(target, trained.tensors(), asdict(progress), tidy, writer)
 
 
-def load_state(directory: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> Progress | None:
+def load_state(directory: Path, trained: Trained) -> Progress | None:
     """Restore the newest whole state of `directory`; None when there is none.
 
     Raises:
         UserError: a state is whole but of another model.
     """
+    found = newest_state(directory)
+    if found is None:
+        return None
+    trained.restore(found[0])
+    return found[1]
+
+
+def newest_state(directory: Path) -> tuple[Path, Progress] | None:
+    """The newest whole state of `directory`, and what it says; unfinished ones are removed."""
     for unfinished in directory.glob(".*.tmp"):
         shutil.rmtree(unfinished)
     for saved in _saved(directory):
-        facts = _whole(saved)
-        if facts is None:
-            console.print(f"  [yellow]{saved} is torn; going on from the one before it[/yellow]")
-            continue
-        tensors = load_file(saved / TENSORS)
-        _restore_model(model, tensors, saved)
-        for index, optimizer in enumerate(optimizers):
-            _restore_optimizer(optimizer, f"optimizer.{index}.", tensors)
-        facts.pop("sha256")
-        return Progress(**facts)
+        try:
+            facts: dict[str, Any] = read_json(saved / FACTS)
+            torn = [name for name, digest in facts.pop("files").items() if hash_file(saved / name) != digest]
+            stored_shapes(saved)
+        except (UserError, OSError, KeyError, SafetensorError):
+            torn = [FACTS]
+        if not torn:
+            return saved, Progress(**facts)
+        console.print(f"  [yellow]{saved} is torn ({', '.join(torn)}); going on from the one before it[/yellow]")
     return None
 
 
-def save_best(directory: Path, model: nn.Module, step: int) -> None:
-    """Write what `step` changed to `directory/best-N`; `save_state` removes those that are best no more.
+def save_best(directory: Path, trained: Trained, step: int, writer: StateWriter | None = None) -> None:
+    """Write the weights after `step` to `directory/best-N`; `save_state` removes those that are best no more.
 
     Raises:
         UserError: the disk is full.
     """
-    with atomic_directory(_best(directory, step)) as temporary:
-        write_tensors(
-            {f"model.{name}": value.detach() for name, value in _changing(model).items()}, temporary / TENSORS
-        )
+    _write(_best(directory, step), trained.weights(), {}, lambda: None, writer)
 
 
-def load_best(directory: Path, model: nn.Module, step: int) -> None:
+def load_best(directory: Path, trained: Trained, step: int) -> None:
     """Take what `save_best` wrote after `step`."""
-    saved = _best(directory, step)
-    _restore_model(model, load_file(saved / TENSORS), saved)
+    trained.restore(_best(directory, step))
 
 
 def trainable(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -113,10 +195,20 @@ def trainable(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def _changing(model: nn.Module) -> dict[str, torch.Tensor]:
-    """What a training changes, by name: the trained parameters, and statistics such as those of batch norms."""
-    state = model.state_dict()
-    return trainable(model) | {name: value for name, value in model.named_buffers() if name in state}
+def _write(
+    target: Path,
+    tensors: dict[str, torch.Tensor],
+    facts: dict[str, Any],
+    then: Callable[[], None],
+    writer: StateWriter | None,
+) -> None:
+    if writer is not None:
+        writer.write(target, tensors, facts, then)
+        return
+    with atomic_directory(target) as temporary:
+        write_tensors(tensors, temporary / TENSORS)
+        write_json(temporary / FACTS, {**facts, "files": {TENSORS: hash_file(temporary / TENSORS)}})
+    then()
 
 
 def _best(directory: Path, step: int) -> Path:
@@ -126,32 +218,3 @@ def _best(directory: Path, step: int) -> Path:
 def _saved(directory: Path) -> list[Path]:
     """Saved states, the newest first."""
     return sorted(directory.glob("step-*"), reverse=True)
-
-
-def _whole(saved: Path) -> dict[str, Any] | None:
-    try:
-        facts: dict[str, Any] = read_json(saved / FACTS)
-        return facts if facts["sha256"] == hash_file(saved / TENSORS) else None
-    except (UserError, OSError, KeyError, SafetensorError):
-        return None
-
-
-def _restore_model(model: nn.Module, tensors: dict[str, torch.Tensor], saved: Path) -> None:
-    parameters = _changing(model)
-    stored = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
-    if stored.keys() != parameters.keys() or any(stored[n].shape != parameters[n].shape for n in stored):
-        raise UserError(f"{saved} belongs to another model.", "Remove it, or give another --out.")
-    with torch.no_grad():
-        for name, value in stored.items():
-            parameters[name].copy_(value)
-
-
-def _restore_optimizer(optimizer: torch.optim.Optimizer, prefix: str, tensors: dict[str, torch.Tensor]) -> None:
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith(prefix):
-            number, key = name.removeprefix(prefix).split(".")
-            state.setdefault(int(number), {})[key] = value
-    content = optimizer.state_dict()
-    content["state"] = state
-    optimizer.load_state_dict(content)

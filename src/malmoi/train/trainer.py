@@ -6,7 +6,9 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,11 @@ from torch import nn
 
 from malmoi.core.console import Advance, console, progress
 from malmoi.core.errors import UserError
-from malmoi.data.batch import BatchSource
-from malmoi.objectives.objective import Loss, Objective
+from malmoi.data.batch import Batch, BatchSource
+from malmoi.objectives.objective import Objective
+from malmoi.parallel.distributed import execution
+from malmoi.parallel.execution import Share
+from malmoi.parallel.layout import current_layout
 from malmoi.train.advice import Advisor, free_bytes
 from malmoi.train.allocator import keep_freed_memory
 from malmoi.train.metrics import Metrics
@@ -25,7 +30,7 @@ from malmoi.train.precision import Precision, autocast, choose_precision
 from malmoi.train.recompute import recomputing
 from malmoi.train.schedules import factor
 from malmoi.train.settings import TrainerSettings
-from malmoi.train.state import Progress, load_best, load_state, save_best, save_state, trainable
+from malmoi.train.state import Progress, Trained, load_best, load_state, save_best, save_state, trainable
 from malmoi.train.watch import Watched, opened
 
 PATIENCE = 10
@@ -73,16 +78,19 @@ class Trainer:
         directory: Path,
         on_checkpoint: Callable[[int], None] = lambda step: None,
     ) -> None:
-        self.model, self.objective, self.source, self.settings = model, objective, source, settings
+        self.model, self.source, self.settings = model, source, settings
         self.device = next(model.parameters()).device
+        self._bytes = sum(parameter.nbytes for parameter in trainable(model).values())
+        self._execution = execution(model, objective, current_layout())
         self.precision: Precision = (
-            choose_precision(self.device) if settings.precision == "auto" else settings.precision
+            self._execution.agree(choose_precision(self.device)) if settings.precision == "auto" else settings.precision
         )
         self._directory, self._states, self._on_checkpoint = directory, directory / CHECKPOINTS, on_checkpoint
-        self._optimizers = build_optimizers(model, settings)
-        self._parameters = list(trainable(model).values())
+        parameters, matrices = self._execution.parameters, self._execution.matrices()
+        self._optimizers = build_optimizers(model, settings, parameters, matrices)
+        self._trained = Trained(model, self._optimizers, parameters, self._execution.placed)
+        self._writer = self._execution.state_writer()
         self._advisor = Advisor(settings.steps, settings.clip, settings.keep_best, lambda: free_bytes(directory))
-        self._bytes = sum(parameter.nbytes for parameter in self._parameters)
         self._validation: float | None = None
         self._refused = 0
 
@@ -96,10 +104,10 @@ class Trainer:
         keep_freed_memory()
         settings = self.settings
         done = self._go_on()
-        if done.step == 0:
+        if done.step == 0 and not self._execution.divided:
             self._on_checkpoint(0)
         with (
-            recomputing(self.model, settings.recompute),
+            recomputing(self._execution.model, settings.recompute),
             opened(Watched(self._directory, settings.model_dump(), done.step)) as listeners,
             progress("training", settings.steps) as advance,
         ):
@@ -116,23 +124,22 @@ class Trainer:
             done.best_step,
         )
 
-    @torch.no_grad()
+    def close(self) -> None:
+        """Wait for what is still being written."""
+        if self._writer is not None:
+            self._writer.wait()
+
     def validate(self) -> dict[str, float]:
         """Mean loss and metrics over all held-out batches, as a sum divided once; empty when nothing is held out."""
-        self.model.eval()
-        sums: dict[str, float] = {}
-        count = 0
-        for batch in self.source.validation():
-            loss = self._loss(batch)
-            count += int(loss.count)
-            for name, value in {"validation_loss": loss.total, **_prefixed(loss)}.items():
-                sums[name] = sums.get(name, 0.0) + float(value)
-        self.model.train()
-        return {name: value / count for name, value in sums.items()} if count else {}
+        sums = self._execution.validate(self.source.validation(), self._format)
+        if not sums.count:
+            return {}
+        metrics = {f"validation_{name}": value / sums.count for name, value in sums.metrics.items()}
+        return {"validation_loss": sums.total / sums.count, **metrics}
 
     def _go_on(self) -> Progress:
         """The newest saved state, or a beginning."""
-        done = load_state(self._states, self.model, self._optimizers)
+        done = load_state(self._states, self._trained)
         threads = torch.get_num_threads()
         if done is None:
             return Progress(precision=self.precision, threads=threads)
@@ -156,15 +163,21 @@ class Trainer:
             if last or _due(done.step, settings.validate_every):
                 self._validate_and_record(done, metrics)
             if last or _due(done.step, settings.checkpoint_every):
-                self._on_checkpoint(done.step)
+                if last:
+                    self._execution.give_back()
+                if last or not self._execution.divided:
+                    self._on_checkpoint(done.step)
                 self._say(self._advisor.before_saving(3 * self._bytes), done.step, metrics)
-                save_state(self._states, self.model, self._optimizers, done)
+                save_state(self._states, self._trained, done, self._writer)
 
     def _one_step(self, step: int, done: Progress, metrics: Metrics, advance: Advance) -> None:
-        started = time.monotonic()
+        started, settings = time.monotonic(), self.settings
         rate = self._set_learning_rates(step)
-        total, count = self._backward(step, done.scale)
-        norm = self._scale_gradients(count, done.scale)
+        execution = self._execution
+        factor = done.scale if self.precision == "float16" else 1.0
+        sums = execution.backward(execution.shares(settings.slots), partial(self._batch, step), self._format, factor)
+        count = sums.count
+        norm = self._scale_gradients(count, factor)
         if math.isfinite(norm):
             for optimizer in self._optimizers:
                 optimizer.step()
@@ -173,11 +186,10 @@ class Trainer:
                 done.scale *= 2
         else:
             self._refuse(step, done)
-        for optimizer in self._optimizers:
-            optimizer.zero_grad()
+        execution.forget_gradients()
         done.items += count
         seconds = time.monotonic() - started
-        loss = total / max(1, count)
+        loss = sums.total / max(1, count)
         metrics.write(
             step + 1,
             loss=loss,
@@ -189,31 +201,22 @@ class Trainer:
         self._say(self._advisor.after_step(step + 1, loss, norm), step + 1, metrics)
         advance(1, f"loss {loss:.3f}, {count / seconds:,.0f}/s")
 
-    def _backward(self, step: int, scale: float) -> tuple[float, int]:
-        """Add the gradients of the sum over all micro-batches of a step; returns the sum and the count."""
-        total, count = 0.0, 0
-        self.model.train()
-        for slot in range(self.settings.slots):
-            torch.manual_seed(_seed(self.settings.seed, step, slot))
-            loss = self._loss(self.source.batch(step, slot))
-            (loss.total * scale if self.precision == "float16" else loss.total).backward()  # type: ignore[no-untyped-call]
-            total += float(loss.total.detach())
-            count += int(loss.count)
-        return total, count
+    def _batch(self, step: int, share: Share) -> Batch:
+        """What a share of a step is, with the seed of its dropout set."""
+        torch.manual_seed(_seed(self.settings.seed, step, share.slot))
+        batch = self.source.batch(step, share.slot)
+        return batch.part(share.part, share.parts) if share.parts > 1 else batch
 
-    def _loss(self, batch: Any) -> Loss:
-        with autocast(self.device, self.precision):
-            return self.objective.loss(self.model, batch.to(self.device))
+    def _format(self) -> AbstractContextManager[Any]:
+        return autocast(self.device, self.precision)
 
     def _scale_gradients(self, count: int, scale: float) -> float:
         """Turn gradients of a sum into those of a mean, clipped; returns the norm before clipping."""
-        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
-        divisor = max(1, count) * (scale if self.precision == "float16" else 1.0)
-        norm = float(torch.nn.utils.get_total_norm(gradients)) / divisor
+        divisor = max(1, count) * scale
+        norm = self._execution.gradient_norm() / divisor
         clip = self.settings.clip
-        multiplier = (clip / norm if clip and norm > clip else 1.0) / divisor
         if math.isfinite(norm):
-            torch._foreach_mul_(gradients, multiplier)
+            self._execution.scale_gradients((clip / norm if clip and norm > clip else 1.0) / divisor)
         return norm
 
     def _set_learning_rates(self, step: int) -> float:
@@ -253,7 +256,7 @@ class Trainer:
         if done.best_loss is None or self._validation < done.best_loss:
             done.best_loss, done.best_step = self._validation, done.step
             if self.settings.keep_best:
-                save_best(self._states, self.model, done.step)
+                save_best(self._states, self._trained, done.step, self._writer)
         self._say(self._advisor.after_validation(done.step, self._validation, done.best_loss), done.step, metrics)
 
     def _say(self, warnings: list[str], step: int, metrics: Metrics) -> None:
@@ -265,19 +268,17 @@ class Trainer:
         """Take the best weights if they are wanted; returns the validation loss of what the model ends with."""
         if self._validation is None:
             self._validation = self.validate().get("validation_loss")
+        self.close()
         if self.settings.keep_best and done.best_loss is not None:
-            load_best(self._states, self.model, done.best_step)
+            load_best(self._states, self._trained, done.best_step)
             self._validation = done.best_loss
-        self.model.eval()
+        self._execution.give_back()
+        self._execution.model.eval()
         return self._validation
 
 
 def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
-
-
-def _prefixed(loss: Loss) -> dict[str, torch.Tensor]:
-    return {f"validation_{name}": value for name, value in loss.metrics.items()}
 
 
 def _seed(seed: int, step: int, slot: int) -> int:

@@ -1,5 +1,5 @@
 import pytest
-from processes import run_on
+from malmoi.parallel.spawn import ProcessFailed, run_on
 
 
 def ranks_summed(more):
@@ -24,5 +24,5 @@ def test_a_function_runs_in_every_process_and_they_can_talk():
 
 
 def test_the_failure_of_one_is_told():
-    with pytest.raises(AssertionError, match=r"process 1:(.|\n)*ValueError: 숲"):
+    with pytest.raises(ProcessFailed, match=r"process 1:(.|\n)*ValueError: 숲"):
         run_on(2, fails_on_the_last)

@@ -1,0 +1,1 @@
+"""Starting the processes of a training: here, or by files for whoever hands out the machines."""
