@@ -50,7 +50,7 @@ def test_presets_have_their_published_sizes():
 
 @pytest.mark.parametrize(
     "layout",
-    [Layout(tensor=2), Layout(shard=4), Layout(tensor=2, shard=2), Layout(shard=2, context=2), Layout(data=2)],
+    [Layout(tensor=2), Layout(shard=4), Layout(tensor=2, shard=2), Layout(shard=2, context=2), Layout(data=2), Layout(pipeline=3)],
     ids=str,
 )
 def test_parts_are_those_that_the_layout_really_deals_out(layout):
@@ -207,8 +207,8 @@ def test_what_cannot_be_understood_is_said(words, said):
 
 
 def test_a_layout_that_does_not_divide_names_the_nearest_that_does():
-    with pytest.raises(UserError, match=r"pipeline=10 does not divide the 96 layers.*nearest that works: \{pipeline: "):
-        best_plans(parse_wishes("gpt3-175b", "80xH100", layout="pipeline=10,tensor=8"))
+    with pytest.raises(UserError, match=r"tensor=10 does not divide the 96 heads.*nearest that works: \{pipeline: "):
+        best_plans(parse_wishes("gpt3-175b", "80xH100", layout="pipeline=8,tensor=10"))
 
 
 def test_too_little_memory_is_said_with_a_layout_that_fits():

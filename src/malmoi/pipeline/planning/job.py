@@ -97,7 +97,7 @@ class Job:
         """What the fullest process of a place in the pipeline has."""
         layout = self.layout
         return process_sizes(
-            self.config, layout.tensor, self.shards, layout.pipeline, chunks_of(layout.schedule), place, self.optimizer
+            self.config, layout.tensor, self.shards, layout.pipeline, layout.schedule, place, self.optimizer
         )
 
     @cached_property

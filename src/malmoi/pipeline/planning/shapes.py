@@ -13,7 +13,8 @@ from malmoi.models.gpt import GPT
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import meta_model
 from malmoi.parallel.layout import Layout
-from malmoi.parallel.schedule import chunks_of
+from malmoi.parallel.layout import PipelineSchedule
+from malmoi.parallel.schedule import layer_ranges
 from malmoi.train.muon import Muon
 from malmoi.train.optimizers import OptimizerSettings, build_optimizers
 
@@ -79,11 +80,17 @@ class Sizes:
 
 @cache
 def process_sizes(
-    config: GPTConfig, tensor: int, shards: int, pipeline: int, chunks: int, place: int, optimizer: OptimizerSettings
+    config: GPTConfig,
+    tensor: int,
+    shards: int,
+    pipeline: int,
+    schedule: PipelineSchedule,
+    place: int,
+    optimizer: OptimizerSettings,
 ) -> Sizes:
     """Sums over the parts of the fullest process (the first along tensor and shards) of a place in the pipeline."""
     states = state_bytes(config, optimizer)
-    layers = len(_layers_at(config.layers, pipeline, chunks, place))
+    layers = len(_layers_at(config.layers, pipeline, schedule, place))
     block = [_part(name, 0, shape, tensor, shards) for name, layer, shape in _parameters(config) if layer is not None]
     ends = [
         _part(name, None, shape, tensor, shards)
@@ -110,7 +117,7 @@ def process_parts(config: GPTConfig, layout: Layout, place: int) -> list[Part]:
             if place in _places_of_end(name, config, layout.pipeline):
                 parts.append(_part(name, None, shape, layout.tensor, shards))
         else:
-            for own in _layers_at(config.layers, layout.pipeline, chunks_of(layout.schedule), place):
+            for own in _layers_at(config.layers, layout.pipeline, layout.schedule, place):
                 parts.append(_part(_BLOCK.sub(f"blocks.{own}.", name), own, shape, layout.tensor, shards))
     return parts
 
@@ -149,10 +156,11 @@ def _part(name: str, layer: int | None, shape: tuple[int, ...], tensor: int, sha
     return Part(name, layer, shape, gathered, _sharded(gathered, shards))
 
 
-def _layers_at(layers: int, pipeline: int, chunks: int, place: int) -> list[int]:
+def _layers_at(layers: int, pipeline: int, schedule: PipelineSchedule, place: int) -> list[int]:
     """The blocks of a place: chunk c is with place c % pipeline."""
-    each = -(-layers // (pipeline * chunks)) if pipeline > 1 else layers
-    return [layer for layer in range(layers) if layer // each % pipeline == place]
+    if pipeline == 1:
+        return list(range(layers))
+    return [layer for chunk in layer_ranges(layers, schedule, pipeline)[place::pipeline] for layer in chunk]
 
 
 def _places_of_end(name: str, config: GPTConfig, pipeline: int) -> tuple[int, ...]:
