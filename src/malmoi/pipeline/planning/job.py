@@ -22,6 +22,7 @@ class Software:
         autocast: weights and hidden states between blocks are float32, and cast for every product.
         fused: neighbouring operations run as one kernel, as compilers and hand-written kernels do.
         overlaps_tensor: exchanges of tensor parallelism run beside products.
+        overlaps_data: gradients are added up over the replicas while a pipeline still runs.
         sends_parts: each process along tensor sends its part of the hidden states up a pipeline, not all of them.
         weight_bytes: of a number when weights are gathered.
         chunks: parts of the model a process of a pipeline has; None as the schedule says.
@@ -32,6 +33,7 @@ class Software:
     autocast: bool = True
     fused: bool = False
     overlaps_tensor: bool = False
+    overlaps_data: bool = False
     sends_parts: bool = False
     weight_bytes: int = 4
     chunks: int | None = None

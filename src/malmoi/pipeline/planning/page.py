@@ -35,7 +35,8 @@ _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:1000px;margin:2rem auto;padding:0 1rem;color:#24272b;
-background:#fbfaf7}}table{{border-collapse:collapse;font-size:14px}}td{{overflow-wrap:anywhere}}td,th{{padding:.2rem .8rem .2rem 0;text-align:left}}
+background:#fbfaf7}}table{{border-collapse:collapse;font-size:14px}}
+td{{overflow-wrap:anywhere}}td,th{{padding:.2rem .8rem .2rem 0;text-align:left}}
 svg{{width:100%;height:auto}}.key span{{display:inline-block;width:.8em;height:.8em;margin:0 .3em 0 1em}}</style>
 <h1>{title}</h1>
 {body}

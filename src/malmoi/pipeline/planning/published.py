@@ -13,12 +13,19 @@ from malmoi.pipeline.planning.job import Job, Software
 from malmoi.pipeline.planning.step_time import step_operations, step_time
 
 _MEGATRON = Software(
-    autocast=False, fused=True, overlaps_tensor=True, sends_parts=True, weight_bytes=2, chunks=8, again=(0, 0, 0)
+    autocast=False,
+    fused=True,
+    overlaps_tensor=True,
+    overlaps_data=True,
+    sends_parts=True,
+    weight_bytes=2,
+    chunks=8,
+    again=(0, 0, 0),
 )
 _TORCHTITAN = Software(autocast=False, weight_bytes=2, again=(0.5, 0, 1))
 """Selective checkpointing: every second product, and all that is no product or attention, is computed again."""
 
-_LLAMA = Software(autocast=False, fused=True, sends_parts=True, weight_bytes=2, chunks=8)
+_LLAMA = Software(autocast=False, fused=True, overlaps_data=True, sends_parts=True, weight_bytes=2, chunks=8)
 
 _MEGATRON_README = "https://github.com/NVIDIA/Megatron-LM/blob/main/README.md"
 _TORCHTITAN_PAGE = "https://github.com/pytorch/torchtitan/blob/main/benchmarks/llama3_h100_202412_torchtitan.md"

@@ -12,8 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from malmoi.models.gpt import GPT
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import meta_model
-from malmoi.parallel.layout import Layout
-from malmoi.parallel.layout import PipelineSchedule
+from malmoi.parallel.layout import Layout, PipelineSchedule
 from malmoi.parallel.schedule import layer_ranges
 from malmoi.train.muon import Muon
 from malmoi.train.optimizers import OptimizerSettings, build_optimizers

@@ -90,7 +90,7 @@ def step_time(job: Job, device: Device) -> StepTime:
         tensor,
         context,
         _waiting(sent, "shard", True, one * micro_batches),
-        _waiting(sent, "data", True, backward),
+        _waiting(sent, "data", job.software.overlaps_data or job.layout.pipeline == 1, backward),
         _waiting(sent, "pipeline", True, one * micro_batches),
         micro_batches * one * bubble / (1 - bubble),
         _update(job, device),
