@@ -15,8 +15,7 @@ SMALL = GPTConfig(vocabulary=97, context=64, width=48, layers=6, heads=6, key_va
     [
         (Layout(data=2), "takes 2 processes, and there are 4"),
         (Layout(tensor=4), "tensor=4 does not divide the 6 heads"),
-        (Layout(pipeline=4), "pipeline=4 does not divide the 6 layers"),
-        (Layout(data=2, pipeline=2, schedule="interleaved"), "pipeline=2 in 4 parts does not divide the 6 layers"),
+        (Layout(pipeline=4, schedule="interleaved"), "into 8 chunks of layers, and this one has 6"),
     ],
 )
 def test_what_does_not_divide_is_said(layout, words):

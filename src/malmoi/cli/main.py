@@ -17,6 +17,7 @@ from malmoi.cli import (
     generate,
     import_,
     launch,
+    plan,
     predict,
     run,
     serve,
@@ -40,6 +41,7 @@ app.command()(run.run)
 app.command()(run.recipes)
 app.command()(launch.launch)
 app.command()(tune.tune)
+app.command()(plan.plan)
 app.command("import")(import_.import_model)
 app.command()(chat.chat)
 app.command()(generate.generate)

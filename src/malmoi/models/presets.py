@@ -29,7 +29,7 @@ def _gpt3(width: int, layers: int, heads: int, head_width: int) -> GPTConfig:
 
 
 def _llama3(width: int, layers: int, heads: int, feed_forward: int, tied: bool = False) -> GPTConfig:
-    """The published context of 131,072 of 3.1 stretches the rotary angles; without that it is the 8,192 of its training."""
+    """The published context of 131,072 stretches the rotary angles; without that it is the 8,192 of its training."""
     return GPTConfig(
         vocabulary=128_256,
         context=8_192,
@@ -51,9 +51,9 @@ PRESETS: dict[str, BackboneConfig] = {
     "gpt2-medium": _gpt2(1_024, 24, 16),
     "gpt2-large": _gpt2(1_280, 36, 20),
     "gpt2-xl": _gpt2(1_600, 48, 25),
-    # Brown and others 2020, arXiv:2005.14165, table 2.1, but for two of its rows: 24 heads of 128 in the 1.3B would make
-    # 1.5B, 16 make 1.3B; 40 heads of 128 in the 13B make a width of 5,120, not 5,140. Every second layer looks at a window
-    # there whose size the paper does not say; here all look at everything.
+    # Brown and others 2020, arXiv:2005.14165, table 2.1, but for two of its rows: 24 heads of 128 in the 1.3B would
+    # make 1.5B, 16 make 1.3B; 40 heads of 128 in the 13B make a width of 5,120, not 5,140. Every second layer looks at
+    # a window there whose size the paper does not say; here all look at everything.
     "gpt3-125m": _gpt3(768, 12, 12, 64),
     "gpt3-350m": _gpt3(1_024, 24, 16, 64),
     "gpt3-760m": _gpt3(1_536, 24, 16, 96),

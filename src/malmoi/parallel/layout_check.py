@@ -13,7 +13,7 @@ from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.model import ModelConfig
 from malmoi.models.seq2seq_config import EncoderDecoderConfig
 from malmoi.parallel.layout import AXES, Layout
-from malmoi.parallel.schedule import check_micro_batches, chunks_of
+from malmoi.parallel.schedule import check_micro_batches, layer_ranges
 
 
 @dataclass(frozen=True)
@@ -110,18 +110,17 @@ def _context_problem(config: ModelConfig) -> str:
 
 
 def _pipeline_problem(work: Work, layout: Layout) -> str:
-    config, stages = work.config, layout.pipeline * chunks_of(layout.schedule)
+    config = work.config
     if isinstance(config, GPTConfig) and config.reversible:
         return "The blocks of a reversible model cannot be divided by a pipeline."
-    layers = layers_of(config)
-    if layers == 0 or layers % stages:
-        each = f" in {stages} parts" if stages != layout.pipeline else ""
-        return f"pipeline={layout.pipeline}{each} does not divide the {layers} layers of the model."
-    if work.micro_batches is not None:
-        try:
+    if layout.schedule == "zero-bubble" and isinstance(config, EncoderDecoderConfig):
+        return "A zero-bubble pipeline takes no encoder-decoder."
+    try:
+        layer_ranges(layers_of(config), layout.schedule, layout.pipeline)
+        if work.micro_batches is not None:
             check_micro_batches(layout.schedule, layout.pipeline, work.micro_batches)
-        except UserError as error:
-            return str(error)
+    except UserError as error:
+        return error.what
     return ""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -81,10 +81,19 @@ class BlockCosts:
 
 @cache
 def block_costs(local: LocalBlock) -> BlockCosts:
-    """Costs of a block, the mean over the ways in which the layers attend."""
-    config = local.config
-    layers = [config.layer_attention(index) for index in range(min(config.layers, len(config.attention)))]
-    counted = [_count(local, index) for index in range(len(layers))]
+    """Costs of a block, the mean over the ways in which the layers attend.
+
+    They grow evenly with the rows, from what weights cost alone: one row and two are counted, more follow from these.
+    """
+    if local.rows > 2:
+        one, two = (block_costs(replace(local, rows=rows)) for rows in (1, 2))
+        grown = {
+            name: getattr(one, name) + (local.rows - 1) * (getattr(two, name) - getattr(one, name))
+            for name in BlockCosts.__annotations__
+        }
+        return BlockCosts(**grown)
+    ways = range(min(local.config.layers, len(local.config.attention)))
+    counted = [_count(local, index) for index in ways]
     means = {name: sum(getattr(one, name) for one in counted) / len(counted) for name in BlockCosts.__annotations__}
     return BlockCosts(**{**means, "kept": round(means["kept"])})
 
@@ -179,11 +188,11 @@ def _stub(block: nn.Module, part: str) -> None:
         layer.forward = lambda hidden, *_, **__: _InputOnly.apply(hidden, hidden.shape)  # type: ignore
 
 
-class _Traffic(TorchDispatchMode):
+class _Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the bytes that operations read and write."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.bytes = 0.0
 
     def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:

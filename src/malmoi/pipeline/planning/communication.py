@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from malmoi.parallel.layout import AXES, Layout
 from malmoi.pipeline.planning.hardware import Device
 from malmoi.pipeline.planning.job import Job
-from malmoi.pipeline.planning.shapes import process_parts
 
 LINK = 0.8
 """Share of a link's bandwidth that large collectives reach: NCCL's own tests give 360 to 370 of 450 GB/s on eight H100
@@ -82,10 +81,10 @@ def _context(job: Job) -> float:
 
 
 def _shard(job: Job) -> float:
-    """Weights are gathered for every forward and backward pass (in a pipeline once a step), gradients dealt out once."""
+    """Weights are gathered for each forward and backward pass (in a pipeline once a step), gradients dealt out once."""
     if job.shards == 1:
         return 0.0
-    numbers = _gathered_numbers(job) * (job.shards - 1) / job.shards
+    numbers = job.sizes(0).gathered * (job.shards - 1) / job.shards
     gatherings = 1 if job.layout.pipeline > 1 else 2 * job.micro_batches
     return numbers * (gatherings * job.software.weight_bytes + 4)
 
@@ -94,7 +93,7 @@ def _data(job: Job) -> float:
     """Gradients are added up over the replicas: dealt out, added, and gathered."""
     layout = job.layout
     size = layout.data if job.shards > 1 else layout.data * layout.context
-    numbers = _gathered_numbers(job) / job.shards
+    numbers = job.sizes(0).gathered / job.shards
     return numbers * (4 + job.software.weight_bytes) * (size - 1) / size
 
 
@@ -105,10 +104,6 @@ def _pipeline(job: Job) -> float:
     hidden, _ = _number_bytes(job)
     width = job.config.width / (job.layout.tensor if job.software.sends_parts else 1)
     return 2 * job.chunks * job.micro_batches * job.tokens * width * hidden
-
-
-def _gathered_numbers(job: Job) -> int:
-    return sum(part.numbers_gathered for part in process_parts(job.config, job.layout, 0))
 
 
 def _number_bytes(job: Job) -> tuple[int, int]:

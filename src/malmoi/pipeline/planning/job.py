@@ -9,6 +9,7 @@ from malmoi.models.gpt_config import GPTConfig
 from malmoi.parallel.layout import Layout
 from malmoi.parallel.schedule import chunks_of
 from malmoi.pipeline.planning.block_costs import LocalBlock
+from malmoi.pipeline.planning.shapes import Sizes, process_sizes
 from malmoi.train.optimizers import OptimizerSettings
 from malmoi.train.precision import Precision
 
@@ -21,6 +22,7 @@ class Software:
         autocast: weights and hidden states between blocks are float32, and cast for every product.
         fused: neighbouring operations run as one kernel, as compilers and hand-written kernels do.
         overlaps_tensor: exchanges of tensor parallelism run beside products.
+        overlaps_data: gradients are added up over the replicas while a pipeline still runs.
         sends_parts: each process along tensor sends its part of the hidden states up a pipeline, not all of them.
         weight_bytes: of a number when weights are gathered.
         chunks: parts of the model a process of a pipeline has; None as the schedule says.
@@ -31,6 +33,7 @@ class Software:
     autocast: bool = True
     fused: bool = False
     overlaps_tensor: bool = False
+    overlaps_data: bool = False
     sends_parts: bool = False
     weight_bytes: int = 4
     chunks: int | None = None
@@ -38,6 +41,7 @@ class Software:
 
 
 OURS = Software()
+ADAMW = OptimizerSettings(optimizer="adamw")
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Job:
     length: int
     precision: Precision = "bfloat16"
     recompute: str = ""
-    optimizer: OptimizerSettings = OptimizerSettings(optimizer="adamw")
+    optimizer: OptimizerSettings = ADAMW
     software: Software = OURS
 
     @property
@@ -90,6 +94,13 @@ class Job:
     def recomputed_share(self) -> float:
         """Share of the blocks that recompute."""
         return 1 / int(self.recompute.partition(":")[2] or 1) if self.recompute else 0.0
+
+    def sizes(self, place: int) -> Sizes:
+        """What the fullest process of a place in the pipeline has."""
+        layout = self.layout
+        return process_sizes(
+            self.config, layout.tensor, self.shards, layout.pipeline, layout.schedule, place, self.optimizer
+        )
 
     @cached_property
     def block(self) -> LocalBlock:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import astuple, dataclass, replace
 from functools import cache
 
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.objectives.linear_cross_entropy import LEAST_ROWS, LOGITS
+from malmoi.parallel.layout import PipelineSchedule
 from malmoi.parallel.schedule import order_of
 from malmoi.pipeline.planning.block_costs import block_costs
 from malmoi.pipeline.planning.job import Job
-from malmoi.pipeline.planning.shapes import Part, name_in_first_block, process_parts, state_bytes
+from malmoi.pipeline.planning.shapes import Sizes
 
 USABLE = 0.92
 """Share of a device's memory that tensors can have: the rest goes to kernels, exchange buffers and fragments. An
@@ -46,23 +46,20 @@ class Memory:
 
 def process_memory(job: Job, place: int) -> Memory:
     """Of the fullest process of a place in the pipeline."""
-    parts = process_parts(job.config, job.layout, place)
-    states = state_bytes(job.config, job.optimizer)
-    gathered = 4 * _sum(parts, lambda part: part.numbers_gathered)
-    kept = 4 * _sum(parts, lambda part: part.numbers)
+    sizes = job.sizes(place)
     accumulates = job.micro_batches > 1
     return Memory(
-        kept,
-        gathered if accumulates else kept,
-        _sum(parts, lambda part: part.numbers * states[name_in_first_block(part.name)]),
-        _activations(job, place, parts),
-        _buffers(job, place, parts, gathered),
+        4 * sizes.kept,
+        4 * (sizes.gathered if accumulates else sizes.kept),
+        sizes.states,
+        _activations(job, place, sizes),
+        _buffers(job, place, sizes),
         accumulates,
     )
 
 
 def fullest(job: Job) -> Memory:
-    """Of the process that needs most: at the beginning of a pipeline micro-batches wait longest, at its end is the head."""
+    """Of the process that needs most: at a pipeline's beginning micro-batches wait longest, at its end is the head."""
     places = sorted({0, job.layout.pipeline // 2, job.layout.pipeline - 1})
     return max((process_memory(job, place) for place in places), key=lambda memory: memory.peak)
 
@@ -79,8 +76,8 @@ def held_micro_batches(job: Job, place: int) -> float:
 
 
 @cache
-def _most_held(schedule: str, pipeline: int, micro_batches: int, place: int) -> float:
-    return order_of(schedule, pipeline, micro_batches).most_held(place)  # type: ignore[arg-type]
+def _most_held(schedule: PipelineSchedule, pipeline: int, micro_batches: int, place: int) -> float:
+    return order_of(schedule, pipeline, micro_batches).most_held(place)
 
 
 def kept_by_block(job: Job) -> float:
@@ -93,9 +90,8 @@ def kept_by_block(job: Job) -> float:
     return share * less + (1 - share) * all_of_it
 
 
-def _activations(job: Job, place: int, parts: list[Part]) -> int:
-    layers = len({part.layer for part in parts if part.layer is not None})
-    kept = held_micro_batches(job, place) * layers * kept_by_block(job)
+def _activations(job: Job, place: int, sizes: Sizes) -> int:
+    kept = held_micro_batches(job, place) * sizes.layers * kept_by_block(job)
     if place == job.layout.pipeline - 1:
         kept += after_blocks(job.config, job.tokens, job.layout.tensor)
     return int(kept)
@@ -103,31 +99,26 @@ def _activations(job: Job, place: int, parts: list[Part]) -> int:
 
 def after_blocks(config: GPTConfig, tokens: int, tensor: int) -> int:
     """Bytes that the last norm and the loss keep: the loss computes its gradients in the forward pass."""
-    return (
-        4 * tokens * (config.width + 1) + 4 * tokens * config.width + 4 * -(-config.vocabulary // tensor) * config.width
-    )
+    of_weight = -(-config.vocabulary // tensor) * config.width
+    return 4 * (tokens * (config.width + 1) + tokens * config.width + of_weight)
 
 
-def _buffers(job: Job, place: int, parts: list[Part], gathered: int) -> int:
-    layout, last = job.layout, place == job.layout.pipeline - 1
-    buffers = 0
+def _buffers(job: Job, place: int, sizes: Sizes) -> int:
+    layout, buffers = job.layout, 0
     if job.shards > 1:
-        of_blocks = 4 * _sum(parts, lambda part: part.numbers_gathered if part.layer is not None else 0)
-        layers = len({part.layer for part in parts if part.layer is not None})
-        there = layers if layout.pipeline > 1 else min(2, layers)  # one computes, the next one is gathered
-        buffers += gathered - of_blocks + (there + 1) * of_blocks // max(1, layers)
+        there = sizes.layers if layout.pipeline > 1 else min(2, sizes.layers)  # one computes, the next is gathered
+        ends = sizes.gathered - sizes.layers * sizes.gathered_block
+        buffers += 4 * (ends + (there + 1) * sizes.gathered_block)
     elif layout.data * layout.context > 1:
-        buffers += gathered  # gradients on their way
-    if last:
+        buffers += 4 * sizes.gathered  # gradients on their way
+    logits = recomputed = 0
+    if place == layout.pipeline - 1:
         vocabulary = -(-job.config.vocabulary // layout.tensor)
-        buffers += 12 * vocabulary * min(job.tokens, max(LEAST_ROWS, LOGITS // vocabulary))
+        logits = (8 if job.precision == "float32" else 10) * vocabulary
+        logits *= min(job.tokens, max(LEAST_ROWS, LOGITS // vocabulary))
     if job.recompute:
-        buffers += block_costs(job.block).kept
-    return buffers
-
-
-def _sum(parts: list[Part], of: Callable[[Part], int]) -> int:
-    return sum(of(part) for part in parts)
+        recomputed = block_costs(job.block).kept - block_costs(replace(job.block, recompute=job.recomputed_part)).kept
+    return buffers + max(logits, recomputed)
 
 
 def as_dict(memory: Memory) -> dict[str, int]:

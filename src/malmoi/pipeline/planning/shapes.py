@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -13,8 +12,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from malmoi.models.gpt import GPT
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import meta_model
-from malmoi.parallel.layout import Layout
-from malmoi.parallel.schedule import chunks_of
+from malmoi.parallel.layout import Layout, PipelineSchedule
+from malmoi.parallel.schedule import layer_ranges
 from malmoi.train.muon import Muon
 from malmoi.train.optimizers import OptimizerSettings, build_optimizers
 
@@ -58,14 +57,68 @@ class Part:
         return math.prod(self.gathered)
 
 
-def process_parts(config: GPTConfig, layout: Layout, place: int) -> list[Part]:
-    """The parts of the fullest process (the first along tensor and shard) of place `place` in the pipeline."""
-    shards = layout.shard * layout.context if layout.shard > 1 else 1
-    return [
-        Part(name, layer, shape, (gathered := _divided(name, shape, layout.tensor)), _sharded(gathered, shards))
+@dataclass(frozen=True)
+class Sizes:
+    """What the fullest process of a place has.
+
+    Attributes:
+        layers: blocks.
+        kept, gathered: numbers where nothing is computed, and where something is.
+        gathered_block: the latter of one block.
+        states: bytes that the optimizers remember.
+        matrices: shapes of the matrices of a block where it computes.
+    """
+
+    layers: int
+    kept: int
+    gathered: int
+    gathered_block: int
+    states: int
+    matrices: tuple[tuple[int, ...], ...]
+
+
+@cache
+def process_sizes(
+    config: GPTConfig,
+    tensor: int,
+    shards: int,
+    pipeline: int,
+    schedule: PipelineSchedule,
+    place: int,
+    optimizer: OptimizerSettings,
+) -> Sizes:
+    """Sums over the parts of the fullest process (the first along tensor and shards) of a place in the pipeline."""
+    states = state_bytes(config, optimizer)
+    layers = len(_layers_at(config.layers, pipeline, schedule, place))
+    block = [_part(name, 0, shape, tensor, shards) for name, layer, shape in _parameters(config) if layer is not None]
+    ends = [
+        _part(name, None, shape, tensor, shards)
         for name, layer, shape in _parameters(config)
-        if place in _places(name, layer, config, layout)
+        if layer is None and place in _places_of_end(name, config, pipeline)
     ]
+    all_parts = [(part, layers) for part in block] + [(part, 1) for part in ends]
+    return Sizes(
+        layers,
+        sum(times * part.numbers for part, times in all_parts),
+        sum(times * part.numbers_gathered for part, times in all_parts),
+        sum(part.numbers_gathered for part in block),
+        sum(times * part.numbers * states[part.name] for part, times in all_parts),
+        tuple(part.gathered for part in block if len(part.gathered) == 2),
+    )
+
+
+def process_parts(config: GPTConfig, layout: Layout, place: int) -> list[Part]:
+    """Every parameter of the fullest process of a place in the pipeline."""
+    shards = layout.shard * layout.context if layout.shard > 1 else 1
+    parts = []
+    for name, layer, shape in _parameters(config):
+        if layer is None:
+            if place in _places_of_end(name, config, layout.pipeline):
+                parts.append(_part(name, None, shape, layout.tensor, shards))
+        else:
+            for own in _layers_at(config.layers, layout.pipeline, layout.schedule, place):
+                parts.append(_part(_BLOCK.sub(f"blocks.{own}.", name), own, shape, layout.tensor, shards))
+    return parts
 
 
 @cache
@@ -87,31 +140,33 @@ def state_bytes(config: GPTConfig, settings: OptimizerSettings) -> dict[str, int
     }
 
 
-def name_in_first_block(name: str) -> str:
-    """blocks.7.x is blocks.0.x."""
-    return _BLOCK.sub("blocks.0.", name)
-
-
 @cache
 def _parameters(config: GPTConfig) -> tuple[tuple[str, int | None, tuple[int, ...]], ...]:
-    """Name, block and shape of every parameter; the blocks of a model are alike."""
-    return tuple(_named(config))
+    """Name, block and shape of every parameter of the first block and outside of blocks; all blocks are alike."""
+    one = config.model_copy(update={"layers": 1, "attention": config.attention[:1]})
+    return tuple(
+        (name, 0 if _BLOCK.search(name) else None, tuple(parameter.shape))
+        for name, parameter in meta_model(one).named_parameters()
+    )
 
 
-def _named(config: GPTConfig) -> Iterator[tuple[str, int | None, tuple[int, ...]]]:
-    for name, parameter in meta_model(config).named_parameters():
-        found = _BLOCK.search(name)
-        yield name, int(found[1]) if found else None, tuple(parameter.shape)
+def _part(name: str, layer: int | None, shape: tuple[int, ...], tensor: int, shards: int) -> Part:
+    gathered = _divided(name, shape, tensor)
+    return Part(name, layer, shape, gathered, _sharded(gathered, shards))
 
 
-def _places(name: str, layer: int | None, config: GPTConfig, layout: Layout) -> tuple[int, ...]:
-    chunks, last = chunks_of(layout.schedule), layout.pipeline - 1
-    if layer is not None:
-        each = -(-config.layers // (layout.pipeline * chunks)) if layout.pipeline > 1 else config.layers
-        return (layer // each % layout.pipeline,)
+def _layers_at(layers: int, pipeline: int, schedule: PipelineSchedule, place: int) -> list[int]:
+    """The blocks of a place: chunk c is with place c % pipeline."""
+    if pipeline == 1:
+        return list(range(layers))
+    return [layer for chunk in layer_ranges(layers, schedule, pipeline)[place::pipeline] for layer in chunk]
+
+
+def _places_of_end(name: str, config: GPTConfig, pipeline: int) -> tuple[int, ...]:
+    """Where a parameter outside of blocks is; a tied embedding is at both ends."""
     if not name.startswith(_BELOW):
-        return (last,)
-    return (0, last) if name == "embedding.weight" and config.tied else (0,)
+        return (pipeline - 1,)
+    return (0, pipeline - 1) if name == "embedding.weight" and config.tied else (0,)
 
 
 def _divided(name: str, shape: tuple[int, ...], tensor: int) -> tuple[int, ...]:

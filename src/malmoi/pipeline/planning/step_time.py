@@ -12,12 +12,12 @@ from functools import cache
 
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import count_parameters
-from malmoi.parallel.schedule import PipelineSchedule, idle_share, order_of, simulate
+from malmoi.parallel.layout import PipelineSchedule
+from malmoi.parallel.schedule import idle_share, order_of, simulate
 from malmoi.pipeline.planning.block_costs import BlockCosts, block_costs
 from malmoi.pipeline.planning.communication import Traffic, step_traffic
 from malmoi.pipeline.planning.hardware import Device
 from malmoi.pipeline.planning.job import Job
-from malmoi.pipeline.planning.shapes import process_parts
 
 PRODUCTS = 0.6
 """Share of the peak that the matrix products of a whole training reach, pauses between kernels included. Calibrated."""
@@ -29,7 +29,7 @@ MEMORY = 0.8
 """Share of the memory's bandwidth that simple kernels reach. An assumption."""
 
 FUSED = 0.45
-"""Share of the traffic that is left where kernels are fused. Calibrated on torchtitan's 8B with and without compiling."""
+"""Share of the traffic that is left where kernels are fused. Calibrated on torchtitan's 8B, compiled and not."""
 
 OVERLAP = 0.8
 """Share of an exchange that hides behind products where it runs beside them. Calibrated."""
@@ -38,7 +38,7 @@ LOGIT_BYTES = 32
 """Memory traffic of one logit, from its product to its gradient, float32 softmax and casts."""
 
 UPDATE_BYTES = 40
-"""Memory traffic of one number at the update: its gradient is measured and scaled, AdamW reads four and writes three."""
+"""Memory traffic of one number at the update: gradient measured and scaled, AdamW reads four and writes three."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def step_time(job: Job, device: Device) -> StepTime:
         tensor,
         context,
         _waiting(sent, "shard", True, one * micro_batches),
-        _waiting(sent, "data", True, backward),
+        _waiting(sent, "data", job.software.overlaps_data or job.layout.pipeline == 1, backward),
         _waiting(sent, "pipeline", True, one * micro_batches),
         micro_batches * one * bubble / (1 - bubble),
         _update(job, device),
@@ -148,7 +148,7 @@ def _passes(job: Job, device: Device) -> dict[str, float]:
     traffic = layers * ((1 + again[2]) * costs.traffic_forward + costs.traffic_backward) + LOGIT_BYTES * logits
     traffic *= FUSED if job.software.fused else 1
     if job.micro_batches > 1:
-        traffic += 12 * sum(part.numbers_gathered for part in process_parts(job.config, layout, 0))
+        traffic += 12 * job.sizes(0).gathered
     speed = device.peak * device.clock * (0.5 if job.precision == "float32" else 1)
     return {
         "products": products / (speed * PRODUCTS),
@@ -179,11 +179,10 @@ def _waiting(sent: dict[str, Traffic], axis: str, overlaps: bool, beside: float)
 
 def _update(job: Job, device: Device) -> float:
     """Seconds of the optimizers' step."""
-    parts = process_parts(job.config, job.layout, 0)
-    seconds = UPDATE_BYTES * sum(part.numbers for part in parts) / (device.bandwidth * MEMORY)
+    sizes = job.sizes(0)
+    seconds = UPDATE_BYTES * sizes.kept / (device.bandwidth * MEMORY)
     if job.optimizer.optimizer == "muon":
-        matrices = [part.gathered for part in parts if part.layer is not None and len(part.gathered) == 2]
-        short = [(min(shape), max(shape)) for shape in matrices]
-        operations = sum(5 * (4 * rows * rows * columns + 2 * rows**3) for rows, columns in short)
+        sides = [(min(shape), max(shape)) for shape in sizes.matrices]
+        operations = sizes.layers * sum(5 * (4 * short**2 * long + 2 * short**3) for short, long in sides)
         seconds += operations / (job.layout.replicas * device.peak * device.clock / 8 * PRODUCTS)
     return seconds
