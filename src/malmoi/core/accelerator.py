@@ -108,13 +108,18 @@ def describe(device: torch.device) -> str:
     return f"{name} ({device.type})" + (f", {memory / 2**30:.0f} GiB" if memory else "")
 
 
+def wants_static_shapes(device: torch.device) -> bool:
+    """Whether a shape that depends on the data costs a compilation there, and waiting for the device besides."""
+    return device.type not in KINDS or KINDS[device.type].static
+
+
 def awkward_sizes(device: torch.device, sizes: Mapping[str, int]) -> list[str]:
     """A sentence about every size that leaves a part of the device's matrix units empty.
 
     Args:
         sizes: name, such as width or vocabulary, to size.
     """
-    if not KINDS[device.type].static:
+    if not wants_static_shapes(device):
         return []
     return [
         f"{name}={size} is no multiple of {LANES}: the {KINDS[device.type].title} computes as if it were "
