@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-SCRIPT = '''
+SCRIPT = """
 import json
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -61,7 +61,7 @@ for family in FAMILIES:
     except Exception as error:
         found[family] = repr(error)
 print(json.dumps(found))
-'''
+"""
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-DRILLS = '''
+DRILLS = """
 import json, os, signal, sys, tempfile, time
 from datetime import timedelta
 from torch.distributed import PrefixStore, TCPStore
@@ -112,7 +112,7 @@ if __name__ == "__main__":
         result[name] = [ended(child, began + 30) for child in children], open(log).read()
     os.kill(keeper, signal.SIGKILL)
     print(json.dumps(result))
-'''
+"""
 
 
 KILLED = None

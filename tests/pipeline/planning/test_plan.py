@@ -50,7 +50,14 @@ def test_presets_have_their_published_sizes():
 
 @pytest.mark.parametrize(
     "layout",
-    [Layout(tensor=2), Layout(shard=4), Layout(tensor=2, shard=2), Layout(shard=2, context=2), Layout(data=2), Layout(pipeline=3)],
+    [
+        Layout(tensor=2),
+        Layout(shard=4),
+        Layout(tensor=2, shard=2),
+        Layout(shard=2, context=2),
+        Layout(data=2),
+        Layout(pipeline=3),
+    ],
     ids=str,
 )
 def test_parts_are_those_that_the_layout_really_deals_out(layout):
