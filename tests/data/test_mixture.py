@@ -1,5 +1,6 @@
 """Rows from several sources: shares as weighted, each window once an epoch, nothing about it is state."""
 
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -97,3 +98,31 @@ def test_a_weight_of_an_unknown_source_names_the_nearest():
 def test_weights_that_weigh_nothing_are_refused(weights):
     with pytest.raises(UserError):
         mixture(weights)
+
+
+class Endless:
+    """Tokens of which nobody has seen the end; counts what is read of them."""
+
+    def __init__(self, count):
+        self.count, self.read = count, 0
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, places):
+        self.read += places.stop - places.start
+        return np.arange(places.start, places.stop).astype(np.uint32)
+
+
+def test_trillions_are_planned_without_reading_them():
+    sources = {"web": Endless(4_000_000_000_000), "책": Endless(60_000_000_000), "wiki": Endless(3_000_000_000)}
+    tracemalloc.start()
+    source = Mixture(sources, {}, {"web": 0.8, "책": 0.17, "wiki": 0.03}, context=2_048, rows=4)
+    shares = source.shares(steps=300_000_000_000 // (4 * 2_048))
+    batch = source.batch(36_000_000, 0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert {name: round(share.epochs, 2) for name, share in shares.items()} == {"web": 0.06, "책": 0.85, "wiki": 3.0}
+    assert batch.tokens.shape == (4, 2_048)
+    assert sum(one.read for one in sources.values()) == 4 * 2_049
+    assert peak < 1 << 21

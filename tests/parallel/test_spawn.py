@@ -1,4 +1,5 @@
 import pytest
+
 from malmoi.parallel.spawn import ProcessFailed, run_on
 
 

@@ -53,7 +53,7 @@ def chat(
     }  # fmt: skip
     settings = parse_settings(SamplingSettings, values, "the options")
     path = checkpoint or options.newest_assistant()
-    model, tokenizer = options.open_checkpoint(path)
+    model, tokenizer = options.open_writer(path)
     dialogue = Dialogue(model, tokenizer, settings, system)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     console.print(

@@ -49,7 +49,7 @@ def generate(
     settings = parse_settings(SamplingSettings, values, "the options")
     text = sys.stdin.read() if prompt == "-" else prompt
     asked = text if examples is None and shots is None else _behind_examples(examples, shots, text)
-    model, tokenizer = options.open_checkpoint(checkpoint)
+    model, tokenizer = options.open_writer(checkpoint)
     pieces = generate_pieces(model, tokenizer, tokenizer.opening + tokenizer.encode(asked), settings)
     speed = Speed()
     begun = examples is None

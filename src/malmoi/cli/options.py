@@ -51,6 +51,14 @@ def open_checkpoint(path: Path) -> tuple[LanguageModel, Tokenizer]:
     return checkpoint.language_model, checkpoint.tokenizer
 
 
+def open_writer(path: Path) -> tuple[LanguageModel, Tokenizer]:
+    """Likewise, on the device that is to do the work. Raises as `open_checkpoint`, and as `pick_device`."""
+    from malmoi.core.accelerator import pick_device
+
+    model, tokenizer = open_checkpoint(path)
+    return model.to(pick_device()), tokenizer
+
+
 def read_checkpoint(path: Path) -> Checkpoint:
     """Load a model of any kind, an imported one by its bare name too, and show that something is happening meanwhile.
 

@@ -39,7 +39,7 @@ def serve(
     path = checkpoint or options.newest_assistant()
     server_options = ServeOptions(host=host, port=port, api_key=api_key or None, name=name or model_name(path))
     socket = bind(server_options)
-    model, tokenizer = options.open_checkpoint(path)
+    model, tokenizer = options.open_writer(path)
     run_server(model, tokenizer, socket, server_options)
 
 

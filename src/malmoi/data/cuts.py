@@ -10,7 +10,7 @@ import torch
 
 from malmoi.data.batch import IGNORED, TextBatch
 from malmoi.data.order import Places, permute
-from malmoi.data.store import Tokens
+from malmoi.data.store import Tokens, TokenSequence
 
 Row = Literal["window", "document"]
 
@@ -42,7 +42,7 @@ class Windows:
         key: of the order.
     """
 
-    def __init__(self, tokens: Tokens, context: int, key: str) -> None:
+    def __init__(self, tokens: TokenSequence, context: int, key: str) -> None:
         self._tokens, self._context, self._key = tokens, context, key
         self.count = len(tokens) // context - 1  # so many that the last one ends inside the tokens, whatever the offset
 
@@ -66,9 +66,9 @@ class Documents:
     Takes what `Windows` takes; every document is followed by the same token, see `build_token_store`.
     """
 
-    def __init__(self, tokens: Tokens, context: int, key: str) -> None:
-        self._tokens, self._context, self._key = tokens, context, key
-        self._ends = np.flatnonzero(tokens == tokens[-1]) if len(tokens) else np.empty(0, dtype=np.int64)
+    def __init__(self, tokens: TokenSequence, context: int, key: str) -> None:
+        self._tokens, self._context, self._key = np.asarray(tokens), context, key
+        self._ends = np.flatnonzero(self._tokens == self._tokens[-1]) if len(tokens) else np.empty(0, dtype=np.int64)
         self.count = len(self._ends)
 
     def rows(self, epoch: int, places: Places) -> Iterator[Tokens]:
@@ -86,7 +86,7 @@ class Documents:
         return np.concatenate([self._tokens[-1:], document])[: self._context + 1]
 
 
-CUTS: dict[Row, Callable[[Tokens, int, str], Cut]] = {"window": Windows, "document": Documents}
+CUTS: dict[Row, Callable[[TokenSequence, int, str], Cut]] = {"window": Windows, "document": Documents}
 """What a row is -> how tokens are cut; takes what `Windows` takes."""
 
 

@@ -12,7 +12,7 @@ from malmoi.data.batch import TextBatch
 from malmoi.data.cuts import CUTS, Row, stacked
 from malmoi.data.order import permute
 from malmoi.data.shares import Share, normalized_weights
-from malmoi.data.store import Tokens
+from malmoi.data.store import Tokens, TokenSequence
 
 BLOCK = 1_000
 """Rows after which the shares of the sources are exact."""
@@ -38,8 +38,8 @@ class Mixture:
 
     def __init__(
         self,
-        train: Mapping[str, Tokens],
-        held_out: Mapping[str, Tokens],
+        train: Mapping[str, TokenSequence],
+        held_out: Mapping[str, TokenSequence],
         weights: Mapping[str, float],
         context: int,
         rows: int,

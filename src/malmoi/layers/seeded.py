@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -23,11 +23,25 @@ class KnowsFirstWeights(Protocol):
 def fill_normal(parameter: torch.Tensor, deviation: float, seed: int, name: str) -> None:
     """Fill a (rows, ...) tensor with normal numbers, in place: a pure function of (seed, name, row block).
 
-    They are drawn on the CPU in float32, so every device and dtype starts from the same.
+    They are drawn on the CPU in float32, so every device and dtype starts from the same. Of a tensor that is divided
+    among processes (`DTensor`) each fills its part.
     """
-    with torch.no_grad():
-        for start in range(0, len(parameter), ROW_BLOCK):
-            rows = parameter[start : start + ROW_BLOCK]
-            digest = hashlib.sha256(f"{seed}/{name}/{start // ROW_BLOCK}".encode()).digest()
-            generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
-            rows.copy_(torch.empty(rows.shape, dtype=torch.float32).normal_(0, deviation, generator=generator))
+    held, (rows, *others) = _own_part(parameter)
+    for start in range(rows.start // ROW_BLOCK * ROW_BLOCK, rows.stop, ROW_BLOCK):
+        shape = (min(ROW_BLOCK, len(parameter) - start), *parameter.shape[1:])
+        digest = hashlib.sha256(f"{seed}/{name}/{start // ROW_BLOCK}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
+        block = torch.empty(shape, dtype=torch.float32).normal_(0, deviation, generator=generator)
+        first, end = max(start, rows.start), min(start + len(block), rows.stop)
+        with torch.no_grad():
+            held[first - rows.start : end - rows.start] = block[(slice(first - start, end - start), *others)]
+
+
+def _own_part(tensor: Any) -> tuple[torch.Tensor, list[slice]]:
+    """What this process holds of a tensor, and where in the whole that lies."""
+    if not hasattr(tensor, "__create_chunk_list__"):
+        return tensor, [slice(0, size) for size in tensor.shape]
+    (chunk,) = tensor.__create_chunk_list__()
+    return tensor.to_local(), [
+        slice(start, start + size) for start, size in zip(chunk.offsets, chunk.sizes, strict=True)
+    ]

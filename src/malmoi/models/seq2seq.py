@@ -89,11 +89,14 @@ class EncoderDecoder(Model):
         start = cache.length if cache else 0
         context = self.config.context
         check_room(start + target.shape[1], min(context, cache.capacity) if cache else context)
-        sources = (cache.sources if cache else None) or self.decoder.sources(memory)
+        if cache and not cache.sources:
+            cache.sources = self.decoder.sources(memory)
+        sources = cache.sources if cache else None
         real = _real(lengths, memory.shape[1])
-        hidden: torch.Tensor = self.decoder(self.embed(target, start), sources=sources, source_real=real, cache=cache)
+        hidden: torch.Tensor = self.decoder(
+            self.embed(target, start), memory=memory, sources=sources, source_real=real, cache=cache
+        )
         if cache:
-            cache.sources = sources
             cache.advance(target)
         return hidden
 
@@ -134,19 +137,21 @@ class Stack(nn.Module):
         self,
         hidden: torch.Tensor,
         real: torch.Tensor | None = None,
-        sources: Sequence[KeysAndValues | None] | None = None,
+        memory: torch.Tensor | None = None,
+        sources: Sequence[KeysAndValues] | None = None,
         source_real: torch.Tensor | None = None,
         cache: KeyValueCache | None = None,
     ) -> torch.Tensor:
         """(rows, length, width) to the same, normed; see `through`."""
-        result: torch.Tensor = self.norm(self.through(hidden, real, sources, source_real, cache))
+        result: torch.Tensor = self.norm(self.through(hidden, real, memory, sources, source_real, cache))
         return result
 
     def through(
         self,
         hidden: torch.Tensor,
         real: torch.Tensor | None = None,
-        sources: Sequence[KeysAndValues | None] | None = None,
+        memory: torch.Tensor | None = None,
+        sources: Sequence[KeysAndValues] | None = None,
         source_real: torch.Tensor | None = None,
         cache: KeyValueCache | None = None,
         *,
@@ -157,19 +162,20 @@ class Stack(nn.Module):
 
         Args:
             real: as for `Attention`.
-            sources: what these blocks of the decoder look at, from `sources`.
+            memory: what the blocks of a decoder look at, (rows, source length, width).
+            sources: what each of all blocks makes of it, from `sources`, if that is known.
             source_real: the same of the source.
         """
         start, length = (cache.length if cache else 0), hidden.shape[1]
         bias = None if self.relative_positions is None else self.relative_positions(start, length)
-        blocks = self.blocks[first:end]
-        for index, (block, source) in enumerate(zip(blocks, sources or [None] * len(blocks), strict=True), first):
+        for index, block in enumerate(self.blocks[first:end], first):
+            source = sources[index] if sources else memory
             hidden = block(hidden, real, bias, cache.layer(index) if cache else None, source, source_real)
         return hidden
 
-    def sources(self, memory: torch.Tensor, first: int = 0, end: int | None = None) -> list[KeysAndValues]:
-        """The keys and values of the source, one pair for each block from `first` to before `end` that looks at it."""
-        blocks = [block for block in self.blocks[first:end] if isinstance(block, Block)]
+    def sources(self, memory: torch.Tensor) -> list[KeysAndValues]:
+        """The keys and values of the source, one pair for each block that looks at it."""
+        blocks = [block for block in self.blocks if isinstance(block, Block)]
         return [block.cross_attention.keys_and_values(memory) for block in blocks if block.cross_attention is not None]
 
 
@@ -196,12 +202,18 @@ class Block(nn.Module):
         real: torch.Tensor | None,
         bias: torch.Tensor | None,
         cache: LayerCache | None,
-        source: KeysAndValues | None,
+        source: KeysAndValues | torch.Tensor | None,
         source_real: torch.Tensor | None,
     ) -> torch.Tensor:
-        """(rows, length, width) to the same; see `Stack`."""
+        """(rows, length, width) to the same; see `Stack`.
+
+        Args:
+            source: the states of the source, or the keys and values that this block makes of them.
+        """
         hidden = self._add(hidden, self.attention_norm, self.attention, cache=cache, real=real, bias=bias)
         if self.cross_attention is not None and self.cross_attention_norm is not None:
+            if isinstance(source, torch.Tensor):
+                source = self.cross_attention.keys_and_values(source)
             hidden = self._add(hidden, self.cross_attention_norm, self.cross_attention, real=source_real, source=source)
         return self._add(hidden, self.feed_forward_norm, self.feed_forward)
 

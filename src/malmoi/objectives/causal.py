@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 from torch.nn import functional as F
 
+from malmoi.core.accelerator import wants_static_shapes
 from malmoi.data.batch import IGNORED, TextBatch
 from malmoi.layers.tied_head import TiedHead
 from malmoi.models.model import Model
@@ -20,7 +21,7 @@ class Causal:
         hidden, targets = model(batch.tokens), batch.targets
         counted = targets != IGNORED
         count = counted.sum()
-        if int(count) < 0.9 * targets.numel():
+        if not wants_static_shapes(hidden.device) and int(count) < 0.9 * targets.numel():
             hidden, targets = hidden[counted], targets[counted]
         hidden, targets = hidden.flatten(0, -2), targets.flatten()
         head = model.head

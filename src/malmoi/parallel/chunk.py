@@ -118,8 +118,8 @@ class EncoderDecoderLayers:
             begin, stop = max(first - encoders, 0), end - encoders
             decoder: Stack = model.decoder
             hidden = received[1] if begin else model.embed(target)
-            sources, real = decoder.sources(memory, begin, stop), _real(lengths, memory)
-            hidden = decoder.through(hidden, sources=sources, source_real=real, first=begin, end=stop)
+            real = _real(lengths, memory)
+            hidden = decoder.through(hidden, memory=memory, source_real=real, first=begin, end=stop)
             if end < self.layers:
                 raise Reached(memory.clone(), hidden)  # what came must not be what goes: gradients are kept apart
             result: torch.Tensor = decoder.norm(hidden)

@@ -21,18 +21,23 @@ from malmoi.objectives.objective import Loss, Objective
 from malmoi.parallel.checkpoint import StateWriter
 from malmoi.parallel.context import ContextPart
 from malmoi.parallel.data import GradientSum, local, local_gradient
-from malmoi.parallel.execution import Execution, Share, Sums, Value, dealt
+from malmoi.parallel.execution import Execution, FirstWeights, Share, Sums, Value, dealt, fill, the_device
 from malmoi.parallel.layout import AXES, Layout
 from malmoi.parallel.matrices import DividedMatrices, as_divided
 from malmoi.parallel.mesh import REPLICAS, SEEN, Mesh
 from malmoi.parallel.pipeline import Pipeline
 from malmoi.parallel.processes import automatic_layout, check_processes, training_begins
-from malmoi.parallel.shard import shard_blocks
+from malmoi.parallel.shard import reshard, settle, shard_blocks
 from malmoi.parallel.tensor import divide_tensors
 
 
-def execution(model: nn.Module, objective: Objective, layout: Layout) -> Execution:
+def execution(
+    model: nn.Module, objective: Objective, layout: Layout, first_weights: FirstWeights | None = None
+) -> Execution:
     """How this process takes part in a training.
+
+    Args:
+        first_weights: fills a model that has shapes but no memory; each process has memory for its part only.
 
     Raises:
         UserError: the layout does not fit the model, or the number of processes.
@@ -40,10 +45,10 @@ def execution(model: nn.Module, objective: Objective, layout: Layout) -> Executi
     if layout.automatic:
         layout = automatic_layout(sum(parameter.nbytes for parameter in model.parameters()))
     if layout.processes == 1:
-        return Execution(model, objective)
+        return Execution(model, objective, first_weights)
     check_processes(layout)
     training_begins()
-    return DistributedExecution(model, objective, layout)
+    return DistributedExecution(model, objective, layout, first_weights)
 
 
 class DistributedExecution(Execution):
@@ -55,11 +60,15 @@ class DistributedExecution(Execution):
         UserError: the layout does not fit the model.
     """
 
-    def __init__(self, model: nn.Module, objective: Objective, layout: Layout) -> None:
+    def __init__(
+        self, model: nn.Module, objective: Objective, layout: Layout, first_weights: FirstWeights | None = None
+    ) -> None:
         _refuse_batch_norms(model, layout)
-        super().__init__(model, objective)
-        self.mesh, self.layout = Mesh(layout, self.device.type), layout
         self.divided = layout.processes > layout.data * layout.context
+        super().__init__(model, objective, None if self.divided else first_weights)
+        if self.device.type == "meta":
+            self.device = the_device()
+        self.mesh, self.layout = Mesh(layout, self.device.type), layout
         self._lent = model if self.divided else None
         if self.divided:
             self.model = copy.deepcopy(model)
@@ -67,6 +76,10 @@ class DistributedExecution(Execution):
             for parameter in model.parameters():
                 parameter.data = parameter.new_empty(0)
         self._apply(layout)
+        if self.divided and first_weights is not None:
+            fill(self.model, first_weights)
+            for root in self._sharded():
+                settle(root)
         self._named = {name: one for name, one in self.model.named_parameters() if one.requires_grad}
         self.parameters = {name: _held(one) for name, one in self._named.items()}
         self._sum: GradientSum | None = None
@@ -86,9 +99,8 @@ class DistributedExecution(Execution):
         if layout.context > 1:
             self._context = ContextPart(self.model, self.mesh.group("context"))
         self._step = _Step(self.model, self.objective)
-        if layout.shard > 1:
-            for root in [self._step] if self._pipeline is None else self._pipeline.chunks:
-                shard_blocks(root, self.mesh.of_shards(), keep=self._pipeline is not None)
+        for root in self._sharded():
+            shard_blocks(root, self.mesh.of_shards(), keep=self._pipeline is not None)
 
     def shares(self, slots: int) -> list[Share]:
         """See `Execution.shares`."""
@@ -103,6 +115,8 @@ class DistributedExecution(Execution):
     ) -> Sums:
         """See `Execution.backward`; the sums run over all processes, and so do the gradients."""
         sums = self._own_backward(shares, batch, inside, scale)
+        for root in self._sharded():
+            reshard(root)
         if self._sum is not None:
             self._sum.finish()
         self._sum_partial_gradients()
@@ -224,6 +238,8 @@ class DistributedExecution(Execution):
         """Fill the model that was handed in with the trained weights, whole, on every process."""
         if self._lent is None:
             return
+        if next(self._lent.parameters()).is_meta:
+            self._lent.to_empty(device=self.device)
         own = {name: parameter.detach() for name, parameter in self.model.named_parameters()}
         owners = self._owners(list(own))
         for name, parameter in self._lent.named_parameters():
@@ -246,6 +262,12 @@ class DistributedExecution(Execution):
     def _repeated(self, name: str) -> bool:
         """Whether another process of the pipeline counts this parameter."""
         return self._pipeline is not None and name in self._pipeline.repeated
+
+    def _sharded(self) -> Sequence[nn.Module]:
+        """The modules whose parameters are sharded, from the root down."""
+        if self.layout.shard == 1:
+            return []
+        return [self._step] if self._pipeline is None else self._pipeline.chunks
 
     def _sync(self, last: bool) -> None:
         """Say whether gradients are exchanged in the next backward pass."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from malmoi.objectives.objective import Loss, Objective
 from malmoi.parallel.checkpoint import StateWriter
 
 Value = TypeVar("Value")
+
+FirstWeights = Callable[[nn.Module], None]
+"""Fills the parameters of a model in place, each number a pure function of the parameter's name and its place."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,10 @@ class Execution:
 
     divided = False
 
-    def __init__(self, model: nn.Module, objective: Objective) -> None:
+    def __init__(self, model: nn.Module, objective: Objective, first_weights: FirstWeights | None = None) -> None:
         self.model, self.objective = model, objective
+        if first_weights is not None:
+            fill(model, first_weights)
         self.device = next(model.parameters()).device
         self.parameters: dict[str, torch.Tensor] = {
             name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
@@ -141,6 +147,19 @@ class Execution:
 
     def _gradients(self) -> list[torch.Tensor]:
         return [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
+
+
+def fill(model: nn.Module, first_weights: FirstWeights) -> None:
+    """Give a model of shapes alone memory for what this process holds of it, and its first weights."""
+    model.to_empty(device=the_device())
+    first_weights(model)
+
+
+def the_device() -> torch.device:
+    """Where a model without memory is trained."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def dealt(slots: int, index: int, count: int) -> list[Share]:

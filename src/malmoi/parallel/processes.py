@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import Literal
 
 import psutil
-import torch
 import torch.distributed as dist
 
+from malmoi.core.accelerator import pick_device, process_group_backend, total_memory
 from malmoi.core.errors import UserError
 from malmoi.core.processes import is_first, process_count
 from malmoi.parallel.layout import Layout
@@ -33,7 +33,7 @@ def joined() -> Iterator[None]:
     if process_count() == 1 or dist.is_initialized():
         yield
         return
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    dist.init_process_group(process_group_backend(pick_device()), timeout=PATIENCE)
     try:
         yield
     finally:
@@ -57,10 +57,7 @@ def check_processes(layout: Layout) -> None:
 def automatic_layout(weights: int) -> Layout:
     """The layout of all processes that were started for a model of so many bytes: copies if they fit, else shards."""
     count = dist.get_world_size() if dist.is_initialized() else 1
-    if torch.cuda.is_available():
-        memory = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
-    else:
-        memory = psutil.virtual_memory().total // count
+    memory = total_memory(pick_device()) or psutil.virtual_memory().total // count
     return Layout(data=count) if TRAINED * weights < memory else Layout(shard=count)
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
+from malmoi.layers.attention import Attention
 from malmoi.parallel.tensor import BLOCKS
 
 
@@ -25,6 +26,7 @@ def shard_blocks(root: nn.Module, mesh: DeviceMesh, keep: bool = False) -> None:
     for name, module in root.named_modules():
         if isinstance(module, nn.ModuleList) and name.rsplit(".", 1)[-1] == BLOCKS:
             for block in module:
+                _shard_what_is_called_alone(block, mesh)
                 if next(block.parameters(), None) is not None:
                     fully_shard(block, mesh=mesh, reshard_after_forward=not keep)
     fully_shard(root, mesh=mesh, reshard_after_forward=False)
@@ -32,3 +34,26 @@ def shard_blocks(root: nn.Module, mesh: DeviceMesh, keep: bool = False) -> None:
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)  # other ways to divide are for NCCL alone
+
+
+def settle(root: nn.Module) -> None:
+    """Let parameters that were given memory after they were divided move to where they stay from now on."""
+    for module in root.modules():
+        if isinstance(module, FSDPModule):
+            module.unshard()
+            module.reshard()
+
+
+def reshard(root: nn.Module) -> None:
+    """Let go of gathered weights that a backward or an evaluation has left: an update would leave them behind."""
+    for module in root.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
+
+
+def _shard_what_is_called_alone(block: nn.Module, mesh: DeviceMesh) -> None:
+    """A decoder computes the keys and values of its source before its blocks run."""
+    for name, module in block.named_children():
+        if isinstance(module, Attention) and name == "cross_attention":
+            fully_shard(module, mesh=mesh)
+            register_fsdp_forward_method(module, "keys_and_values")

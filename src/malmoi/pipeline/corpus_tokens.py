@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from malmoi.core.errors import UserError
 from malmoi.core.files import read_json
 from malmoi.corpus.store import Split, count_documents, read_documents
 from malmoi.data.mixture import Mixture
-from malmoi.data.store import Tokens, build_token_store, open_token_store
+from malmoi.data.store import Tokens, TokenSequence, build_token_store, join_token_stores, open_token_store
 from malmoi.tokenizers.tokenizer import Tokenizer
 
 MIXTURE = "mixture.json"
@@ -19,6 +20,18 @@ def corpus_tokens(corpus: Path, tokenizer: Tokenizer, directory: Path, split: Sp
     store = directory / "tokens" / split
     build_token_store(read_documents(corpus, split), count_documents(corpus, split), tokenizer, store)
     return open_token_store(store)
+
+
+def all_tokens(
+    corpus: Path, tokenizer: Tokenizer, directory: Path, split: Split, stores: Sequence[Path]
+) -> dict[str, TokenSequence]:
+    """Those, and behind them the tokens of other directories, each with a store of the split; none of them is read.
+
+    Raises:
+        UserError: a directory has no such store, or one of another tokenizer.
+    """
+    own = corpus_tokens(corpus, tokenizer, directory, split)
+    return join_token_stores([own, *(open_token_store(store.expanduser() / split, tokenizer) for store in stores)])
 
 
 def mixed_for(corpus: Path) -> dict[str, float]:

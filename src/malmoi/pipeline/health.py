@@ -15,6 +15,7 @@ from typing import Literal
 
 import malmoi
 from malmoi.core.device import machine_facts
+from malmoi.core.errors import UserError
 
 GIB = 2**30
 
@@ -102,14 +103,18 @@ def _disk(free: int) -> Check:
 
 
 def _accelerator() -> Check:
-    import torch
+    from malmoi.core.accelerator import CHOICE, KINDS, describe, pick_device
 
-    if torch.cuda.is_available():
-        properties = torch.cuda.get_device_properties(0)
-        return Check("GPU", "good", f"{properties.name}, {properties.total_memory / GIB:.0f} GiB")
-    if torch.backends.mps.is_available():
-        return Check("GPU", "good", "Apple GPU (mps)")
-    return Check("GPU", "note", "none that this torch can use; everything runs on the processor")
+    try:
+        device = pick_device()
+    except UserError as error:
+        return Check("device", "missing", error.what, f"unset {CHOICE}")
+    if device.type == "cpu":
+        return Check("device", "note", "no accelerator that this torch can use; everything runs on the processor")
+    if not KINDS[device.type].tried:
+        finding = f"{describe(device)}; malmoi was never run on a real one: compare a first loss with the processor's"
+        return Check("device", "note", finding, f"export {CHOICE}=cpu")
+    return Check("device", "good", describe(device))
 
 
 def _extra(extra: str) -> Check:

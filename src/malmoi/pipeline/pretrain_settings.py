@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
@@ -20,6 +21,8 @@ class PretrainSettings(Settings):
     Attributes:
         corpus: text.
         tokenizer: a tokenizer stage.
+        stores: directories with more tokens of the same tokenizer, such as the `tokens` of another run, or of a bucket
+            that is mounted here; they are mapped where they are. A change of what is in them goes unnoticed.
         minutes: time for training, from which size and steps follow when they are not given.
         steps: optimizer steps, instead of what fits into the minutes.
         tokens: tokens to train on, likewise.
@@ -46,6 +49,7 @@ class PretrainSettings(Settings):
 
     corpus: StageInput
     tokenizer: StageInput
+    stores: tuple[Path, ...] = ()
     minutes: PositiveFloat = 5
     steps: PositiveInt | None = None
     tokens: PositiveInt | None = None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from malmoi.core.files import read_json_lines
 from malmoi.core.processes import is_first
@@ -17,8 +18,9 @@ from malmoi.data.pair_batches import PairBatch
 from malmoi.layers.seeded import fill_normal
 from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.gpt_config import GPTConfig
+from malmoi.models.initialize import initialize
 from malmoi.models.model import ModelConfig
-from malmoi.models.registry import build_model
+from malmoi.models.registry import meta_model
 from malmoi.models.seq2seq_config import EncoderDecoderConfig
 from malmoi.objectives.causal import Causal
 from malmoi.objectives.masked import Masked
@@ -82,7 +84,7 @@ class Comparison:
 
     Attributes:
         loss, norm: greatest difference over all steps, as a share.
-        weight: greatest difference of a weight at the end, as a share of the greatest weight of its tensor.
+        weight: norm of the difference of all weights at the end, as a share of their norm.
         parts: the first step whose loss or norm differs by more than the tolerance; None if there is none.
     """
 
@@ -120,12 +122,11 @@ def another_order(family: Family = "gpt", steps: int = 20, optimizer: Literal["m
 def compare(layout: Layout, alone: Trace, together: Trace) -> Comparison:
     """How far two trainings are apart."""
     losses, norms = _shares(alone.losses, together.losses), _shares(alone.norms, together.norms)
-    weights = [
-        float((together.weights[name] - weight).abs().max() / weight.abs().max().clamp(min=1e-12))
-        for name, weight in alone.weights.items()
-    ]
+    apart = [(together.weights[name] - weight).square().sum() for name, weight in alone.weights.items()]
+    size = [weight.square().sum() for weight in alone.weights.values()]
+    weights = float((torch.stack(apart).sum() / torch.stack(size).sum()).sqrt())
     far = [step for step, pair in enumerate(zip(losses, norms, strict=True), 1) if max(pair) > TOLERANCE]
-    return Comparison(layout, max(losses), max(norms), max(weights), far[0] if far else None)
+    return Comparison(layout, max(losses), max(norms), weights, far[0] if far else None)
 
 
 def trace(
@@ -133,10 +134,7 @@ def trace(
 ) -> Trace:
     """Train in this process, or as one of the layout's."""
     config, objective = MODELS[family]
-    model = build_model(config, seed=0)
-    for name, parameter in model.named_parameters():
-        if parameter.dim() == 2 and not parameter.any():
-            fill_normal(parameter, 0.05, 0, name)  # else half of the gradients were zero at first
+    model = meta_model(config)
     settings = TrainerSettings(
         steps=steps,
         slots=SLOTS,
@@ -151,7 +149,9 @@ def trace(
     torch.set_num_threads(1)
     try:
         with tempfile.TemporaryDirectory() as directory, laid_out(layout):
-            Trainer(model, objective, Texts(family, backwards), settings, Path(directory)).run()
+            Trainer(
+                model, objective, Texts(family, backwards), settings, Path(directory), first_weights=first_weights
+            ).run()
             records = list(read_json_lines(Path(directory, "metrics.jsonl"))) if is_first() else []
     finally:
         torch.set_num_threads(threads)
@@ -161,6 +161,14 @@ def trace(
         [record["gradient_norm"] for record in trained],
         {name: parameter.detach() for name, parameter in model.named_parameters()},
     )
+
+
+def first_weights(model: nn.Module) -> None:
+    """Fill a model, also what else begins at zero, so that every gradient counts from the first step on."""
+    initialize(model, seed=0)
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) and name.rsplit(".", 1)[-1] in ("output", "down"):
+            fill_normal(module.weight, 0.05, 0, f"{name}.weight")
 
 
 class Texts:

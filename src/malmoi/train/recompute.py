@@ -54,9 +54,9 @@ def _chosen(model: nn.Module, what: str) -> list[nn.Module]:
         raise UserError(f"recompute={what!r} is not known.", "Write blocks, blocks:2, feed_forward or attention.")
     part = "" if name == WHOLE else rf"\.{re.escape(name)}"
     places = [re.fullmatch(rf"(?:.*\.)?blocks\.(\d+){part}", path) for path, _ in model.named_modules()]
-    chosen = [model.get_submodule(match.string) for match in places if match and int(match[1]) % int(every or 1) == 0]
-    if not chosen:
+    there = [match for match in places if match]  # a process of a pipeline may have none that is chosen
+    if not there:
         names = [path.partition("blocks.0.")[2] for path, _ in model.named_modules()]
         parts = sorted({name for name in names if name and "." not in name})
         raise UserError(f"recompute={what!r}: no block has {name!r}.", f"There are: {', '.join([WHOLE, *parts])}.")
-    return chosen
+    return [model.get_submodule(match.string) for match in there if int(match[1]) % int(every or 1) == 0]

@@ -20,7 +20,7 @@ from malmoi.core.errors import UserError
 from malmoi.data.batch import Batch, BatchSource
 from malmoi.objectives.objective import Objective
 from malmoi.parallel.distributed import execution
-from malmoi.parallel.execution import Share
+from malmoi.parallel.execution import FirstWeights, Share
 from malmoi.parallel.layout import current_layout
 from malmoi.train.advice import Advisor, free_bytes
 from malmoi.train.allocator import keep_freed_memory
@@ -66,7 +66,9 @@ class Trainer:
     Args:
         directory: gets `metrics.jsonl` and `checkpoints/`.
         on_checkpoint: called with the number of steps done, before the first step and before every state is saved;
-            after a kill it may be called again with the same number.
+            after a kill it may be called again with the same number. Where processes share the weights it is called
+            at the end only.
+        first_weights: fills `model`, which has shapes but no memory; each process has memory for its part only.
     """
 
     def __init__(
@@ -77,11 +79,12 @@ class Trainer:
         settings: TrainerSettings,
         directory: Path,
         on_checkpoint: Callable[[int], None] = lambda step: None,
+        first_weights: FirstWeights | None = None,
     ) -> None:
         self.model, self.source, self.settings = model, source, settings
-        self.device = next(model.parameters()).device
         self._bytes = sum(parameter.nbytes for parameter in trainable(model).values())
-        self._execution = execution(model, objective, current_layout())
+        self._execution = execution(model, objective, current_layout(), first_weights)
+        self.device = self._execution.device
         self.precision: Precision = (
             self._execution.agree(choose_precision(self.device)) if settings.precision == "auto" else settings.precision
         )

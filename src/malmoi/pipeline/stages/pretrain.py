@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from malmoi.core.errors import UserError
 from malmoi.core.files import append_json_line, read_json, read_json_lines, write_json
-from malmoi.corpus.store import read_documents
+from malmoi.corpus.store import Split, read_documents
 from malmoi.data.mixture import Mixture
 from malmoi.data.shares import share_out
-from malmoi.data.store import Tokens
+from malmoi.data.store import TokenSequence
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
 from malmoi.generate.generator import complete
 from malmoi.generate.sampling import SamplingSettings
 from malmoi.models.initialize import initialize
 from malmoi.models.language_model import LanguageModel, LanguageModelConfig
-from malmoi.models.registry import empty_model, language_models
+from malmoi.models.registry import language_models, meta_model
 from malmoi.objectives.causal import Causal
-from malmoi.pipeline.corpus_tokens import corpus_tokens, mixed_for
+from malmoi.pipeline.corpus_tokens import all_tokens, mixed_for
 from malmoi.pipeline.plan import derive_plan, estimate_pretraining, print_plan
 from malmoi.pipeline.pretrain_settings import PretrainSettings
 from malmoi.pipeline.stage import Estimate, Stage
@@ -51,13 +53,13 @@ def run(settings: PretrainSettings, directory: Path) -> dict[str, Any]:
     if settings.row == "document":
         tokenizer = opened_with_end(tokenizer)
     initial = _initial(settings, tokenizer)
-    train, held_out = (corpus_tokens(settings.corpus, tokenizer, directory, split) for split in ("train", "held_out"))
+    train, held_out = (_tokens(settings, tokenizer, directory, split) for split in ("train", "held_out"))
     plan = _plan(settings, tokenizer.size, sum(map(len, train.values())), initial, directory / PLAN)
     config, trainer_settings = language_models()[plan["family"]](**plan["model"]), TrainerSettings(**plan["trainer"])
     slots = trainer_settings.slots
     weights = _weights(settings, train, trainer_settings.steps * slots * plan["rows"] * plan["context"])
     source = Mixture(train, held_out, weights, plan["context"], plan["rows"], slots, settings.seed, settings.row)
-    model = initial or _new_model(config, settings)
+    model = initial or _new_model(config)
     prompts = settings.prompts or _first_words(settings.corpus)
 
     def sample(step: int) -> None:
@@ -65,20 +67,28 @@ def run(settings: PretrainSettings, directory: Path) -> dict[str, Any]:
         if settings.samples and (ends or step % plan["sample_every"] < trainer_settings.checkpoint_every):
             _write_samples(model, tokenizer, prompts, settings.sample_tokens, step, directory)
 
-    result = Trainer(model, Causal(), source, trainer_settings, directory, sample).run()
+    first_weights = partial(initialize, seed=settings.seed, embedding_deviation=settings.embedding_deviation)
+    trainer = Trainer(model, Causal(), source, trainer_settings, directory, sample, None if initial else first_weights)
+    result = trainer.run()
     facts = _facts(config, plan, source, result)
     save_checkpoint(directory / "model", model, tokenizer, _card(settings, facts))
     return facts
 
 
-def _new_model(config: LanguageModelConfig, settings: PretrainSettings) -> LanguageModel:
-    model = empty_model(config)
+def _tokens(
+    settings: PretrainSettings, tokenizer: Tokenizer, directory: Path, split: Split
+) -> dict[str, TokenSequence]:
+    return all_tokens(settings.corpus, tokenizer, directory, split, settings.stores)
+
+
+def _new_model(config: LanguageModelConfig) -> LanguageModel:
+    """Shapes without memory."""
+    model = meta_model(config)
     assert isinstance(model, LanguageModel)
-    initialize(model, settings.seed, embedding_deviation=settings.embedding_deviation)
     return model
 
 
-def _weights(settings: PretrainSettings, train: dict[str, Tokens], total: int) -> dict[str, float]:
+def _weights(settings: PretrainSettings, train: Mapping[str, TokenSequence], total: int) -> dict[str, float]:
     """The weights of the sources in `total` tokens, none read more often than the limit."""
     weights = settings.mixture or mixed_for(settings.corpus)
     if settings.most_epochs is None:
@@ -188,7 +198,7 @@ def settle(settings: PretrainSettings, directory: Path) -> PretrainSettings:
     if settings.row == "document":
         tokenizer = opened_with_end(tokenizer)
     initial = _initial(settings, tokenizer)
-    text_tokens = sum(map(len, corpus_tokens(settings.corpus, tokenizer, directory, "train").values()))
+    text_tokens = sum(map(len, _tokens(settings, tokenizer, directory, "train").values()))
     plan = _plan(settings, tokenizer.size, text_tokens, initial, directory / PLAN)
     derived = {name: plan["trainer"][name] for name in DERIVED if plan["trainer"][name] is not None}
     shape = {name: value for name, value in plan["model"].items() if name not in ("vocabulary", "context")}
