@@ -55,7 +55,6 @@ class Plan:
 
     Attributes:
         memory: of the process that needs most.
-        share: of the devices' peak, see `step_operations`; None where the device was never held against a measurement.
     """
 
     job: Job
@@ -177,7 +176,7 @@ def _facts(plan: Plan) -> dict[str, Any]:
         "memory": [as_dict(process_memory(job, place)) for place in places],
         "seconds": {**asdict(plan.time), "whole": plan.time.whole},
         "sent": {axis: asdict(traffic) for axis, traffic in plan.traffic.items()},
-        "share_of_peak": plan.share if plan.cluster.device.peak else None,
+        "share_of_peak": plan.share,
         "tokens_a_second": plan.tokens_a_second,
         "steps": plan.steps,
         "hours": plan.hours,

@@ -105,8 +105,10 @@ def step_operations(config: GPTConfig, rows: int, length: int) -> float:
     nothing; L d s counts all keys of a row, also those that a causal model does not look at; nothing that is computed
     again counts.
     """
-    table = 0 if config.tied else config.vocabulary * config.width
-    table += config.context * config.width if config.positions == "learned" else 0
+    idle_rows = config.bigram_buckets
+    idle_rows += 0 if config.tied else config.vocabulary
+    idle_rows += config.context if config.positions == "learned" else 0
+    table = idle_rows * config.width
     attended = 12 * config.layers * config.heads * config.head_width * length
     return float(rows * length * (6 * (count_parameters_once(config) - table) + attended))
 
