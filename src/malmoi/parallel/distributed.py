@@ -15,13 +15,14 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
+from malmoi.core.accelerator import pick_device
 from malmoi.core.errors import UserError
 from malmoi.data.batch import Batch, alike
 from malmoi.objectives.objective import Loss, Objective
 from malmoi.parallel.checkpoint import StateWriter
 from malmoi.parallel.context import ContextPart
 from malmoi.parallel.data import GradientSum, local, local_gradient
-from malmoi.parallel.execution import Execution, FirstWeights, Share, Sums, Value, dealt, fill, the_device
+from malmoi.parallel.execution import Execution, FirstWeights, Share, Sums, Value, dealt, fill
 from malmoi.parallel.layout import AXES, Layout
 from malmoi.parallel.matrices import DividedMatrices, as_divided
 from malmoi.parallel.mesh import REPLICAS, SEEN, Mesh
@@ -67,7 +68,7 @@ class DistributedExecution(Execution):
         self.divided = layout.processes > layout.data * layout.context
         super().__init__(model, objective, None if self.divided else first_weights)
         if self.device.type == "meta":
-            self.device = the_device()
+            self.device = pick_device()
         self.mesh, self.layout = Mesh(layout, self.device.type), layout
         self._lent = model if self.divided else None
         if self.divided:

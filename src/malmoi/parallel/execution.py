@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from malmoi.core.accelerator import pick_device
 from malmoi.data.batch import Batch
 from malmoi.objectives.objective import Loss, Objective
 from malmoi.parallel.checkpoint import StateWriter
@@ -151,15 +151,8 @@ class Execution:
 
 def fill(model: nn.Module, first_weights: FirstWeights) -> None:
     """Give a model of shapes alone memory for what this process holds of it, and its first weights."""
-    model.to_empty(device=the_device())
+    model.to_empty(device=pick_device())
     first_weights(model)
-
-
-def the_device() -> torch.device:
-    """Where a model without memory is trained."""
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def dealt(slots: int, index: int, count: int) -> list[Share]:
