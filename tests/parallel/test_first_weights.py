@@ -36,7 +36,7 @@ def held_bytes_and_weights(family, layouts):
 ])  # fmt: skip
 def test_every_layout_begins_with_exactly_the_same_weights(family, processes, layouts):
     whole = build_model(MODELS[family][0], seed=7).state_dict()
-    for held, weights in run_on(processes, held_bytes_and_weights, family, layouts)[-1]:
+    for _, weights in run_on(processes, held_bytes_and_weights, family, layouts)[-1]:
         assert weights.keys() == whole.keys()
         assert all(torch.equal(torch.from_numpy(weights[name]), weight) for name, weight in whole.items())
 

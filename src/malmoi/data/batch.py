@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, Self, TypeVar
@@ -36,6 +37,16 @@ class Batch:
                 if isinstance(value := getattr(self, field.name), torch.Tensor)
             },
         )
+
+    def digest(self) -> str:
+        """A hash of all its tensors."""
+        digest = hashlib.sha256()
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, torch.Tensor):
+                digest.update(field.name.encode() + str(tuple(value.shape)).encode())
+                digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
 
     def part(self, index: int, count: int) -> Self:
         """Every `count`-th row from row `index` on.

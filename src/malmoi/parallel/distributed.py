@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any
@@ -18,26 +19,31 @@ from torch.distributed.tensor import DTensor
 from malmoi.core.accelerator import pick_device
 from malmoi.core.errors import UserError
 from malmoi.data.batch import Batch, alike
+from malmoi.models.headed import body_of
+from malmoi.models.model import ModelConfig
 from malmoi.objectives.objective import Loss, Objective
 from malmoi.parallel.checkpoint import StateWriter
 from malmoi.parallel.context import ContextPart
 from malmoi.parallel.data import GradientSum, local, local_gradient
 from malmoi.parallel.execution import Execution, FirstWeights, Share, Sums, Value, dealt, fill
 from malmoi.parallel.layout import AXES, Layout
+from malmoi.parallel.layout_check import Work, check_layout
 from malmoi.parallel.matrices import DividedMatrices, as_divided
 from malmoi.parallel.mesh import REPLICAS, SEEN, Mesh
 from malmoi.parallel.pipeline import Pipeline
 from malmoi.parallel.processes import automatic_layout, check_processes, training_begins
 from malmoi.parallel.shard import reshard, settle, shard_blocks
 from malmoi.parallel.tensor import divide_tensors
+from malmoi.parallel.watchdog import Watchdog
 
 
 def execution(
-    model: nn.Module, objective: Objective, layout: Layout, first_weights: FirstWeights | None = None
+    model: nn.Module, objective: Objective, layout: Layout, slots: int, first_weights: FirstWeights | None = None
 ) -> Execution:
     """How this process takes part in a training.
 
     Args:
+        slots: micro-batches of a step.
         first_weights: fills a model that has shapes but no memory; each process has memory for its part only.
 
     Raises:
@@ -48,6 +54,10 @@ def execution(
     if layout.processes == 1:
         return Execution(model, objective, first_weights)
     check_processes(layout)
+    config = getattr(body_of(model), "config", None)  # type: ignore[arg-type]
+    if isinstance(config, ModelConfig):
+        micro_batches = len(dealt(slots, 0, layout.replicas))
+        check_layout(Work(config, layout.processes, micro_batches=micro_batches), layout)
     training_begins()
     return DistributedExecution(model, objective, layout, first_weights)
 
@@ -115,7 +125,10 @@ class DistributedExecution(Execution):
         scale: float,
     ) -> Sums:
         """See `Execution.backward`; the sums run over all processes, and so do the gradients."""
+        clock = time.monotonic if not self.divided and self.layout.context == 1 else time.process_time  # others wait
+        started = clock()
         sums = self._own_backward(shares, batch, inside, scale)
+        self.own_seconds = clock() - started
         for root in self._sharded():
             reshard(root)
         if self._sum is not None:
@@ -229,11 +242,35 @@ class DistributedExecution(Execution):
         """See `Execution.state_writer`."""
         return StateWriter()
 
-    def agree(self, value: Value) -> Value:
+    def agree(self, find: Callable[[], Value]) -> Value:
         """See `Execution.agree`."""
-        values = [value]
-        dist.broadcast_object_list(values, src=0)
-        return values[0]
+        found: list[Any] = [find() if dist.get_rank() == 0 else None]
+        dist.broadcast_object_list(found, src=0)
+        value: Value = found[0]
+        return value
+
+    def check_same(self, facts: Callable[[], Mapping[str, str]]) -> None:
+        """See `Execution.check_same`."""
+        of_all: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(of_all, dict(facts()))
+        for index, others in enumerate(of_all):
+            differ = [name for name in of_all[0] if others[name] != of_all[0][name]]
+            if differ:
+                raise UserError(
+                    f"Process {index} has not the same {' and '.join(differ)} as process 0.",
+                    "Give every process the same recipe, the same files and the same version.",
+                )
+
+    def any(self, here: bool) -> bool:
+        """See `Execution.any`."""
+        found = torch.tensor(int(here), device=self.device)
+        dist.all_reduce(found)
+        return bool(found)
+
+    def watchdog(self) -> Watchdog:
+        """See `Execution.watchdog`."""
+        store = dist.distributed_c10d._get_default_store()
+        return Watchdog(store, dist.get_rank(), dist.get_world_size())
 
     def give_back(self) -> None:
         """Fill the model that was handed in with the trained weights, whole, on every process."""

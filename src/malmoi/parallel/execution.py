@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from malmoi.core.accelerator import pick_device
 from malmoi.data.batch import Batch
 from malmoi.objectives.objective import Loss, Objective
 from malmoi.parallel.checkpoint import StateWriter
+from malmoi.parallel.watchdog import Watchdog
 
 Value = TypeVar("Value")
 
@@ -52,10 +53,12 @@ class Execution:
 
     Attributes:
         parameters: what the optimizers of this process update, by name; they find gradients there.
+        own_seconds: how long this process worked for the gradients of the last step, without waiting for others.
         divided: whether the model handed in is empty while it trains, because each process holds a part of it.
     """
 
     divided = False
+    own_seconds = 0.0
 
     def __init__(self, model: nn.Module, objective: Objective, first_weights: FirstWeights | None = None) -> None:
         self.model, self.objective = model, objective
@@ -138,9 +141,27 @@ class Execution:
         """What writes states that several processes hold; None where this one writes them."""
         return None
 
-    def agree(self, value: Value) -> Value:
-        """What the first process has come to, for instance by measuring; the same on every process."""
-        return value
+    def agree(self, find: Callable[[], Value]) -> Value:
+        """What the first process finds, for instance by measuring; the others take it over."""
+        return find()
+
+    def check_same(self, facts: Callable[[], Mapping[str, str]]) -> None:
+        """Refuse to train different things.
+
+        Args:
+            facts: gives hashes of what every process must have alike, by what it is.
+
+        Raises:
+            UserError: on every process; says which differ.
+        """
+
+    def any(self, here: bool) -> bool:
+        """Whether something holds in any process."""
+        return here
+
+    def watchdog(self) -> Watchdog:
+        """What notices that another process is gone."""
+        return Watchdog(None, 0, 1)
 
     def give_back(self) -> None:
         """Fill the model that was handed in with the trained weights, whole."""

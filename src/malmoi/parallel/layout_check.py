@@ -111,6 +111,8 @@ def _context_problem(config: ModelConfig) -> str:
 
 def _pipeline_problem(work: Work, layout: Layout) -> str:
     config = work.config
+    if isinstance(config, EncoderDecoderConfig) and layout.schedule == "interleaved" and layout.shard > 1:
+        return "The interleaved parts of an encoder-decoder share an embedding, which cannot be sharded twice."
     if isinstance(config, GPTConfig) and config.reversible:
         return "The blocks of a reversible model cannot be divided by a pipeline."
     if layout.schedule == "zero-bubble" and isinstance(config, EncoderDecoderConfig):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -31,7 +32,7 @@ class Step:
     name: str
     stage: Stage
     settings: Settings
-    parallel: Layout = Layout()
+    parallel: Layout = dataclasses.field(default_factory=Layout)
 
     def inputs(self) -> dict[str, list[Path]]:
         """Settings fields that name earlier stages or paths, with their values."""

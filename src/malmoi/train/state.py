@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from safetensors import SafetensorError
@@ -146,20 +146,28 @@ def save_state(directory: Path, trained: Trained, progress: Progress, writer: St
     _write(target, trained.tensors(), asdict(progress), tidy, writer)
 
 
-def load_state(directory: Path, trained: Trained) -> Progress | None:
+Found: TypeAlias = tuple[Path, Progress] | None
+
+
+def load_state(
+    directory: Path, trained: Trained, agree: Callable[[Callable[[], Found]], Found] = lambda find: find()
+) -> Progress | None:
     """Restore the newest whole state of `directory`; None when there is none.
+
+    Args:
+        agree: lets one of several processes look for it.
 
     Raises:
         UserError: a state is whole but of another model.
     """
-    found = newest_state(directory)
+    found = agree(lambda: newest_state(directory))
     if found is None:
         return None
     trained.restore(found[0])
     return found[1]
 
 
-def newest_state(directory: Path) -> tuple[Path, Progress] | None:
+def newest_state(directory: Path) -> Found:
     """The newest whole state of `directory`, and what it says; unfinished ones are removed."""
     for unfinished in directory.glob(".*.tmp"):
         shutil.rmtree(unfinished)

@@ -15,13 +15,16 @@ from typing import Any
 import torch
 from torch import nn
 
+from malmoi.core.accelerator import end_step
 from malmoi.core.console import Advance, console, progress
 from malmoi.core.errors import UserError
+from malmoi.core.hashing import hash_value
 from malmoi.data.batch import Batch, BatchSource
 from malmoi.objectives.objective import Objective
 from malmoi.parallel.distributed import execution
 from malmoi.parallel.execution import FirstWeights, Share
 from malmoi.parallel.layout import current_layout
+from malmoi.parallel.watchdog import Watchdog
 from malmoi.train.advice import Advisor, free_bytes
 from malmoi.train.allocator import keep_freed_memory
 from malmoi.train.metrics import Metrics
@@ -30,6 +33,7 @@ from malmoi.train.precision import Precision, autocast, choose_precision
 from malmoi.train.recompute import recomputing
 from malmoi.train.schedules import factor
 from malmoi.train.settings import TrainerSettings
+from malmoi.train.signals import StopSignals
 from malmoi.train.state import Progress, Trained, load_best, load_state, save_best, save_state, trainable
 from malmoi.train.watch import Watched, opened
 
@@ -82,17 +86,33 @@ class Trainer:
         first_weights: FirstWeights | None = None,
     ) -> None:
         self.model, self.source, self.settings = model, source, settings
+        layout = current_layout()
+        if settings.recompute and layout.pipeline > 1 and layout.schedule == "zero-bubble":
+            raise UserError(
+                "A zero-bubble pipeline would compute what is not kept many times.",
+                "Set schedule=1f1b, or recompute=''.",
+            )
+        shapes = {name: tuple(one.shape) for name, one in model.named_parameters()}
         self._bytes = sum(parameter.nbytes for parameter in trainable(model).values())
-        self._execution = execution(model, objective, current_layout(), first_weights)
+        self._execution = execution(model, objective, layout, settings.slots, first_weights)
         self.device = self._execution.device
         self.precision: Precision = (
-            self._execution.agree(choose_precision(self.device)) if settings.precision == "auto" else settings.precision
+            self._execution.agree(lambda: choose_precision(self.device))
+            if settings.precision == "auto"
+            else settings.precision
         )
         self._directory, self._states, self._on_checkpoint = directory, directory / CHECKPOINTS, on_checkpoint
         parameters, matrices = self._execution.parameters, self._execution.matrices()
         self._optimizers = build_optimizers(model, settings, parameters, matrices)
         self._trained = Trained(model, self._optimizers, parameters, self._execution.placed)
         self._writer = self._execution.state_writer()
+        self._execution.check_same(
+            lambda: {
+                "settings": hash_value(settings.model_dump(mode="json")),
+                "model": hash_value(shapes),
+                "data": source.batch(0, 0).digest(),
+            }
+        )
         self._advisor = Advisor(settings.steps, settings.clip, settings.keep_best, lambda: free_bytes(directory))
         self._validation: float | None = None
         self._refused = 0
@@ -113,9 +133,12 @@ class Trainer:
             recomputing(self._execution.model, settings.recompute),
             opened(Watched(self._directory, settings.model_dump(), done.step)) as listeners,
             progress("training", settings.steps) as advance,
+            StopSignals() as stop,
+            self._execution.watchdog() as watchdog,
         ):
-            self._all_steps(done, Metrics(self._directory, done.step, listeners), advance)
-        validation = self._finish(done)
+            self._all_steps(done, Metrics(self._directory, done.step, listeners), advance, stop, watchdog)
+            watchdog.phase("last validation", done.step, patient=True)
+            validation = self._finish(done)
         return TrainingResult(
             done.step,
             done.items,
@@ -142,7 +165,7 @@ class Trainer:
 
     def _go_on(self) -> Progress:
         """The newest saved state, or a beginning."""
-        done = load_state(self._states, self._trained)
+        done = load_state(self._states, self._trained, self._execution.agree)
         threads = torch.get_num_threads()
         if done is None:
             return Progress(precision=self.precision, threads=threads)
@@ -154,24 +177,37 @@ class Trainer:
             )
         return done
 
-    def _all_steps(self, done: Progress, metrics: Metrics, advance: Advance) -> None:
-        """Every step that is not done yet, with what is due after it."""
+    def _all_steps(
+        self, done: Progress, metrics: Metrics, advance: Advance, stop: StopSignals, watchdog: Watchdog
+    ) -> None:
+        """Every step that is not done yet, with what is due after it; ends early, all saved, when asked to."""
         settings = self.settings
         before, started = done.seconds, time.monotonic()
         advance(done.step)
         for step in range(done.step, settings.steps):
+            watchdog.phase("training", step)
             self._one_step(step, done, metrics, advance)
             done.step, done.seconds = step + 1, before + time.monotonic() - started
+            self._say(watchdog.step(done.step, self._execution.own_seconds), done.step, metrics)
+            asked = self._execution.any(stop.received is not None)
             last = done.step == settings.steps
             if last or _due(done.step, settings.validate_every):
+                watchdog.phase("validation", step, patient=True)
                 self._validate_and_record(done, metrics)
-            if last or _due(done.step, settings.checkpoint_every):
-                if last:
-                    self._execution.give_back()
-                if last or not self._execution.divided:
-                    self._on_checkpoint(done.step)
-                self._say(self._advisor.before_saving(3 * self._bytes), done.step, metrics)
-                save_state(self._states, self._trained, done, self._writer)
+            if last or asked or _due(done.step, settings.checkpoint_every):
+                watchdog.phase("saving", step, patient=True)
+                self._save(done, metrics, last)
+            if asked and not last:
+                self.close()
+                stop.end(done.step)
+
+    def _save(self, done: Progress, metrics: Metrics, last: bool) -> None:
+        if last:
+            self._execution.give_back()
+        if last or not self._execution.divided:
+            self._on_checkpoint(done.step)
+        self._say(self._advisor.before_saving(3 * self._bytes), done.step, metrics)
+        save_state(self._states, self._trained, done, self._writer)
 
     def _one_step(self, step: int, done: Progress, metrics: Metrics, advance: Advance) -> None:
         started, settings = time.monotonic(), self.settings
@@ -184,6 +220,7 @@ class Trainer:
         if math.isfinite(norm):
             for optimizer in self._optimizers:
                 optimizer.step()
+            end_step(self.device)
             self._refused = 0
             if self.precision == "float16" and (step + 1) % SCALE_DOUBLES == 0:
                 done.scale *= 2

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from malmoi.core.errors import UserError, nearest
+from malmoi.core.processes import is_first
 
 PROJECT = "malmoi"
 
@@ -67,7 +68,8 @@ def watching(*watchers: Watcher) -> Iterator[None]:
 def opened(watched: Watched) -> Iterator[Sequence[Listener]]:
     """The listeners of all that watch now."""
     with ExitStack() as stack:
-        yield [stack.enter_context(watcher(watched)) for watcher in _watchers.get()]
+        watchers = _watchers.get() if is_first() else ()
+        yield [stack.enter_context(watcher(watched)) for watcher in watchers]
 
 
 def find_watchers(names: Sequence[str]) -> list[Watcher]:
