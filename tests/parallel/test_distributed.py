@@ -36,7 +36,7 @@ def model(*, adapted=False):
         apply_low_rank(gpt, rank=2, seed=1)
         for name, parameter in gpt.named_parameters():
             if name.endswith("widen"):
-                torch.nn.init.normal_(parameter, 0, 0.1, generator=torch.Generator().manual_seed(2))
+                torch.nn.init.normal_(parameter, 0, 0.01, generator=torch.Generator().manual_seed(2))
     return gpt
 
 
