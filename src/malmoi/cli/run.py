@@ -32,10 +32,6 @@ def run(
 
     Example: malmoi run quickstart --minutes 2 tokenizer.vocabulary=2048
     """
-    import sys
-
-    from malmoi.core.processes import process_count
-    from malmoi.parallel.launch.local import launch_local
     from malmoi.pipeline.launching import wanted_processes
     from malmoi.pipeline.recipe import load_recipe
     from malmoi.pipeline.runner import run_recipe
@@ -47,10 +43,21 @@ def run(
     if dry_run:
         print_plan(plan, directory)
         return
-    if process_count() == 1 and (processes := wanted_processes(plan)) > 1:
-        raise typer.Exit(launch_local(sys.argv[1:], processes))
+    _start_all(wanted_processes(plan))
     with _together(), watching(*find_watchers(watch or [])):
         print_ending(run_recipe(plan, directory))
+
+
+def _start_all(processes: int) -> None:
+    """Where a layout wants several processes and this one is alone, run the same command in so many, and end."""
+    import sys
+
+    from malmoi.core.processes import process_count
+
+    if processes > process_count() == 1:
+        from malmoi.parallel.launch.local import launch_local
+
+        raise typer.Exit(launch_local(sys.argv[1:], processes))
 
 
 def _together() -> AbstractContextManager[None]:
@@ -95,8 +102,10 @@ def stage_command(kind: str) -> Callable[..., None]:
         for assignment in overrides or []:
             apply_override(values, assignment)
         directory = out or Path("runs") / kind
+        step = build_step(values, directory.name, f"malmoi {kind}")
+        _start_all(step.parallel.processes)
         with _together(), watching(*find_watchers(watch or [])):
-            run_step(build_step(values, directory.name, f"malmoi {kind}"), directory, {}, f"[bold]{kind}[/bold]")
+            run_step(step, directory, {}, f"[bold]{kind}[/bold]")
         print_ending({kind: directory})
 
     return command
