@@ -87,6 +87,7 @@ def run(settings: LabelWordsSettings, directory: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {
         **score.as_json(),
         "control": control.as_json(),
+        "control_unit": "neighbours",
         "parameters": count_parameters(labeller.body.config),
         "layers": len(labeller.body.blocks),
         "train": settings.train,
