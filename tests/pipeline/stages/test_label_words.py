@@ -84,5 +84,5 @@ def test_it_labels_words_and_nothing_else(names):
 
 
 def test_a_file_or_spacing_is_needed(tmp_path):
-    with pytest.raises(UserError, match="Name one by file, or set spacing=true"):
+    with pytest.raises(UserError, match="Name one by file; with spacing=true, a source"):
         label_words.run(LabelWordsSettings(**QUICK), tmp_path)

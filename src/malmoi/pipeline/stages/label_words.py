@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import PositiveFloat
+from pydantic import NonNegativeInt, PositiveFloat
 
 from malmoi.core.console import console, progress
 from malmoi.core.errors import UserError
 from malmoi.core.files import write_json
-from malmoi.data.labelled import LabelledText, Splits, split_labelled
+from malmoi.data.labelled import LabelledText, Splits, SplitSettings, split_labelled
+from malmoi.data.parts import PartSettings
 from malmoi.data.rows import Rows
 from malmoi.data.token_labels import (
     LabelledTokens,
@@ -32,7 +33,7 @@ from malmoi.pipeline.costs import UNKNOWN, Training, token_estimate
 from malmoi.pipeline.encoder_base import EncoderBaseSettings, encoder_base, encoder_shape
 from malmoi.pipeline.fine_tuning import FineTuningSettings
 from malmoi.pipeline.labelled_texts import LabelledTextsSettings, read_splits
-from malmoi.pipeline.stage import Estimate, Stage
+from malmoi.pipeline.stage import Estimate, Stage, StageInput
 from malmoi.tokenizers.train import TokenizerSettings
 from malmoi.train.allocator import keep_freed_memory
 from malmoi.train.trainer import Trainer
@@ -43,18 +44,37 @@ SHOWN = 100
 """Test texts whose labels are kept to be read."""
 
 
-class LabelWordsSettings(LabelledTextsSettings, EncoderBaseSettings, FineTuningSettings):
-    """Settings of the stage, beside those of its texts, of its base and of its training.
+class LabelWordsSettings(PartSettings, EncoderBaseSettings, FineTuningSettings):
+    """Settings of the stage, beside the shares of its parts and those of its base and of its training.
 
     Attributes:
-        file: has a word and its label a line and a blank line between texts, as CoNLL's; with `spacing` a table.
-        spacing: learn where the blanks of a text belong when it comes without any: every text is an example, those of
-            the column `text`. A new encoder then reads characters, and `vocabulary` counts those.
+        file: your own file: a word and its label a line and a blank line between texts, as CoNLL's; with `spacing` a
+            table of texts.
+        spacing: learn where the blanks of a text belong when it comes without any: every text is an example. A new
+            encoder then reads characters, and `vocabulary` counts those.
+        fetch: a fetch stage that has the texts of `source`.
+        source: a card of texts for `spacing`, instead of a file.
+        test_file: name of a file of the same source that is the test set, instead of a share.
+        text: column of the texts, by name, or by number from 0 where the table has no header.
+        limit, test_limit: most texts of a source to learn from and to be tested on; 0 for all.
         epochs: how often each text is seen.
     """
 
+    file: StageInput | None = None
     spacing: bool = False
+    fetch: StageInput | None = None
+    source: str = ""
+    test_file: str | None = None
+    text: str | int = "text"
+    limit: NonNegativeInt = 0
+    test_limit: NonNegativeInt = 0
     epochs: PositiveFloat = 4
+
+    @property
+    def texts(self) -> LabelledTextsSettings:
+        """How the texts for `spacing` are read: as labelled ones whose labels are not looked at."""
+        shared = self.model_dump(include=set(LabelledTextsSettings.model_fields) & set(LabelWordsSettings.model_fields))
+        return LabelledTextsSettings(label=self.text, **shared)
 
     @property
     def new_tokenizer(self) -> TokenizerSettings:
@@ -110,23 +130,23 @@ def run(settings: LabelWordsSettings, directory: Path) -> dict[str, Any]:
 
 
 def _read(settings: LabelWordsSettings) -> tuple[list[LabelledWords], list[LabelledWords], list[LabelledWords]]:
-    """Texts to learn from, to watch and to test on."""
-    if settings.spacing:
-        splits = read_splits(settings.model_copy(update={"label": settings.text}))
-        return _parts(splits, lambda text: spacing(text.text))
-    labelled = [LabelledText(" ".join(text.words), " ".join(text.labels)) for text in _two_columns(settings)]
-    return _parts(split_labelled(labelled, settings), _words)
-
-
-def _two_columns(settings: LabelWordsSettings) -> list[LabelledWords]:
-    """The texts of a file with a word and its label a line.
+    """Texts to learn from, to watch and to test on.
 
     Raises:
-        UserError: no file is named; and as `read_labelled_words`.
+        UserError: no file is named, nor a source with spacing; and as `read_splits` and `read_labelled_words`.
     """
+    if settings.spacing and (settings.file is not None or settings.source):
+        return _parts(read_splits(settings.texts), lambda text: spacing(text.text))
     if settings.file is None:
-        raise UserError("There is no file of words with their labels.", "Name one by file, or set spacing=true.")
-    return read_labelled_words(settings.file)
+        raise UserError(
+            "There is no file of words with their labels.", "Name one by file; with spacing=true, a source."
+        )
+    labelled = [
+        LabelledText(" ".join(text.words), " ".join(text.labels)) for text in read_labelled_words(settings.file)
+    ]
+    return _parts(
+        split_labelled(labelled, SplitSettings(**settings.model_dump(include=set(PartSettings.model_fields)))), _words
+    )
 
 
 def _parts(
@@ -187,7 +207,7 @@ def _card(settings: LabelWordsSettings, facts: dict[str, Any]) -> str:
 def estimate(settings: LabelWordsSettings) -> Estimate:
     """Time and memory, from the texts when they are here."""
     config = encoder_shape(settings)
-    if config is None or not settings.are_here:
+    if config is None or not settings.texts.are_here:
         return UNKNOWN
     learned, watched, tested = (sum(_tokens(text, settings) for text in part) for part in _read(settings))
     training = Training(
