@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from malmoi.formats.checkpoint import Checkpoint
     from malmoi.models.classifier import Classifier
 
 
@@ -24,6 +25,7 @@ def predict(
     Several classes stand between |; where the answer is a number, it stands alone before the text.
 
     Where pairs are asked about, a tab stands between the two. A classifier of images takes the paths of image files.
+    What labels words writes a line of `word/label`, what was learned with spacing=true the text with its blanks.
 
     Example: malmoi predict runs/quickstart/classify 'A warm and clever film.'
     """
@@ -39,8 +41,12 @@ def _predict_texts(checkpoint: Path, chosen: list[str]) -> None:
     from malmoi.core.errors import UserError
     from malmoi.data.labelled import LabelledText
     from malmoi.evaluate.predict import encode_texts, predict
+    from malmoi.models.token_labeller import TokenLabeller
 
     opened = read_checkpoint(checkpoint)
+    if isinstance(opened.model, TokenLabeller):
+        _label_words(opened, chosen)
+        return
     asked = [LabelledText(text, "") for text in chosen]
     if opened.classifier.form.pair:
         asked = [LabelledText(first, "", second) for first, _, second in (text.partition("\t") for text in chosen)]
@@ -49,6 +55,21 @@ def _predict_texts(checkpoint: Path, chosen: list[str]) -> None:
     probabilities = predict(opened.classifier, encode_texts(opened.tokenizer, asked, opened.classifier))
     for text, row in zip(chosen, probabilities.tolist(), strict=True):
         print(f"{_answer(opened.classifier, row)}\t{text}")
+
+
+def _label_words(opened: Checkpoint, chosen: list[str]) -> None:
+    from malmoi.core.errors import UserError
+    from malmoi.corpus.normalize import normalize
+    from malmoi.evaluate.word_labels import label_words, spaced
+
+    model = opened.token_labeller
+    words = [normalize(text).split() for text in chosen]
+    texts = ["".join(each) for each in words] if model.form.joined else words
+    for text, labels in zip(texts, label_words(model, opened.tokenizer, texts), strict=True):
+        if not all(labels):
+            raise UserError(f"A text of {len(labels):,} words is longer than it reads.", "Cut it into sentences.")
+        named = (f"{word}/{label}" for word, label in zip(text, labels, strict=True))
+        print(spaced(text, labels) if model.form.joined else " ".join(named))
 
 
 def _predict_images(checkpoint: Path, chosen: list[str]) -> None:

@@ -39,7 +39,8 @@ def encode_texts(tokenizer: Tokenizer, texts: Sequence[LabelledText], classifier
         UserError: the suffix leaves no room for a text.
     """
     form, context = classifier.form, classifier.body.config.context
-    suffix, frame = tokenizer.encode(form.suffix) if form.suffix else [], Frame(tokenizer, pair=form.pair)
+    suffix = tokenizer.encode(form.suffix) if form.suffix else []
+    frame = Frame(tokenizer, pair=form.pair, apart=classifier.apart)
     longest = min(form.longest or context, context)
     room = longest - frame.size - len(suffix)
     if room < 1 + form.pair:
@@ -86,7 +87,8 @@ def lower_states(
     classifier.eval()
     padded = _of_each(lambda batch: classifier.lower(batch.tokens, batch.lengths, batch.segments, end), texts, advance)
     return [
-        EncodedText(states[: len(text.tokens)].clone(), text.label) for states, text in zip(padded, texts, strict=True)
+        EncodedText(states[: len(text.tokens)].clone(), text.label, text.segments)
+        for states, text in zip(padded, texts, strict=True)
     ]
 
 

@@ -31,6 +31,7 @@ from malmoi.models.model import Backbone, Model, ModelConfig
 from malmoi.models.registry import with_memory
 from malmoi.models.seq2seq import EncoderDecoder
 from malmoi.models.span_finder import SpanFinder
+from malmoi.models.token_labeller import TokenLabeller
 from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.tokenizer import Tokenizer
 
@@ -108,6 +109,18 @@ class Checkpoint:
         if not isinstance(self.model, Classifier):
             verb = "Use malmoi answer." if isinstance(self.model, SpanFinder) else "Make one: malmoi classify --help"
             raise UserError("This checkpoint is no classifier.", verb)
+        return self.model
+
+    @property
+    def token_labeller(self) -> TokenLabeller:
+        """The model, where it is one that labels words.
+
+        Raises:
+            UserError: it is of another kind.
+        """
+        if not isinstance(self.model, TokenLabeller):
+            way_out = "Make one: malmoi label-words --help. What transformers calls BertForTokenClassification is one."
+            raise UserError("This checkpoint labels no words.", way_out)
         return self.model
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from operator import attrgetter
 from typing import Any
@@ -27,15 +28,22 @@ _PROBLEMS: dict[Answer, str] = {
 def _classifier_fields(model: Classifier) -> dict[str, Any]:
     """The fields that say it."""
     return {
-        "id2label": {str(index): name for index, name in enumerate(model.classes)},
-        "label2id": {name: index for index, name in enumerate(model.classes)},
+        **class_fields(model.classes),
         **({} if model.answer == "class" else {"problem_type": _PROBLEMS[model.answer]}),
         _FORM: asdict(model.form),
     }
 
 
-def _classes(fields: Fields, where: str) -> list[str]:
-    """The classes of a classifier.
+def class_fields(classes: Sequence[str]) -> dict[str, Any]:
+    """Their fields for the names of classes."""
+    return {
+        "id2label": {str(index): name for index, name in enumerate(classes)},
+        "label2id": {name: index for index, name in enumerate(classes)},
+    }
+
+
+def read_classes(fields: Fields, where: str) -> list[str]:
+    """The names of the classes.
 
     Raises:
         UserError: they are not numbered from 0.
@@ -81,11 +89,11 @@ def _for_classes(config: ModelConfig, where: str) -> BackboneConfig:
 
 
 def _shapes(fields: Fields, body: BackboneConfig, where: str) -> dict[str, torch.Size]:
-    return Classifier.score_shapes(body, len(_classes(fields, where)))
+    return Classifier.score_shapes(body, len(read_classes(fields, where)))
 
 
 def _put_on(body: Backbone, fields: Fields, where: str) -> Classifier:
-    classes = _classes(fields, where)
+    classes = read_classes(fields, where)
     return Classifier(body, classes, form=_form(fields, where), answer=_answer(fields, classes))
 
 

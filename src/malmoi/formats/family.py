@@ -32,8 +32,8 @@ class Family:
             missing raises KeyError.
         express: our configuration to their fields, None where this family cannot say it.
         unsupported: features by name, and whether the fields ask for them; they would change the result silently.
-        words, classes, spans, bare: names of their classes with a head of words, of classes, of answers in a passage
-            ("" where malmoi has no such models), and without a head.
+        words, classes, spans, labels, bare: names of their classes with a head of words, of classes, of answers in a
+            passage, of a label for each token ("" where malmoi has no such models), and without a head.
         prefix: first part of the names of the body, which files of a bare body leave out.
         classes_table: names that a classifier needs, instead of and beside those of `table`.
         gated_table: the same of a model whose feed-forward layers are gated.
@@ -51,6 +51,7 @@ class Family:
     bare: str
     prefix: str
     spans: str = ""
+    labels: str = ""
     unsupported: Callable[[Fields], dict[str, object]] = field(default=lambda fields: {})
     classes_table: Table = field(default_factory=lambda: {"score.weight": "score.weight"})
     gated_table: Table = field(default_factory=dict)

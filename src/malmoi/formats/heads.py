@@ -5,13 +5,15 @@ from __future__ import annotations
 from malmoi.formats.classes import CLASSES
 from malmoi.formats.family import Fields
 from malmoi.formats.head import Head
+from malmoi.formats.labels import LABELS
 from malmoi.formats.spans import SPANS
 from malmoi.models.classifier import Classifier
 from malmoi.models.headed import Headed
 from malmoi.models.model import Model
 from malmoi.models.span_finder import SpanFinder
+from malmoi.models.token_labeller import TokenLabeller
 
-HEADS: dict[type[Headed], Head] = {Classifier: CLASSES, SpanFinder: SPANS}
+HEADS: dict[type[Headed], Head] = {Classifier: CLASSES, SpanFinder: SPANS, TokenLabeller: LABELS}
 """Class of the model to how its head is held."""
 
 

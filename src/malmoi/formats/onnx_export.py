@@ -51,6 +51,8 @@ def export_onnx(model: Model | Headed, tokenizer: Tokenizer, directory: Path) ->
         )
     if not isinstance(model, Classifier | Encoder):
         raise UserError("Only encoders and classifiers go to ONNX.", "A language model goes to GGUF: --to gguf")
+    if isinstance(model, Classifier) and model.apart:
+        raise UserError("A classifier with pooling=matches does not go to ONNX.", "malmoi itself runs it.")
     if getattr(body.config, "global_projections", False):
         raise UserError("A Longformer does not go to ONNX.", "Take it as it is: transformers opens the checkpoint.")
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]

@@ -28,7 +28,8 @@ def family_of(config: ModelConfig, names: Collection[str]) -> Family | None:
     """The family that can express a model, None where none can.
 
     Args:
-        names: of its parameters; a classifier has `score.weight`, a span finder `span.weight`.
+        names: of its parameters; a classifier has `score.weight`, a span finder `span.weight`, a token labeller
+            `label.weight`.
     """
     if isinstance(config, BackboneConfig) and config.pooling != "token":
         return None
@@ -44,6 +45,7 @@ def _holds(family: Family, config: ModelConfig, names: Collection[str]) -> bool:
     lines = family.lines(config.depth, names, classifier=classifier)
     missing = classifier and not (family.classes and set(family.classes_table.values()) <= set(names))
     missing = missing or ("span.weight" in names and not family.spans)
+    missing = missing or ("label.weight" in names and not family.labels)
     return not missing and {name for line in lines for name in line.ours} == set(names)
 
 

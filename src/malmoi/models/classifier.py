@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from malmoi.core.errors import UserError
 from malmoi.data.batch import Answer
 from malmoi.models.headed import Headed
 from malmoi.models.initialize import initialize
+from malmoi.models.matches import Texts, matches
 from malmoi.models.model import Backbone, BackboneConfig, Pooling
 from malmoi.models.registry import model_class
 
@@ -37,6 +39,9 @@ class Classifier(Headed):
         classes: their names, in the order of the scores; one where the answer is a number.
         form: what its texts look like.
         answer: what the scores mean.
+
+    Raises:
+        UserError: the body's pooling compares two texts, and there is one.
     """
 
     def __init__(
@@ -52,8 +57,15 @@ class Classifier(Headed):
         self.classes = classes
         self.answer = answer
         self.form = form or TextForm()
+        if self.apart and not self.form.pair:
+            raise UserError("pooling=matches compares two texts, and there is one.", "Name the other one by pair.")
         self.score = nn.Linear(body.config.pooled_width, len(classes), bias=body.score_bias)
         initialize(self.score, seed, prefix="score")
+
+    @property
+    def apart(self) -> bool:
+        """Whether the two texts of a pair are read apart, each in special tokens of its own."""
+        return self.body.config.pooling == "matches"
 
     @staticmethod
     def score_shapes(config: BackboneConfig, classes: int) -> dict[str, torch.Size]:
@@ -76,18 +88,34 @@ class Classifier(Headed):
         Returns:
             (rows, classes) in the model's dtype.
         """
-        return self.upper(self.body.embed(tokens, segments), lengths, 0)
+        return self.upper(self.lower(tokens, lengths, segments, 0), lengths, segments, 0)
 
     def lower(
         self, tokens: torch.Tensor, lengths: torch.Tensor, segments: torch.Tensor | None, end: int
     ) -> torch.Tensor:
         """The hidden states that block number `end` gets, (rows, length, width); takes what `forward` takes."""
-        return self.body.through(self.body.embed(tokens, segments), lengths, end=end)
+        if not self.apart:
+            return self.body.through(self.body.embed(tokens, segments), lengths, end=end)
+        texts = _texts(lengths, segments)
+        return texts.together(self.body.through(self.body.embed(texts.apart(tokens)), texts.lengths, end=end))
 
-    def upper(self, hidden: torch.Tensor, lengths: torch.Tensor, first: int) -> torch.Tensor:
+    def upper(
+        self, hidden: torch.Tensor, lengths: torch.Tensor, segments: torch.Tensor | None, first: int
+    ) -> torch.Tensor:
         """What `forward` gives, of the hidden states that block number `first` gets."""
-        result: torch.Tensor = self.score(self.body.pooled(self.body.through(hidden, lengths, first=first), lengths))
+        if not self.apart:
+            read = self.body.pooled(self.body.through(hidden, lengths, first=first), lengths)
+        else:
+            texts = _texts(lengths, segments)
+            states = self.body.through(texts.apart(hidden), texts.lengths, first=first)
+            read = matches(self.body.finish(states), texts.lengths)
+        result: torch.Tensor = self.score(read)
         return result
+
+
+def _texts(lengths: torch.Tensor, segments: torch.Tensor | None) -> Texts:
+    assert segments is not None, "texts that are read apart are told apart by segments"
+    return Texts(lengths, segments)
 
 
 class UpperClassifier(nn.Module):
@@ -101,9 +129,11 @@ class UpperClassifier(nn.Module):
         self.classifier, self.first = classifier, first
         self.answer = classifier.answer
 
-    def forward(self, hidden: torch.Tensor, lengths: torch.Tensor, segments: None = None) -> torch.Tensor:
-        """(rows, length, width) and (rows,) to (rows, classes); segments are in the hidden states already."""
-        return self.classifier.upper(hidden, lengths, self.first)
+    def forward(
+        self, hidden: torch.Tensor, lengths: torch.Tensor, segments: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """(rows, length, width) states, and lengths and segments as of `Classifier`, to (rows, classes)."""
+        return self.classifier.upper(hidden, lengths, segments, self.first)
 
 
 def new_classifier(

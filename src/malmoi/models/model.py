@@ -12,7 +12,7 @@ from malmoi.core.config import Settings
 from malmoi.core.errors import UserError
 from malmoi.layers.matrices.matrix import QuantizedMatrix
 
-Pooling = Literal["token", "concat"]
+Pooling = Literal["token", "concat", "matches"]
 
 
 class ModelConfig(Settings):
@@ -46,7 +46,8 @@ class BackboneConfig(ModelConfig):
         layers: number of blocks.
         pooling: what a classifier reads. "token" is the state of the one token that stands for the text, as published
             classifiers have it; "concat" is that beside the mean and the maximum over all tokens (Howard and Ruder
-            2018, arXiv:1801.06146), which nobody else opens.
+            2018, arXiv:1801.06146), and "matches" reads the texts of a pair apart and how well their tokens match,
+            see `malmoi.models.matches`; nobody else opens these.
     """
 
     layers: PositiveInt
@@ -55,7 +56,7 @@ class BackboneConfig(ModelConfig):
     @property
     def pooled_width(self) -> int:
         """Size of what a classifier reads."""
-        return self.width if self.pooling == "token" else 3 * self.width
+        return {"token": self.width, "concat": 3 * self.width, "matches": 4}[self.pooling]
 
 
 class Model(nn.Module):

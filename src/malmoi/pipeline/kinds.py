@@ -72,6 +72,11 @@ STAGES = {
         "Fine-tune an encoder that finds answers in passages.",
         "file=squad.json --out my-answers",
     ),
+    "label-words": Kind(
+        "malmoi.pipeline.stages.label_words",
+        "Train an encoder that gives every word a label.",
+        "file=names.conll --out my-names",
+    ),
     "classify-images": Kind(
         "malmoi.pipeline.stages.classify_images",
         "Train a classifier of images.",

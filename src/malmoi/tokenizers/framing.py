@@ -9,20 +9,22 @@ from malmoi.tokenizers.tokenizer import Tokenizer
 
 
 class Frame:
-    """What stands around one text, or around two: BERT writes `[CLS] a [SEP] b [SEP]`.
+    """What stands around one text, or around two: BERT writes `[CLS] a [SEP] b [SEP]`, and apart each as if alone.
 
     Attributes:
         size: how many special tokens there are.
         behind: how many of them stand behind the last text.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, pair: bool) -> None:
-        """Learn it from an example.
+    def __init__(self, tokenizer: Tokenizer, *, pair: bool, apart: bool = False) -> None:
+        """Learn it from an example; `apart` for two texts that do not see each other.
 
         Raises:
             UserError: the vocabulary does not tell how two texts stand together.
         """
-        self._parts = _pair_parts(tokenizer) if pair else _single_parts(tokenizer)
+        self._parts = _pair_parts(tokenizer) if pair and not apart else _single_parts(tokenizer)
+        if apart:
+            self._parts = [(id, None if text is None else n, n) for n in (0, 1) for id, text, _ in self._parts]
         special = [text is None for _, text, _ in self._parts]
         self.size = sum(special)
         self.behind = special[::-1].index(False)

@@ -126,6 +126,33 @@ def test_a_pair_is_asked_about_as_it_was_learned(published, answers, tmp_path, c
         answer(tmp_path, ["great"])
 
 
+@pytest.fixture
+def repeated(tmp_path):
+    """Pairs of which the second text says what the first one does, or something else."""
+    path, chance = tmp_path / "repeated.jsonl", random.Random(0)
+    words = [word for each in WORDS.values() for word in each]
+    pairs = [(chance.sample(words, 3), number % 2) for number in range(160)]
+    records = [
+        {"one": " ".join(said[:2]), "other": said[0] if same else said[2], "label": "같다" if same else "다르다"}
+        for said, same in pairs
+    ]
+    path.write_text("\n".join(json.dumps(record) for record in records))
+    return path
+
+
+def test_pairs_are_told_by_their_matching_words(own, repeated, tmp_path):
+    base = own(EncoderConfig(**SHAPE))
+    quick = QUICK | {"epochs": 20, "learning_rate": 0.03}
+    pairs = {"file": repeated, "text": "one", "pair": "other", "pooling": "matches"}
+    settings = ClassifySettings(base=base, train="head", **pairs, **quick)
+    assert classify.run(settings, tmp_path)["accuracy"] > 0.9
+    stored = load_checkpoint(tmp_path)
+    tested = encode_texts(stored.tokenizer, read_splits(settings).test, stored.classifier)
+    assert predict(stored.model, tested).argmax(-1).tolist() == read_json(tmp_path / "predictions.json")["predicted"]
+    with pytest.raises(UserError, match="compares two texts"):
+        classify.run(ClassifySettings(base=base, file=repeated, text="one", pooling="matches", **quick), tmp_path)
+
+
 def test_an_encoder_learns_what_a_word_means(published, reviews, tmp_path):
     settings = ClassifySettings(base=published, file=reviews, train="all", **QUICK | {"epochs": 8})
     assert classify.run(settings, tmp_path)["accuracy"] == 1

@@ -36,7 +36,12 @@ _BODY = {
     "P.pooler.dense.bias": "pooler.bias",
 }
 
-_SPAN = {"qa_outputs.weight": "span.weight", "qa_outputs.bias": "span.bias"}
+_OF_TOKENS = {
+    "qa_outputs.weight": "span.weight",
+    "qa_outputs.bias": "span.bias",
+    "classifier.weight": "label.weight",
+    "classifier.bias": "label.bias",
+}
 
 BERT_TABLE = {theirs.replace("P.", "bert."): ours for theirs, ours in _BODY.items()} | {
     "cls.predictions.transform.dense.weight": "head.dense.weight",
@@ -44,7 +49,7 @@ BERT_TABLE = {theirs.replace("P.", "bert."): ours for theirs, ours in _BODY.item
     "cls.predictions.transform.LayerNorm.weight": "head.norm.weight",
     "cls.predictions.transform.LayerNorm.bias": "head.norm.bias",
     "cls.predictions.bias": "head.bias",
-    **_SPAN,
+    **_OF_TOKENS,
 }
 
 ROBERTA_TABLE = {theirs.replace("P.", "roberta."): ours for theirs, ours in _BODY.items()} | {
@@ -53,7 +58,7 @@ ROBERTA_TABLE = {theirs.replace("P.", "roberta."): ours for theirs, ours in _BOD
     "lm_head.layer_norm.weight": "head.norm.weight",
     "lm_head.layer_norm.bias": "head.norm.bias",
     "lm_head.bias": "head.bias",
-    **_SPAN,
+    **_OF_TOKENS,
 }
 
 DISTILBERT_TABLE = {
@@ -82,7 +87,7 @@ DISTILBERT_TABLE = {
     "vocab_layer_norm.weight": "head.norm.weight",
     "vocab_layer_norm.bias": "head.norm.bias",
     "vocab_projector.bias": "head.bias",
-    **_SPAN,
+    **_OF_TOKENS,
 }
 
 _ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
@@ -191,6 +196,7 @@ BERT = Family(
     words="BertForMaskedLM",
     classes="BertForSequenceClassification",
     spans="BertForQuestionAnswering",
+    labels="BertForTokenClassification",
     bare="BertModel",
     prefix="bert.",
     unsupported=_unsupported,
@@ -212,6 +218,7 @@ ROBERTA = Family(
     words="RobertaForMaskedLM",
     classes="RobertaForSequenceClassification",
     spans="RobertaForQuestionAnswering",
+    labels="RobertaForTokenClassification",
     bare="RobertaModel",
     prefix="roberta.",
     unsupported=_unsupported,
@@ -232,6 +239,7 @@ DISTILBERT = Family(
     words="DistilBertForMaskedLM",
     classes="DistilBertForSequenceClassification",
     spans="DistilBertForQuestionAnswering",
+    labels="DistilBertForTokenClassification",
     bare="DistilBertModel",
     prefix="distilbert.",
     unsupported=_unsupported,

@@ -54,7 +54,8 @@ class ClassifySettings(LabelledTextsSettings, FineTuningSettings):
         from_scratch: new weights in the shape of the base, which show what its training is worth; its tokenizer stays.
         layers: use only this many of the base's layers, from below; 0 for all.
         pooling: "token" reads the class at one token, the last of a language model and the first of an encoder;
-            "concat" also at the mean and the maximum over all tokens, but only malmoi opens it.
+            "concat" also at the mean and the maximum over all tokens; "matches" reads the two texts of a pair apart
+            and tells it by how well their words match. Only malmoi opens the last two.
         suffix: put after every text, for language models; the class is read at its last token.
         longest: longer texts, in tokens, are cut; the suffix counts.
         control: units of the logistic regression beside it; characters for Korean.

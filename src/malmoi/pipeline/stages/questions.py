@@ -8,9 +8,7 @@ from typing import Any
 
 from pydantic import PositiveFloat, PositiveInt
 
-from malmoi.core.config import parse_settings
 from malmoi.core.console import console, progress
-from malmoi.core.errors import UserError
 from malmoi.core.files import write_json
 from malmoi.data.question_windows import QuestionForm, Windows, learning_windows
 from malmoi.data.questions import Question, QuestionSplits
@@ -19,40 +17,31 @@ from malmoi.data.span_batch import Window, collate_windows
 from malmoi.evaluate.answer_overlap import Unit, answer_f1
 from malmoi.evaluate.question_answers import Found, answer_figures, best_threshold, find_answers
 from malmoi.evaluate.sliding_window import fit_sliding_window
-from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
-from malmoi.models.encoder_config import EncoderConfig
-from malmoi.models.initialize import initialize
+from malmoi.formats.checkpoint import save_checkpoint
 from malmoi.models.model import Backbone
-from malmoi.models.registry import build_model, count_parameters
+from malmoi.models.registry import count_parameters
 from malmoi.models.span_finder import SpanFinder, new_span_finder
 from malmoi.models.trained_part import freeze, lowest_trained
 from malmoi.objectives.span import SpanExtraction
 from malmoi.pipeline.asked_questions import AskedQuestionsSettings, read_splits
-from malmoi.pipeline.costs import UNKNOWN, Training, base_shape, token_estimate
+from malmoi.pipeline.costs import UNKNOWN, Training, token_estimate
+from malmoi.pipeline.encoder_base import EncoderBaseSettings, encoder_base, encoder_shape
 from malmoi.pipeline.fine_tuning import FineTuningSettings
-from malmoi.pipeline.stage import Estimate, Stage, StageInput
-from malmoi.sources.fetch import fetch_weights
-from malmoi.tokenizers.load import load_tokenizer
+from malmoi.pipeline.stage import Estimate, Stage
 from malmoi.tokenizers.tokenizer import Tokenizer
-from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
 from malmoi.train.allocator import keep_freed_memory
 from malmoi.train.trainer import Trainer
 
-ANSWERS, TOKENIZER = "answers.json", "tokenizer"
+ANSWERS = "answers.json"
 
 SHOWN = 200
 """Test questions whose answers are kept to be read."""
 
 
-class QuestionsSettings(AskedQuestionsSettings, FineTuningSettings):
-    """Settings of the stage, beside those of its questions and of its training.
+class QuestionsSettings(AskedQuestionsSettings, EncoderBaseSettings, FineTuningSettings):
+    """Settings of the stage, beside those of its questions, of its base and of its training.
 
     Attributes:
-        base: a stage or checkpoint to start from, an encoder; by default the public weights named in `weights`.
-        weights: a card of public weights.
-        from_scratch: new weights in the shape of the base; its tokenizer stays.
-        model: fields of `EncoderConfig`: a new encoder instead of a base, with a tokenizer learned from the passages.
-        vocabulary: of that tokenizer.
         marks: tell the model which words of the passage the question has too, and where they are close together.
         longest: tokens of a window, question and passage; a longer passage is read in several.
         stride: tokens by which the next window begins later.
@@ -63,11 +52,6 @@ class QuestionsSettings(AskedQuestionsSettings, FineTuningSettings):
         seed: of new weights, of made questions and of the order.
     """
 
-    base: StageInput | None = None
-    weights: str = "minilm-l6-v2"
-    from_scratch: bool = False
-    model: dict[str, Any] = {}
-    vocabulary: PositiveInt = 4096
     marks: bool = True
     longest: PositiveInt = 160
     stride: PositiveInt = 64
@@ -80,7 +64,8 @@ def run(settings: QuestionsSettings, directory: Path) -> dict[str, Any]:
     """Write `model/`, `answers.json` and `metrics.jsonl` into `directory`."""
     keep_freed_memory()
     splits, made = read_splits(settings, settings.seed)
-    body, tokenizer = _base(settings, splits.train, directory)
+    texts = dict.fromkeys(text for question in splits.train for text in (question.passage, question.text))
+    body, tokenizer = encoder_base(settings, texts, directory, settings.seed)
     finder = _finder(body, settings)
     windows = Windows(tokenizer, finder.form)
     learned = _learning_windows(windows, [*splits.train, *made])
@@ -119,40 +104,12 @@ def run(settings: QuestionsSettings, directory: Path) -> dict[str, Any]:
     return facts
 
 
-def _base(settings: QuestionsSettings, learned: Sequence[Question], directory: Path) -> tuple[Backbone, Tokenizer]:
-    """The model to start from, and its tokenizer."""
-    if settings.model:
-        if settings.base is not None:
-            raise UserError("There are a base and a model, which is a new encoder.", "Set one of them.")
-        tokenizer = _new_tokenizer(settings, learned, directory / TOKENIZER)
-        shape = {**settings.model, "vocabulary": tokenizer.size, "context": settings.longest, "masked_head": False}
-        body = build_model(parse_settings(EncoderConfig, shape, "'model' of the stage 'questions'"), settings.seed)
-        assert isinstance(body, Backbone)
-        return body, tokenizer
-    checkpoint = load_checkpoint(settings.base if settings.base is not None else fetch_weights(settings.weights))
-    body = checkpoint.backbone
-    if settings.from_scratch:
-        initialize(body, settings.seed)
-    return body, checkpoint.tokenizer
-
-
-def _new_tokenizer(settings: QuestionsSettings, learned: Sequence[Question], directory: Path) -> Tokenizer:
-    """One learned from what is learned from; made once, so that going on after a kill uses the same."""
-    if not (directory / "tokenizer.json").is_file():
-        texts = dict.fromkeys(text for question in learned for text in (question.passage, question.text))
-        train_tokenizer(iter(texts), TokenizerSettings(vocabulary=settings.vocabulary, frame="bert")).save(directory)
-    return load_tokenizer(directory)
-
-
 def _finder(body: Backbone, settings: QuestionsSettings) -> SpanFinder:
     """The base with a new head.
 
     Raises:
-        UserError: the base is no encoder, or has less context than asked for.
+        UserError: the base is no encoder.
     """
-    context = body.config.context
-    if settings.longest > context:
-        raise UserError(f"longest={settings.longest}, but the base reads {context} tokens.", f"Set it to {context}.")
     form = QuestionForm(settings.longest, settings.stride, settings.marks, settings.longest_answer)
     finder = new_span_finder(body, form, settings.seed)
     freeze(finder.body, settings.train, settings.seed)
@@ -208,7 +165,6 @@ def _length(window: Window) -> int:
 
 
 def _card(settings: QuestionsSettings, facts: dict[str, Any]) -> str:
-    base = "a new encoder" if settings.model else settings.base.name if settings.base is not None else settings.weights
     data = settings.file.name if settings.file is not None else settings.source
     control = facts["control"]
     marked = (
@@ -218,7 +174,7 @@ def _card(settings: QuestionsSettings, facts: dict[str, Any]) -> str:
         else ""
     )
     return (
-        f"# Answers in a passage, trained from {base}\n\n"
+        f"# Answers in a passage, trained from {settings.base_name}\n\n"
         f"It finds the answer to a question in a passage. Trained by malmoi on {facts['train_questions']:,} questions "
         f"of {data} and {facts['made_questions']:,} made of their passages ({settings.train}, {facts['steps']} steps, "
         f"seed {settings.seed}). On questions about other passages F1 {facts['f1']:.3f} and exact match "
@@ -231,10 +187,7 @@ def _card(settings: QuestionsSettings, facts: dict[str, Any]) -> str:
 
 def estimate(settings: QuestionsSettings) -> Estimate:
     """Time and memory, from the questions when they are here."""
-    config = None if settings.model else base_shape(settings.base, settings.weights)
-    if settings.model:
-        shape = {"vocabulary": settings.vocabulary, "context": settings.longest, **settings.model}
-        config = parse_settings(EncoderConfig, shape, "'model' of the stage 'questions'")
+    config = encoder_shape(settings)
     if config is None or not settings.are_here:
         return UNKNOWN
     splits, made = read_splits(settings, settings.seed)

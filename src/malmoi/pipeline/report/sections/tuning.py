@@ -18,7 +18,8 @@ INSTRUCTED = ("dialogues", "held_out_dialogues", "steps", "learned_tokens", "tra
 
 def classification_section(stages: Sequence[StageRecord], say: Words) -> Section | None:
     """Accuracy, confusion and F1 of each classifier beside its control; correlations where it tells a number."""
-    classified = [stage for stage in stages if stage.kind == "classify" and _figure(stage.result)]
+    kinds = ("classify", "label-words")
+    classified = [stage for stage in stages if stage.kind in kinds and _figure(stage.result)]
     if not classified:
         return None
     blocks: list[Block] = []
