@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import os
+import time
 from collections.abc import Iterator
 from typing import Literal
 
@@ -12,7 +14,7 @@ import torch.distributed as dist
 
 from malmoi.core.accelerator import pick_device, process_group_backend, total_memory
 from malmoi.core.errors import UserError
-from malmoi.core.processes import is_first, process_count
+from malmoi.core.processes import is_first, process_count, process_index
 from malmoi.parallel.layout import Layout
 
 PATIENCE = datetime.timedelta(minutes=30)
@@ -20,6 +22,12 @@ PATIENCE = datetime.timedelta(minutes=30)
 
 PREPARING = datetime.timedelta(days=365)
 """For the stages that the first process does alone."""
+
+ANSWER = datetime.timedelta(seconds=5)
+"""For the first process's store to answer."""
+
+PORT, READY = "malmoi/port", "malmoi/ready"
+"""Keys: where the first process's store is, in the launcher's; that it is one, in its own."""
 
 TRAINED = 5
 """Times its weights that a training in float32 holds at least: they, gradients, two moments, activations."""
@@ -33,11 +41,40 @@ def joined() -> Iterator[None]:
     if process_count() == 1 or dist.is_initialized():
         yield
         return
-    dist.init_process_group(process_group_backend(pick_device()), timeout=PATIENCE)
+    dist.init_process_group(
+        process_group_backend(pick_device()),
+        store=_fresh_store(),
+        rank=process_index(),
+        world_size=process_count(),
+        timeout=PATIENCE,
+    )
     try:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def _fresh_store() -> dist.Store:  # type: ignore[name-defined]
+    """Where the processes leave messages for each other, with none of those of processes that died before.
+
+    When torchrun starts all again it keeps its store, and groups would wait for addresses of the dead. So the first
+    process opens a store of its own and leaves its port in the old one; a port that nobody answers at is an old one.
+    """
+    kept, _, _ = next(dist.rendezvous("env://", process_index(), process_count(), timeout=PREPARING))  # type: ignore[attr-defined]
+    host = os.environ["MASTER_ADDR"]
+    if is_first():
+        own = dist.TCPStore(host, 0, None, True, timeout=PATIENCE)  # type: ignore[attr-defined]
+        own.set(READY, "")
+        kept.set(PORT, str(own.port))
+        return own
+    while True:
+        port = int(kept.get(PORT))
+        with contextlib.suppress(RuntimeError):
+            store = dist.TCPStore(host, port, None, False, timeout=ANSWER)  # type: ignore[attr-defined]
+            store.wait([READY], ANSWER)
+            store.set_timeout(PATIENCE)
+            return store
+        time.sleep(0.2)
 
 
 def check_processes(layout: Layout) -> None:
