@@ -41,8 +41,8 @@ from malmoi.train.optimizers import OptimizerSettings, build_optimizers
 TWELVE_MILLION = GPTConfig(
     vocabulary=4_096, context=256, width=384, layers=6, heads=6, key_value_heads=6, feed_forward=1_024, tied=True
 )
-ROWS = 16
-"""Of a process in a step: 4,096 tokens."""
+ROWS = 8
+"""Of a process in a step: 2,048 tokens."""
 
 KINDS = {"allreduce": "all_reduce", "_allgather_base": "all_gather", "_reduce_scatter_base": "reduce_scatter"}
 """Kinds of exchanges by what PyTorch calls them."""
