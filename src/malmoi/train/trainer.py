@@ -249,7 +249,7 @@ class Trainer:
 
     def _batch(self, step: int, share: Share) -> Batch:
         """What a share of a step is, with the seed of its dropout set."""
-        torch.manual_seed(_seed(self.settings.seed, step, share.slot))
+        torch.manual_seed(_seed(self.settings.seed, step, share))
         batch = self.source.batch(step, share.slot)
         return batch.part(share.part, share.parts) if share.parts > 1 else batch
 
@@ -327,7 +327,8 @@ def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
 
-def _seed(seed: int, step: int, slot: int) -> int:
-    """The seed of dropout in one micro-batch, so that nothing about it is state."""
-    digest = hashlib.sha256(f"{seed}/{step}/{slot}".encode()).digest()
+def _seed(seed: int, step: int, share: Share) -> int:
+    """The seed of dropout in one micro-batch, or in a part of its rows, so that nothing about it is state."""
+    place = f"{seed}/{step}/{share.slot}" + (f"/{share.part}" if share.part else "")
+    digest = hashlib.sha256(place.encode()).digest()
     return int.from_bytes(digest[:8], "little", signed=True)
