@@ -108,7 +108,7 @@ class DistributedExecution(Execution):
         if layout.tensor > 1:
             self._partial = divide_tensors(self.model, self.mesh.parameters["tensor"])
         if layout.context > 1:
-            self._context = ContextPart(self.model, self.mesh.group("context"))
+            self._context = ContextPart(self.model, self.objective, self.mesh.group("context"))
         self._step = _Step(self.model, self.objective)
         for root in self._sharded():
             shard_blocks(root, self.mesh.of_shards(), keep=self._pipeline is not None)
