@@ -19,6 +19,8 @@ from malmoi.data.batch import Batch, TextBatch
 from malmoi.layers.cache import LayerCache
 from malmoi.layers.stores import Kept, Store
 from malmoi.models.gpt import GPT
+from malmoi.objectives.causal import Causal
+from malmoi.objectives.objective import Objective
 from malmoi.parallel.collectives import gather, gathered
 
 
@@ -26,24 +28,21 @@ class ContextPart:
     """Hands a model the part of each row that belongs to this process.
 
     Raises:
-        UserError: the model cannot go on from what another process has seen.
+        UserError: the model cannot go on from what another process has seen, or the objective asks another one too.
     """
 
-    def __init__(self, model: nn.Module, group: dist.ProcessGroup) -> None:
+    def __init__(self, model: nn.Module, objective: Objective, group: dist.ProcessGroup) -> None:
         self._group = group
+        if not isinstance(objective, Causal):
+            raise UserError("Only rows for next-token objectives can be divided.", "Leave context out of the layout.")
         models = [module for module in model.modules() if isinstance(module, GPT)]
         if len(models) != 1 or models[0].config.short_convolution or models[0].config.reversible:
             raise UserError("Only a GPT's rows can be divided among processes.", "Leave context out of the layout.")
         models[0].register_forward_pre_hook(self._with_cache, with_kwargs=True)
 
     def of(self, batch: Batch) -> Batch:
-        """This process's part of a batch.
-
-        Raises:
-            UserError: it is no text for next-token objectives.
-        """
-        if not isinstance(batch, TextBatch):
-            raise UserError("Only rows for next-token objectives can be divided.", "Leave context out of the layout.")
+        """This process's part of a batch."""
+        assert isinstance(batch, TextBatch)
         parts, own = dist.get_world_size(self._group), dist.get_rank(self._group)
         return dataclasses.replace(
             batch, tokens=batch.tokens.chunk(parts, 1)[own], targets=batch.targets.chunk(parts, 1)[own]

@@ -31,7 +31,7 @@ from malmoi.parallel.layout_check import Work, check_layout
 from malmoi.parallel.matrices import DividedMatrices, as_divided
 from malmoi.parallel.mesh import REPLICAS, SEEN, Mesh
 from malmoi.parallel.pipeline import Pipeline
-from malmoi.parallel.processes import automatic_layout, check_processes, training_begins
+from malmoi.parallel.processes import automatic_layout, check_processes, training_begins, training_ends
 from malmoi.parallel.shard import reshard, settle, shard_blocks
 from malmoi.parallel.tensor import divide_tensors
 from malmoi.parallel.watchdog import Watchdog
@@ -108,7 +108,7 @@ class DistributedExecution(Execution):
         if layout.tensor > 1:
             self._partial = divide_tensors(self.model, self.mesh.parameters["tensor"])
         if layout.context > 1:
-            self._context = ContextPart(self.model, self.mesh.group("context"))
+            self._context = ContextPart(self.model, self.objective, self.mesh.group("context"))
         self._step = _Step(self.model, self.objective)
         for root in self._sharded():
             shard_blocks(root, self.mesh.of_shards(), keep=self._pipeline is not None)
@@ -288,6 +288,10 @@ class DistributedExecution(Execution):
             if self._pipeline is not None:
                 dist.broadcast(whole, group=self.mesh.group("pipeline"), group_src=owners[name])
             parameter.data = whole
+
+    def end(self) -> None:
+        """See `Execution.end`."""
+        training_ends()
 
     def _owners(self, own: list[str]) -> dict[str, int]:
         """Name to the first process of the pipeline that has this parameter."""

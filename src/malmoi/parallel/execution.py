@@ -166,6 +166,13 @@ class Execution:
     def give_back(self) -> None:
         """Fill the model that was handed in with the trained weights, whole."""
 
+    def end(self) -> None:
+        """Leave what comes after a training to the first process.
+
+        Raises:
+            StageDone: on another one that runs a stage with it, when nothing more is trained there.
+        """
+
     def _gradients(self) -> list[torch.Tensor]:
         return [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
 

@@ -1,4 +1,4 @@
-"""How the processes of a training find each other, and wait for the first one's preparations."""
+"""How the processes of a training find each other, and wait where the first one works alone."""
 
 from __future__ import annotations
 
@@ -98,38 +98,60 @@ def automatic_layout(weights: int) -> Layout:
     return Layout(data=count) if TRAINED * weights < memory else Layout(shard=count)
 
 
-class Meeting:
-    """Lets the other processes wait until the first one begins to train, or ends a stage without training.
+class StageDone(Exception):
+    """The first process has ended a stage; the others leave it where their last training ended."""
 
-    What comes before a training (fetching, tokens, a plan that follows from measurements) is done once, by the first
-    process; the others then enter the stage and find it done. Every process makes one for every stage.
+
+class Meeting:
+    """Lets the other processes wait until the first one begins a training of a stage, or ends the stage.
+
+    What comes before, between and after the trainings (tokens, a plan that follows from measurements, figures, the
+    model's files) is done by the first process; the others follow it from one training to the next, find what came
+    before done, and never reach what comes after the last. Every process makes one for every stage.
     """
 
     def __init__(self) -> None:
         global _numbered, _open
         _numbered += 1
-        self._key = f"malmoi/stage/{_numbered}"
+        self._stage, self._told = _numbered, 0
         _open = self
 
     def wait(self) -> Begun:
-        """What the first process came to; for the others."""
-        store = dist.distributed_c10d._get_default_store()
-        store.wait([self._key], PREPARING)
-        begun: Begun = "training" if store.get(self._key) == b"training" else "done"
-        return begun
+        """What the first process came to next; for the others."""
+        key, store = self._next_key(), dist.distributed_c10d._get_default_store()
+        store.wait([key], PREPARING)
+        return self._close_if_done("training" if store.get(key) == b"training" else "done")
 
     def tell(self, begun: Begun) -> None:
-        """Let the others go, if they wait; for the first process."""
+        """Let the others go on; for the first process."""
+        dist.distributed_c10d._get_default_store().set(self._next_key(), begun)
+        self._close_if_done(begun)
+
+    def _next_key(self) -> str:
+        self._told += 1
+        return f"malmoi/stage/{self._stage}/{self._told}"
+
+    def _close_if_done(self, begun: Begun) -> Begun:
         global _open
-        if _open is self:
-            dist.distributed_c10d._get_default_store().set(self._key, begun)
+        if begun == "done":
             _open = None
+        return begun
 
 
 def training_begins() -> None:
     """Say that the first process has prepared everything, and the others may come to train with it."""
     if _open is not None and is_first():
         _open.tell("training")
+
+
+def training_ends() -> None:
+    """Let the first process go on alone; the others wait until it trains again.
+
+    Raises:
+        StageDone: on the others, when there is no further training in this stage.
+    """
+    if _open is not None and not is_first() and _open.wait() == "done":
+        raise StageDone
 
 
 _numbered = 0

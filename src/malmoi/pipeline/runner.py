@@ -70,20 +70,21 @@ def _held(directory: Path) -> Iterator[None]:
 def run_step(step: Step, directory: Path, earlier: dict[str, Path], title: str) -> None:
     """Run one step in `directory`, unless it was done there with the same settings and inputs.
 
-    Of several processes that run it together, the others come in when the first one begins to train.
+    Of several processes that run it together, the others are there while the first one trains.
     """
     with laid_out(step.parallel):
         if process_count() == 1:
             _run_step(step, directory, earlier, title)
             return
-        from malmoi.parallel.processes import Meeting
+        from malmoi.parallel.processes import Meeting, StageDone
 
         meeting = Meeting()
         if is_first():
             _run_step(step, directory, earlier, title)
             meeting.tell("done")
         elif meeting.wait() == "training":
-            step.stage.run(step.with_inputs(resolve_inputs(step, earlier)), directory)
+            with contextlib.suppress(StageDone):
+                step.stage.run(step.with_inputs(resolve_inputs(step, earlier)), directory)
 
 
 def _run_step(step: Step, directory: Path, earlier: dict[str, Path], title: str) -> None:

@@ -22,7 +22,7 @@ from malmoi.core.hashing import hash_value
 from malmoi.data.batch import Batch, BatchSource
 from malmoi.objectives.objective import Objective
 from malmoi.parallel.distributed import execution
-from malmoi.parallel.execution import FirstWeights, Share
+from malmoi.parallel.execution import Execution, FirstWeights, Share
 from malmoi.parallel.layout import current_layout
 from malmoi.parallel.watchdog import Watchdog
 from malmoi.train.advice import Advisor, free_bytes
@@ -85,7 +85,7 @@ class Trainer:
         on_checkpoint: Callable[[int], None] = lambda step: None,
         first_weights: FirstWeights | None = None,
     ) -> None:
-        self.model, self.source, self.settings = model, source, settings
+        self.model, self.source, self.settings, self._objective = model, source, settings, objective
         layout = current_layout()
         if settings.recompute and layout.pipeline > 1 and layout.schedule == "zero-bubble":
             raise UserError(
@@ -123,6 +123,7 @@ class Trainer:
         Raises:
             Diverged: the gradient was not finite too often.
             UserError: the disk is full. The last saved state is kept in both cases.
+            StageDone: see `Execution.end`.
         """
         keep_freed_memory()
         settings = self.settings
@@ -139,6 +140,8 @@ class Trainer:
             self._all_steps(done, Metrics(self._directory, done.step, listeners), advance, stop, watchdog)
             watchdog.phase("last validation", done.step, patient=True)
             validation = self._finish(done)
+        self._execution.end()
+        self._execution = Execution(self.model, self._objective)
         return TrainingResult(
             done.step,
             done.items,
@@ -156,7 +159,10 @@ class Trainer:
             self._writer.wait()
 
     def validate(self) -> dict[str, float]:
-        """Mean loss and metrics over all held-out batches, as a sum divided once; empty when nothing is held out."""
+        """Mean loss and metrics over all held-out batches, as a sum divided once; empty when nothing is held out.
+
+        All processes call it together before `run` ends; afterwards each has the whole model, and does it alone.
+        """
         sums = self._execution.validate(self.source.validation(), self._format)
         if not sums.count:
             return {}
@@ -243,7 +249,7 @@ class Trainer:
 
     def _batch(self, step: int, share: Share) -> Batch:
         """What a share of a step is, with the seed of its dropout set."""
-        torch.manual_seed(_seed(self.settings.seed, step, share.slot))
+        torch.manual_seed(_seed(self.settings.seed, step, share))
         batch = self.source.batch(step, share.slot)
         return batch.part(share.part, share.parts) if share.parts > 1 else batch
 
@@ -313,7 +319,7 @@ class Trainer:
             load_best(self._states, self._trained, done.best_step)
             self._validation = done.best_loss
         self._execution.give_back()
-        self._execution.model.eval()
+        self.model.eval()
         return self._validation
 
 
@@ -321,7 +327,8 @@ def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
 
-def _seed(seed: int, step: int, slot: int) -> int:
-    """The seed of dropout in one micro-batch, so that nothing about it is state."""
-    digest = hashlib.sha256(f"{seed}/{step}/{slot}".encode()).digest()
+def _seed(seed: int, step: int, share: Share) -> int:
+    """The seed of dropout in one micro-batch, or in a part of its rows, so that nothing about it is state."""
+    place = f"{seed}/{step}/{share.slot}" + (f"/{share.part}" if share.part else "")
+    digest = hashlib.sha256(place.encode()).digest()
     return int.from_bytes(digest[:8], "little", signed=True)
