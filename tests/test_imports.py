@@ -48,6 +48,11 @@ def test_private_names_stay_private():
     assert wrong == []
 
 
+def test_models_know_nothing_of_processes():
+    files = [path for floor in ("models", "layers", "objectives", "data") for path in (ROOT / floor).rglob("*.py")]
+    assert [path.name for path in files if "torch.distributed" in path.read_text(encoding="utf-8")] == []
+
+
 def test_importing_malmoi_and_its_command_line_needs_no_torch():
     script = (
         "import sys, malmoi, malmoi.cli.main\n"
