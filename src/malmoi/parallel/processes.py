@@ -16,6 +16,7 @@ from malmoi.core.accelerator import pick_device, process_group_backend, total_me
 from malmoi.core.errors import UserError
 from malmoi.core.processes import is_first, process_count, process_index
 from malmoi.parallel.layout import Layout
+from malmoi.parallel.watchdog import ENDED
 
 PATIENCE = datetime.timedelta(minutes=30)
 """For a collective operation; a process that died is noticed at once, one that hangs by the watchdog."""
@@ -119,7 +120,10 @@ class Meeting:
     def wait(self) -> Begun:
         """What the first process came to next; for the others."""
         key, store = self._next_key(), dist.distributed_c10d._get_default_store()
-        store.wait([key], PREPARING)
+        try:
+            store.wait([key], PREPARING)
+        except dist.DistNetworkError:  # the first process kept the store; it has ended, and said why
+            raise SystemExit(ENDED) from None
         return self._close_if_done("training" if store.get(key) == b"training" else "done")
 
     def tell(self, begun: Begun) -> None:

@@ -26,6 +26,7 @@ from malmoi.models.headed import body_of
 from malmoi.models.language_model import LanguageModel
 from malmoi.objectives.causal import Causal
 from malmoi.objectives.distillation import Distillation, Taught
+from malmoi.parallel.layout import current_layout
 from malmoi.pipeline.corpus_tokens import corpus_rows
 from malmoi.pipeline.labelled_texts import LabelledTextsSettings, read_splits
 from malmoi.pipeline.stage import Stage, StageInput
@@ -74,8 +75,15 @@ def run(settings: DistilSettings, directory: Path) -> dict[str, Any]:
     """Write `model/` and `metrics.jsonl`, and those of the control into `control/`.
 
     Raises:
-        UserError: teacher and student differ in their words or classes, or there is no text to teach with.
+        UserError: teacher and student differ in their words or classes, there is no text to teach with, or states are
+            compared that several processes have parts of.
     """
+    layout = current_layout()
+    if settings.hidden and layout.tensor * layout.pipeline > 1:
+        raise UserError(
+            f"hidden compares the states of whole blocks, and {layout} divides them.",
+            "Set hidden=0, or use data or shard in the layout.",
+        )
     teacher = load_checkpoint(settings.teacher)
     lesson = _lesson(settings, teacher, directory)
     student, blocks = _student(settings, teacher)
