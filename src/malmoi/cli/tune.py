@@ -60,6 +60,11 @@ def tune(
     if language not in languages:
         raise UserError(f"The report is not written in {language!r}.", "Take --language en or ko.")
     plan = load_recipe(recipe, overrides or [])
+    if any(step.parallel.processes > 1 or step.parallel.automatic for step in plan.steps):
+        raise UserError(
+            "A search gives every trial one process, and this recipe has a layout.",
+            "Leave parallel out, and start the same command several times: the searches share their trials.",
+        )
     wish = Wish(search or [], stage, measure, maximize, trials, minutes, not no_prune, seed)
     with watching(*find_watchers(watch or [])):
         prepared = prepare(plan, wish, out or Path("runs") / f"{plan.name}-tune")

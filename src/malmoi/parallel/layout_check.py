@@ -64,6 +64,11 @@ def layout_problem(work: Work, layout: Layout) -> str:
     return problem
 
 
+def recomputes_too_often(layout: Layout, recompute: str) -> bool:
+    """Whether what is not kept would be computed many times: a zero-bubble pipeline goes back in many parts."""
+    return bool(recompute) and layout.pipeline > 1 and layout.schedule == "zero-bubble"
+
+
 def nearest_layouts(work: Work, layout: Layout, count: int = 3) -> list[Layout]:
     """The layouts of the same number of processes that work and change least, the nearest first.
 

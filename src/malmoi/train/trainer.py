@@ -24,6 +24,7 @@ from malmoi.objectives.objective import Objective
 from malmoi.parallel.distributed import execution
 from malmoi.parallel.execution import Execution, FirstWeights, Share
 from malmoi.parallel.layout import current_layout
+from malmoi.parallel.layout_check import recomputes_too_often
 from malmoi.parallel.watchdog import Watchdog
 from malmoi.train.advice import Advisor, free_bytes
 from malmoi.train.allocator import keep_freed_memory
@@ -87,7 +88,7 @@ class Trainer:
     ) -> None:
         self.model, self.source, self.settings, self._objective = model, source, settings, objective
         layout = current_layout()
-        if settings.recompute and layout.pipeline > 1 and layout.schedule == "zero-bubble":
+        if recomputes_too_often(layout, settings.recompute):
             raise UserError(
                 "A zero-bubble pipeline would compute what is not kept many times.",
                 "Set schedule=1f1b, or recompute=''.",

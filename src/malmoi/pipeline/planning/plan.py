@@ -10,7 +10,7 @@ from typing import Any
 from malmoi.core.errors import UserError
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.parallel.layout import Layout
-from malmoi.parallel.layout_check import Work, check_layout, layout_problem, possible_layouts
+from malmoi.parallel.layout_check import Work, check_layout, layout_problem, possible_layouts, recomputes_too_often
 from malmoi.pipeline.planning.communication import Traffic, step_traffic
 from malmoi.pipeline.planning.hardware import Cluster
 from malmoi.pipeline.planning.job import Job
@@ -117,6 +117,10 @@ def best_plans(wishes: Wishes, count: int = 5) -> list[Plan]:
     """
     if wishes.layout is not None:
         check_layout(Work(wishes.template.config, wishes.cluster.count, wishes.template.rows), wishes.layout)
+        if recomputes_too_often(wishes.layout, wishes.recompute or ""):
+            raise UserError(
+                "A zero-bubble pipeline would compute what is not kept many times.", "Take another schedule."
+            )
     plans = [make_plan(wishes, job) for job in _jobs(wishes)]
     fitting = sorted((plan for plan in plans if plan.fits), key=lambda plan: (plan.time.whole, plan.memory.peak))
     if not fitting:
@@ -195,7 +199,7 @@ def _jobs(wishes: Wishes) -> Iterator[Job]:
             for recompute in recomputes:
                 job = replace(template, layout=layout, micro_rows=micro_rows, recompute=recompute)
                 work = Work(template.config, wishes.cluster.count, template.rows, job.micro_batches)
-                if not layout_problem(work, layout):
+                if not layout_problem(work, layout) and not recomputes_too_often(layout, recompute):
                     yield job
 
 
