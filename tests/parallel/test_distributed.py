@@ -73,8 +73,11 @@ def test_losses_and_gradient_norms_are_those_of_one_process():
 
 def wrong_gradients(layout):
     """As if a gradient that sees only a part of the sequence were forgotten to be added up."""
-    DistributedExecution._sum_partial_gradients = lambda self: None
+    from malmoi.parallel import distributed
     from malmoi.pipeline.verify_parallel import trace
+
+    divide = distributed.divide_tensors
+    distributed.divide_tensors = lambda *arguments: divide(*arguments)[:0]
 
     return trace(layout, "gpt", 3, "adamw")
 

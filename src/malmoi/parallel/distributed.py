@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
@@ -22,13 +21,15 @@ from malmoi.data.batch import Batch, alike
 from malmoi.models.headed import body_of
 from malmoi.models.model import ModelConfig
 from malmoi.objectives.objective import Loss, Objective
+from malmoi.parallel.agreement import anywhere, check_same, of_the_first
 from malmoi.parallel.checkpoint import StateWriter
 from malmoi.parallel.context import ContextPart
-from malmoi.parallel.data import GradientSum, local, local_gradient
+from malmoi.parallel.data import GradientSum
+from malmoi.parallel.divided import DividedParameters
 from malmoi.parallel.execution import Execution, FirstWeights, Share, Sums, Value, dealt, fill
-from malmoi.parallel.layout import AXES, Layout
+from malmoi.parallel.layout import Layout
 from malmoi.parallel.layout_check import Work, check_layout
-from malmoi.parallel.matrices import DividedMatrices, as_divided
+from malmoi.parallel.matrices import DividedMatrices
 from malmoi.parallel.mesh import REPLICAS, SEEN, Mesh
 from malmoi.parallel.pipeline import Pipeline
 from malmoi.parallel.processes import automatic_layout, check_processes, training_begins, training_ends
@@ -91,11 +92,12 @@ class DistributedExecution(Execution):
             fill(self.model, first_weights)
             for root in self._sharded():
                 settle(root)
-        self._named = {name: one for name, one in self.model.named_parameters() if one.requires_grad}
-        self.parameters = {name: _held(one) for name, one in self._named.items()}
+        repeated = frozenset() if self._pipeline is None else self._pipeline.repeated
+        self._own = DividedParameters(self.model, self.mesh, self._partial, repeated)
+        self.parameters = self._own.held
         self._sum: GradientSum | None = None
         if layout.shard == 1 and self.mesh.size(*SEEN) > 1:
-            self._sum = GradientSum(self._named.values(), self.mesh.group(*SEEN))
+            self._sum = GradientSum(self._own.named.values(), self.mesh.group(*SEEN))
 
     def _apply(self, layout: Layout) -> None:
         """The layout, step by step; what comes later wraps what came before."""
@@ -133,10 +135,7 @@ class DistributedExecution(Execution):
             reshard(root)
         if self._sum is not None:
             self._sum.finish()
-        self._sum_partial_gradients()
-        for name, parameter in self._named.items():
-            if self.parameters[name] is not parameter:
-                self.parameters[name].grad = None if parameter.grad is None else local(parameter.grad)
+        self._own.settle_gradients()
         return self._over_all(sums.total, sums.count)
 
     def loss(self, batch: Batch) -> Loss:
@@ -209,34 +208,20 @@ class DistributedExecution(Execution):
         return Sums(whole.total, whole.count, metrics)
 
     def gradient_norm(self) -> float:
-        """See `Execution.gradient_norm`: each number once, wherever it is kept."""
-        squares: dict[tuple[str, ...], torch.Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
-        for name, parameter in self._named.items():
-            gradient = self.parameters[name].grad
-            if gradient is not None and not self._repeated(name):
-                squares[self._axes(parameter)] += gradient.float().square().sum()
-        for axes in self._all_axes():
-            self.mesh.sum(squares[axes], *axes)
-        every = torch.stack(list(squares.values())).sum()
-        return float(self.mesh.sum(every, "pipeline").sqrt())
+        """See `Execution.gradient_norm`."""
+        return self._own.gradient_norm(self.device)
 
     def forget_gradients(self) -> None:
         """See `Execution.forget_gradients`."""
-        super().forget_gradients()
-        for parameter in self._named.values():
-            parameter.grad = None
+        self._own.forget_gradients()
 
     def placed(self, name: str, held: torch.Tensor) -> torch.Tensor:
-        """What this process holds of something that is divided as parameter `name` is, as a part of the whole."""
-        parameter = self._named[name]
-        if not isinstance(parameter, DTensor) or held.shape != self.parameters[name].shape:
-            return held
-        return as_divided(held, parameter)
+        """See `Execution.placed`."""
+        return self._own.placed(name, held)
 
     def matrices(self) -> DividedMatrices:
-        """How an optimizer has the whole matrices of this process's layers."""
-        group = self.mesh.group(*(axis for axis in AXES if axis != "pipeline"))
-        return DividedMatrices(self._named, self.parameters, group)
+        """See `Execution.matrices`."""
+        return self._own.matrices()
 
     def state_writer(self) -> StateWriter:
         """See `Execution.state_writer`."""
@@ -244,28 +229,15 @@ class DistributedExecution(Execution):
 
     def agree(self, find: Callable[[], Value]) -> Value:
         """See `Execution.agree`."""
-        found: list[Any] = [find() if dist.get_rank() == 0 else None]
-        dist.broadcast_object_list(found, src=0)
-        value: Value = found[0]
-        return value
+        return of_the_first(find)
 
     def check_same(self, facts: Callable[[], Mapping[str, str]]) -> None:
         """See `Execution.check_same`."""
-        of_all: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(of_all, dict(facts()))
-        for index, others in enumerate(of_all):
-            differ = [name for name in of_all[0] if others[name] != of_all[0][name]]
-            if differ:
-                raise UserError(
-                    f"Process {index} has not the same {' and '.join(differ)} as process 0.",
-                    "Give every process the same recipe, the same files and the same version.",
-                )
+        check_same(facts())
 
     def any(self, here: bool) -> bool:
         """See `Execution.any`."""
-        found = torch.tensor(int(here), device=self.device)
-        dist.all_reduce(found)
-        return bool(found)
+        return anywhere(here, self.device)
 
     def watchdog(self) -> Watchdog:
         """See `Execution.watchdog`."""
@@ -301,10 +273,6 @@ class DistributedExecution(Execution):
         dist.all_gather_object(names, own, group=self.mesh.group("pipeline"))
         return {name: index for index in reversed(range(len(names))) for name in names[index]}
 
-    def _repeated(self, name: str) -> bool:
-        """Whether another process of the pipeline counts this parameter."""
-        return self._pipeline is not None and name in self._pipeline.repeated
-
     def _sharded(self) -> Sequence[nn.Module]:
         """The modules whose parameters are sharded, from the root down."""
         if self.layout.shard == 1:
@@ -319,29 +287,9 @@ class DistributedExecution(Execution):
         if self._sum is not None and last:
             self._sum.last_backward()
 
-    def _sum_partial_gradients(self) -> None:
-        """Add up the gradients of parameters that saw only some heads, or a part of the sequence."""
-        held = [local_gradient(self._named[name]) for name in self._partial if name in self._named]
-        if held:
-            flat = self.mesh.sum(torch.cat([one.reshape(-1) for one in held]), "tensor")
-            for one, summed in zip(held, torch.split(flat, [one.numel() for one in held]), strict=True):
-                one.view(-1).copy_(summed)
-
     def _over_all(self, total: float, count: int) -> Sums:
         both = self.mesh.sum(torch.tensor([total, count], dtype=torch.float64, device=self.device), *SEEN)
         return Sums(float(both[0]), int(both[1]), {})
-
-    def _axes(self, parameter: torch.Tensor) -> tuple[str, ...]:
-        """Along which axes a parameter is divided."""
-        if not isinstance(parameter, DTensor):
-            return ()
-        names = parameter.device_mesh.mesh_dim_names or ()
-        divided = [name for name, place in zip(names, parameter.placements, strict=True) if not place.is_replicate()]
-        return tuple(axis for name in divided for axis in self.mesh.axes_of(name))
-
-    def _all_axes(self) -> list[tuple[str, ...]]:
-        """Every way in which a parameter of this model is divided, in the same order on all processes."""
-        return sorted({self._axes(parameter) for parameter in self._named.values()})
 
 
 class _Step(nn.Module):
@@ -355,11 +303,6 @@ class _Step(nn.Module):
         """The fields of a `Loss`: sharding looks for tensors in tuples and dictionaries."""
         loss = self._objective.loss(self.model, batch)
         return loss.total, loss.count, loss.metrics
-
-
-def _held(parameter: nn.Parameter) -> torch.Tensor:
-    """What this process updates of a parameter: itself, or its part as a parameter that shares the memory."""
-    return nn.Parameter(local(parameter.detach())) if isinstance(parameter, DTensor) else parameter
 
 
 def _refuse_batch_norms(model: nn.Module, layout: Layout) -> None:
