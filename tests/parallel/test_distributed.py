@@ -1,11 +1,13 @@
 """A model trained by several processes: equal to one, and what is refused."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from malmoi.core.errors import UserError
 from malmoi.layers.low_rank import apply_low_rank
@@ -132,3 +134,41 @@ def test_what_cannot_be_divided_says_so():
 
 def test_one_process_is_an_ordinary_training():
     assert type(execution(model(), Causal(), Layout(), slots=1)) is Execution
+
+
+class Exchanges(TorchDispatchMode):
+    """Counts collective operations while it is entered."""
+
+    def __init__(self):
+        super().__init__()
+        self.counts = Counter()
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        if operation.namespace == "c10d":
+            self.counts[operation.name().removeprefix("c10d::").strip("_")] += 1
+        return operation(*args, **(kwargs or {}))
+
+
+def exchanges(layout):
+    run = execution(model(), Causal(), layout, slots=4)
+    run.backward(run.shares(4), batch, unchanged, 1.0)
+    run.forget_gradients()
+    with Exchanges() as counted:
+        run.backward(run.shares(4), batch, unchanged, 1.0)
+    return dict(counted.counts)
+
+
+LAYERS = MODELS["gpt"][0].layers
+
+
+@pytest.mark.parametrize(("layout", "expected"), [
+    # one bucket of gradients, and the sums of the losses
+    (Layout(data=2), {"allreduce": 2}),
+    # two micro-batches: every block forward and backward, the rest once; gradients in the last one only
+    (Layout(shard=2), {"allgather_base": 2 * (2 * LAYERS + 1), "reduce_scatter_base": LAYERS + 1, "allreduce": 1}),
+    # four: in and out of two layers of each block, forward and backward, and both ends of the stack;
+    # the embedding, the loss's two, its gradient, and once the gradients that see a part of the sequence
+    (Layout(tensor=2), {"allgather_base": 4 * (4 * LAYERS + 2), "reduce_scatter_base": 4 * 4 * LAYERS, "allreduce": 17}),
+])  # fmt: skip
+def test_a_step_exchanges_no_more_than_the_theory_says(layout, expected):
+    assert run_on(2, exchanges, layout)[0] == expected
