@@ -142,13 +142,22 @@ def theory(layout: Layout) -> dict[str, int]:
         sums["all_gather"] += own * (2 * layers + 1 + 2 * layers + 1)
         sums["reduce_scatter"] += own * (2 * layers + 2 * layers)
         sums["all_reduce"] += own * (1 + 2 + 1) + 1
+    if layout.context > 1:
+        # tokens and each block's keys and values are gathered, whose gradients are scattered; and the bucket
+        sums["all_gather"] += own * (layers + 1)
+        sums["reduce_scatter"] += own * layers
+        sums["all_reduce"] += int(layout.shard == 1)
+    if layout.pipeline > 1:
+        # hidden states one way and gradients the other, for the first process; the tied table's gradient both ways;
+        # the loss is told in two messages
+        sums["send"], sums["recv"], sums["broadcast"] = own + 1, own + 1, 2
     return {name: count for name, count in sorted(sums.items()) if count}
 
 
 def collectives() -> dict[str, Any]:
     """Counted and reckoned exchanges of every layout."""
     found = {}
-    for layout in (Layout(data=2), Layout(shard=2), Layout(tensor=2)):
+    for layout in (Layout(data=2), Layout(shard=2), Layout(tensor=2), Layout(context=2), Layout(pipeline=2)):
         measured, reckoned = run_on(layout.processes, counted, layout)[0], theory(layout)
         print(f"{layout}: counted {measured}, reckoned {reckoned}{'' if measured == reckoned else '  DIFFERENT'}")
         found[str(layout)] = {"counted": measured, "reckoned": reckoned}
