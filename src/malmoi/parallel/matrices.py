@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 
 import torch
@@ -9,6 +10,8 @@ import torch.distributed as dist
 from torch.distributed.tensor import DTensor
 
 from malmoi.parallel.collectives import all_gather
+
+logging.getLogger("torch.distributed.tensor._redistribute").setLevel(logging.ERROR)  # it advises against two gathers
 
 
 class DividedMatrices:
