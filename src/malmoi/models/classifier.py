@@ -95,9 +95,11 @@ class Classifier(Headed):
     ) -> torch.Tensor:
         """The hidden states that block number `end` gets, (rows, length, width); takes what `forward` takes."""
         if not self.apart:
-            return self.body.through(self.body.embed(tokens, segments), lengths, end=end)
+            hidden = self.body.embed(tokens, segments)
+            return self.body.through(hidden, lengths, end=end) if end else hidden
         texts = _texts(lengths, segments)
-        return texts.together(self.body.through(self.body.embed(texts.apart(tokens)), texts.lengths, end=end))
+        hidden = self.body.embed(texts.apart(tokens))
+        return texts.together(self.body.through(hidden, texts.lengths, end=end) if end else hidden)
 
     def upper(
         self, hidden: torch.Tensor, lengths: torch.Tensor, segments: torch.Tensor | None, first: int
