@@ -57,7 +57,8 @@ class Layout(Settings):
 
     def __str__(self) -> str:
         sizes = ((axis, getattr(self, axis)) for axis in AXES)
-        return " x ".join(f"{axis} {size}" for axis, size in sizes if size > 1) or "one process"
+        words = " x ".join(f"{axis} {size}" for axis, size in sizes if size > 1) or "one process"
+        return f"{words}, {self.schedule}" if self.pipeline > 1 and self.schedule != "1f1b" else words
 
 
 def _automatic(value: Any) -> Any:

@@ -53,11 +53,9 @@ def duration(hours: float) -> str:
 
 
 def describe(plan: Plan) -> str:
-    """How its rows are computed: micro-batches, schedule, what is computed again."""
+    """How its rows are computed: micro-batches, what is computed again."""
     job = plan.job
     words = [f"{job.micro_batches} x {job.micro_rows} rows"]
-    if job.layout.pipeline > 1:
-        words.append(job.layout.schedule)
     if job.recompute:
         words.append(f"recompute {job.recompute}")
     return ", ".join(words)
