@@ -60,6 +60,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                     of_hidden[start : start + rows] = gradient @ table
                 if of_weight is not None:
                     of_weight += gradient.T @ part
+                del logits, gradient  # the next ones would be made beside them
         ctx.gradients = (of_hidden, of_weight)
         ctx.dtypes = (hidden.dtype, weight.dtype)
         return total

@@ -114,10 +114,14 @@ def _buffers(job: Job, place: int, sizes: Sizes) -> int:
     logits = recomputed = 0
     if place == layout.pipeline - 1:
         vocabulary = -(-job.config.vocabulary // layout.tensor)
-        logits = (8 if job.precision == "float32" else 10) * vocabulary
+        logits = 8 * vocabulary  # float32, and once more for their logarithms
         logits *= min(job.tokens, max(LEAST_ROWS, LOGITS // vocabulary))
     if job.recompute:
         recomputed = block_costs(job.block).kept - block_costs(replace(job.block, recompute=job.recomputed_part)).kept
+        bytes_each = 4 if job.precision == "float32" else 2
+        recomputed += (
+            3 * bytes_each * job.tokens * job.config.feed_forward // layout.tensor
+        )  # gradients on their way down
     return buffers + max(logits, recomputed)
 
 
