@@ -40,3 +40,9 @@ def test_where_nothing_fits_it_says_what_else_to_do(monkeypatch):
 def test_one_process_is_not_asked(monkeypatch):
     has(monkeypatch, 0)
     room.check_room(CONFIG, SETTINGS, rows=4, length=128)
+
+
+def test_a_layout_that_does_not_divide_the_model_is_left_to_the_trainer(monkeypatch):
+    has(monkeypatch, 0)
+    with laid_out(Layout(tensor=3)):
+        room.check_room(CONFIG, SETTINGS, rows=4, length=128)

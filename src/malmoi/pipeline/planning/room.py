@@ -13,7 +13,7 @@ from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.model import ModelConfig
 from malmoi.parallel.execution import dealt
 from malmoi.parallel.layout import Layout, current_layout
-from malmoi.parallel.layout_check import Work, nearest_layouts
+from malmoi.parallel.layout_check import Work, layout_problem, nearest_layouts
 from malmoi.pipeline.planning.job import Job
 from malmoi.pipeline.planning.memory import USABLE, fullest
 from malmoi.train.settings import TrainerSettings
@@ -34,11 +34,13 @@ def check_room(config: ModelConfig, settings: TrainerSettings, rows: int, length
     layout = current_layout()
     if layout.processes == 1 or settings.precision == "auto" or not isinstance(config, GPTConfig):
         return
+    work = Work(config, layout.processes, rows * settings.slots)
+    if layout_problem(work, layout):
+        return  # the trainer says so
     room = USABLE * _memory()
     need = _peak(config, layout, settings, rows, length)
     if need <= room:
         return
-    work = Work(config, layout.processes, rows * settings.slots)
     fitting = (
         other for other in nearest_layouts(work, layout, 50) if _peak(config, other, settings, rows, length) <= room
     )
