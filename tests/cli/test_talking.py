@@ -56,7 +56,7 @@ def test_generate_answers_like_the_examples_and_ends_with_the_line(run, checkpoi
         (["generate", "nowhere", "x"], "nowhere"),
         (["generate", "CHECKPOINT", "x", "--shots", "2"], "Add --examples"),
         (["generate", "CHECKPOINT", "x", "--examples", "nowhere.tsv"], "no file nowhere.tsv"),
-        (["predict", "CHECKPOINT", "x"], "no classifier"),
+        (["predict", "CHECKPOINT", "x"], "not a classifier"),
         (["generate", "CHECKPOINT", "긴 이야기 " * 1000], "4,096"),
         (["serve", "CHECKPOINT", "--host", "0.0.0.0"], "--api-key"),
         (["export", "CHECKPOINT", "--to", "onx"], "no format 'onx'"),
