@@ -182,21 +182,20 @@ def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> Model | H
     head, family = find_head(fields), find_family(fields, where)
     with open_weights(directory) as weights:
         config = understand(fields, weights.shapes, where)
-        own: dict[str, torch.Size] = {}
         if head is not None:
             if family is not None and head.table(family) is None:
                 words = f"{where} is {head.words}, and malmoi has none of the family {family.model_type}."
                 raise UserError(words, "Take one on an encoder, as BERT.")
-            config = body = head.body(config, where)
-            own = head.shapes(fields, body, where)
-        stated = stated_model(config, len(weights.shapes), where)
+            config = head.body(config, where)
+        stated: Model | Headed = stated_model(config, len(weights.shapes), where)
         expect_compressed(stated, fields, where)
-        shapes = shapes_of(stated) | own
+        if head is not None and isinstance(stated, Backbone):
+            with torch.device("meta"):
+                stated = head.put_on(stated, fields, where)
+        shapes = {name.removeprefix("body."): shape for name, shape in shapes_of(stated).items()}
         plan, theirs = _matched(family, _plan(family, config, shapes, head), weights.shapes)
         check_shapes(plan, shapes, theirs, str(directory))
-        model: Model | Headed = with_memory(stated, dtype)
-        if head is not None and isinstance(model, Backbone):
-            model = head.put_on(model, fields, where).to(dtype)
+        model = with_memory(stated, dtype)
         parameters = {name.removeprefix("body."): value for name, value in model.named_parameters()}
         fill(plan, parameters, weights.read, str(directory))
     return model.eval()

@@ -7,8 +7,6 @@ from dataclasses import asdict
 from operator import attrgetter
 from typing import Any
 
-import torch
-
 from malmoi.core.errors import UserError
 from malmoi.data.batch import Answer
 from malmoi.formats.family import Fields
@@ -83,10 +81,6 @@ def _for_classes(config: ModelConfig, where: str) -> BackboneConfig:
     return config.for_classes()
 
 
-def _shapes(fields: Fields, body: BackboneConfig, where: str) -> dict[str, torch.Size]:
-    return Classifier.score_shapes(body, len(read_classes(fields, where)))
-
-
 def _put_on(body: Backbone, fields: Fields, where: str) -> Classifier:
     classes = read_classes(fields, where)
     return Classifier(body, classes, form=_form(fields, where), answer=_answer(fields, classes))
@@ -101,7 +95,6 @@ CLASSES = Head(
     table=attrgetter("classes_table"),
     left_out=("head.",),
     body=_for_classes,
-    shapes=_shapes,
     put_on=_put_on,
     fields=_classifier_fields,
 )

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
-import torch
-
 from malmoi.core.errors import UserError
 from malmoi.formats.family import Family, Fields, Table
 from malmoi.models.encoder_config import EncoderConfig
@@ -32,8 +30,7 @@ class Head:
             where malmoi has no such models of the family.
         left_out: how the names of the body's parts begin that such checkpoints do not have.
         body: (configuration, where) to that of a body beneath this head, as it is published.
-        shapes: (fields of config.json, configuration of the body, where) to the shapes of the head's own parameters.
-        put_on: (body, fields of config.json, where) to the model.
+        put_on: (body, fields of config.json, where) to the model; on the meta device.
         fields: what config.json says of a model beside its body.
     """
 
@@ -45,7 +42,6 @@ class Head:
     table: Callable[[Family], Table | None]
     left_out: tuple[str, ...]
     body: Callable[[ModelConfig, str], BackboneConfig]
-    shapes: Callable[[Fields, BackboneConfig, str], dict[str, torch.Size]]
     put_on: Callable[[Backbone, Fields, str], Headed]
     fields: Callable[[Any], dict[str, Any]]
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-import torch
-
 from malmoi.core.errors import UserError
 from malmoi.formats.classes import class_fields, read_classes
 from malmoi.formats.family import Fields
@@ -34,10 +32,6 @@ def _form(fields: Fields, config: BackboneConfig, where: str) -> WordForm:
     return form
 
 
-def _shapes(fields: Fields, body: BackboneConfig, where: str) -> dict[str, torch.Size]:
-    return TokenLabeller.label_shapes(body, len(read_classes(fields, where)))
-
-
 def _put_on(body: Backbone, fields: Fields, where: str) -> TokenLabeller:
     return TokenLabeller(body, read_classes(fields, where), form=_form(fields, body.config, where))
 
@@ -51,7 +45,6 @@ LABELS = Head(
     table=of_tokens({"classifier.weight": "label.weight", "classifier.bias": "label.bias"}),
     left_out=BESIDE_TOKENS,
     body=encoder_beneath,
-    shapes=_shapes,
     put_on=_put_on,
     fields=_label_fields,
 )

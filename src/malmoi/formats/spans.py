@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-import torch
-
 from malmoi.core.errors import UserError
 from malmoi.data.question_windows import QuestionForm
 from malmoi.formats.family import Fields
 from malmoi.formats.head import BESIDE_TOKENS, Head, encoder_beneath, of_tokens, read_form
 from malmoi.models.encoder import Encoder
 from malmoi.models.encoder_config import EncoderConfig
-from malmoi.models.model import Backbone, BackboneConfig
+from malmoi.models.model import Backbone
 from malmoi.models.span_finder import SpanFinder, usual_form
 
 _FORM = "question_form"
@@ -36,10 +34,6 @@ def _form(fields: Fields, config: EncoderConfig, where: str) -> QuestionForm:
     return form
 
 
-def _shapes(fields: Fields, body: BackboneConfig, where: str) -> dict[str, torch.Size]:
-    return SpanFinder.span_shapes(body)
-
-
 def _put_on(body: Backbone, fields: Fields, where: str) -> SpanFinder:
     assert isinstance(body, Encoder)  # encoder_beneath has seen to it
     return SpanFinder(body, _form(fields, body.config, where))
@@ -54,7 +48,6 @@ SPANS = Head(
     table=of_tokens({"qa_outputs.weight": "span.weight", "qa_outputs.bias": "span.bias"}),
     left_out=BESIDE_TOKENS,
     body=encoder_beneath,
-    shapes=_shapes,
     put_on=_put_on,
     fields=_span_fields,
 )
