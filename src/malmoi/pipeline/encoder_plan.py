@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 from torch import nn
 
 from malmoi.core.config import Settings, parse_settings
@@ -90,12 +90,17 @@ class PretrainEncoderSettings(Settings):
     trainer: TrainerFields = {}
     seed: int = 0
 
+    @field_validator("objectives")
+    @classmethod
+    def _check_objectives(cls, objectives: dict[str, int]) -> dict[str, int]:
+        if not objectives:
+            raise ValueError("objectives is empty; {masked: 1} guesses hidden words")
+        for name in objectives.keys() - OBJECTIVES.keys():
+            raise ValueError(f"there is no objective {name!r}; there are {', '.join(OBJECTIVES)}")
+        return objectives
+
     @model_validator(mode="after")
     def _check_choices(self) -> Self:
-        if not self.objectives:
-            raise ValueError("objectives is empty; {masked: 1} guesses hidden words")
-        for name in self.objectives.keys() - OBJECTIVES.keys():
-            raise ValueError(f"there is no objective {name!r}; there are {', '.join(OBJECTIVES)}")
         if self.objectives.keys() >= set(PAIR_KINDS):
             raise ValueError("next-sentence and sentence-order ask two things of the same pair; take one of them")
         if "next-sentence" in self.objectives and self.rows < 2:
