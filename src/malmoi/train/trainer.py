@@ -217,7 +217,7 @@ class Trainer:
         save_state(self._states, self._trained, done, self._writer)
 
     def _one_step(self, step: int, done: Progress, metrics: Metrics, advance: Advance) -> None:
-        started, settings = time.monotonic(), self.settings
+        started, worked, settings = time.monotonic(), time.process_time(), self.settings
         rate = self._set_learning_rates(step)
         execution = self._execution
         factor = done.scale if self.precision == "float16" else 1.0
@@ -243,6 +243,7 @@ class Trainer:
             learning_rate=rate,
             gradient_norm=norm if math.isfinite(norm) else None,
             tokens_per_second=count / seconds,
+            processor_seconds=time.process_time() - worked,
             seconds=done.seconds + seconds,
         )
         self._say(self._advisor.after_step(step + 1, loss, norm), step + 1, metrics)
