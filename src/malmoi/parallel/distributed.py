@@ -57,8 +57,7 @@ def execution(
     check_processes(layout)
     config = getattr(body_of(model), "config", None)  # type: ignore[arg-type]
     if isinstance(config, ModelConfig):
-        micro_batches = len(dealt(slots, 0, layout.replicas))
-        check_layout(Work(config, layout.processes, micro_batches=micro_batches), layout)
+        check_layout(Work(config, layout.processes, slots=slots), layout)
     training_begins()
     return DistributedExecution(model, objective, layout, first_weights)
 
