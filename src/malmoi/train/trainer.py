@@ -196,7 +196,7 @@ class Trainer:
             self._one_step(step, done, metrics, advance)
             done.step, done.seconds = step + 1, before + time.monotonic() - started
             self._say(watchdog.step(done.step, self._execution.own_seconds), done.step, metrics)
-            asked = self._execution.any(stop.received is not None)
+            asked = self._execution.anywhere(stop.received is not None)
             last = done.step == settings.steps
             if last or _due(done.step, settings.validate_every):
                 watchdog.phase("validation", step, patient=True)
