@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -36,6 +35,7 @@ from malmoi.train.schedules import factor
 from malmoi.train.settings import TrainerSettings
 from malmoi.train.signals import StopSignals
 from malmoi.train.state import Progress, Trained, load_best, load_state, save_best, save_state, trainable
+from malmoi.train.step_batches import StepBatches
 from malmoi.train.watch import Watched, opened
 
 PATIENCE = 10
@@ -188,25 +188,27 @@ class Trainer:
         self, done: Progress, metrics: Metrics, advance: Advance, stop: StopSignals, watchdog: Watchdog
     ) -> None:
         """Every step that is not done yet, with what is due after it; ends early, all saved, when asked to."""
-        settings = self.settings
+        settings, execution = self.settings, self._execution
         before, started = done.seconds, time.monotonic()
+        steps, shares = range(done.step, settings.steps), execution.shares(settings.slots)
         advance(done.step)
-        for step in range(done.step, settings.steps):
-            watchdog.phase("training", step)
-            self._one_step(step, done, metrics, advance)
-            done.step, done.seconds = step + 1, before + time.monotonic() - started
-            self._say(watchdog.step(done.step, self._execution.own_seconds), done.step, metrics)
-            asked = self._execution.any(stop.received is not None)
-            last = done.step == settings.steps
-            if last or _due(done.step, settings.validate_every):
-                watchdog.phase("validation", step, patient=True)
-                self._validate_and_record(done, metrics)
-            if last or asked or _due(done.step, settings.checkpoint_every):
-                watchdog.phase("saving", step, patient=True)
-                self._save(done, metrics, last)
-            if asked and not last:
-                self.close()
-                stop.end(done.step)
+        with StepBatches(self.source, shares, steps, settings.seed, self.device) as batches:
+            for step in steps:
+                watchdog.phase("training", step)
+                self._one_step(step, done, partial(batches.take, step), metrics, advance)
+                done.step, done.seconds = step + 1, before + time.monotonic() - started
+                self._say(watchdog.step(done.step, execution.own_seconds), done.step, metrics)
+                asked = execution.any(stop.received is not None)
+                last = done.step == settings.steps
+                if last or _due(done.step, settings.validate_every):
+                    watchdog.phase("validation", step, patient=True)
+                    self._validate_and_record(done, metrics)
+                if last or asked or _due(done.step, settings.checkpoint_every):
+                    watchdog.phase("saving", step, patient=True)
+                    self._save(done, metrics, last)
+                if asked and not last:
+                    self.close()
+                    stop.end(done.step)
 
     def _save(self, done: Progress, metrics: Metrics, last: bool) -> None:
         if last:
@@ -216,12 +218,14 @@ class Trainer:
         self._say(self._advisor.before_saving(3 * self._bytes), done.step, metrics)
         save_state(self._states, self._trained, done, self._writer)
 
-    def _one_step(self, step: int, done: Progress, metrics: Metrics, advance: Advance) -> None:
+    def _one_step(
+        self, step: int, done: Progress, batch: Callable[[Share], Batch], metrics: Metrics, advance: Advance
+    ) -> None:
         started, settings = time.monotonic(), self.settings
         rate = self._set_learning_rates(step)
         execution = self._execution
         factor = done.scale if self.precision == "float16" else 1.0
-        sums = execution.backward(execution.shares(settings.slots), partial(self._batch, step), self._format, factor)
+        sums = execution.backward(execution.shares(settings.slots), batch, self._format, factor)
         count = sums.count
         norm = self._scale_gradients(count, factor)
         if math.isfinite(norm):
@@ -247,12 +251,6 @@ class Trainer:
         )
         self._say(self._advisor.after_step(step + 1, loss, norm), step + 1, metrics)
         advance(1, f"loss {loss:.3f}, {count / seconds:,.0f}/s")
-
-    def _batch(self, step: int, share: Share) -> Batch:
-        """What a share of a step is, with the seed of its dropout set."""
-        torch.manual_seed(_seed(self.settings.seed, step, share))
-        batch = self.source.batch(step, share.slot)
-        return batch.part(share.part, share.parts) if share.parts > 1 else batch
 
     def _format(self) -> AbstractContextManager[Any]:
         return autocast(self.device, self.precision)
@@ -326,10 +324,3 @@ class Trainer:
 
 def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
-
-
-def _seed(seed: int, step: int, share: Share) -> int:
-    """The seed of dropout in one micro-batch, or in a part of its rows, so that nothing about it is state."""
-    place = f"{seed}/{step}/{share.slot}" + (f"/{share.part}" if share.part else "")
-    digest = hashlib.sha256(place.encode()).digest()
-    return int.from_bytes(digest[:8], "little", signed=True)
