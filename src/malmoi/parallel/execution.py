@@ -89,14 +89,13 @@ class Execution:
             inside: the number format of the forward pass.
         """
         self.model.train()
-        total, count = 0.0, 0
+        losses = []
         for share in shares:
             with inside():
                 loss = self.loss(batch(share))
             (loss.total * scale if scale != 1 else loss.total).backward()  # type: ignore[no-untyped-call]
-            total += float(loss.total.detach())
-            count += int(loss.count)
-        return Sums(total, count, {})
+            losses.append((loss.total.detach(), loss.count))  # read at the end: a device need not wait in between
+        return Sums(sum(float(total) for total, _ in losses), sum(int(count) for _, count in losses), {})
 
     def loss(self, batch: Batch) -> Loss:
         """What the objective says of a batch."""
