@@ -21,7 +21,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import nn
 
-from malmoi.core.accelerator import synchronize
+from malmoi.core.accelerator import synchronize, wants_static_shapes
 from malmoi.core.console import console
 from malmoi.core.errors import UserError
 from malmoi.core.files import read_json, write_json
@@ -121,6 +121,8 @@ class Compilation:
 
     def _obstacle(self) -> str:
         """Why nothing can be compiled; "" if nothing is known to stand in the way."""
+        if wants_static_shapes(self._device):
+            return "this device compiles everything itself"
         if not any(region.call for region in self._regions):
             return "this model has no blocks that take hidden states and give hidden states"
         if self._wanted == "auto" and any(len(region.shapes) > 1 for region in self._regions):
