@@ -34,6 +34,7 @@ def main() -> None:
     """Measure, print, write benchmarks/results/precision.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("text", type=Path)
+    parser.add_argument("--set", action="append", default=[], help="pretrain.key=value, changes the recipe")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -41,10 +42,14 @@ def main() -> None:
     runs: dict[str, dict[str, Any]] = {}
     for name, (precision, scale) in RUNS.items():
         trainer.Progress = partial(Progress, scale=scale)  # type: ignore[misc, assignment]
-        runs[name] = run_recipe(train, held_out, vocabulary, 0, [f"pretrain.trainer.precision={precision}"])
+        runs[name] = run_recipe(
+            train, held_out, vocabulary, 0, [f"pretrain.trainer.precision={precision}", *arguments.set]
+        )
         runs[name] |= {"first_scale": scale, "difference": runs[name]["loss"] / runs["float32"]["loss"] - 1}
         print(name, {key: runs[name][key] for key in ("loss", "difference", "skipped", "seconds")}, flush=True)
-        write_json(RESULT, {"machine": machine_facts(), "threads": arguments.threads, "runs": runs})
+        write_json(
+            RESULT, {"machine": machine_facts(), "threads": arguments.threads, "set": arguments.set, "runs": runs}
+        )
 
 
 if __name__ == "__main__":
