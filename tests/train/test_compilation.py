@@ -160,6 +160,14 @@ def test_rows_of_many_lengths_stay_as_they_are(tmp_path, traced, capsys):
     assert "batches have different lengths" in " ".join(capsys.readouterr().out.split())
 
 
+def test_frozen_blocks_stand_in_nothings_way(tmp_path, traced):
+    model = Stack(layers=3)
+    for part in (model.embedding, model.blocks[0]):
+        part.requires_grad_(False)
+    train(tmp_path, model=model)
+    assert read_json(tmp_path / "compile.json")["compiled"]
+
+
 def test_a_model_without_blocks_of_hidden_states_stays_as_it_is(tmp_path, traced, capsys):
     config = GPTConfig(vocabulary=40, context=16, width=16, layers=2, heads=2, reversible=True)
     train(tmp_path, model=GPT(config))

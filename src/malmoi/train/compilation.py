@@ -67,6 +67,7 @@ class Compilation:
         self._wanted, self._device, self._record = wanted, device, directory / RECORD
         self._regions = [_Region(block) for block in _blocks(model)] if self._decides_after else []
         self._seconds: list[float] = []
+        self._look_closely_before(step + 1)
         if step >= self._decides_after and self._regions and self._compiled_before():
             self._switch_on()
 
@@ -95,17 +96,23 @@ class Compilation:
         Raises:
             UserError: "always" is wanted and cannot be had.
         """
-        if step > self._decides_after:
+        if step > self._decides_after or not left:
             return
         self._seconds.append(seconds)
+        self._look_closely_before(step + 1)
         if step < self._decides_after:
             return
         whole = statistics.median(self._seconds[1:] or self._seconds) * left
         chosen = self._compiled_before() if self._record.exists() else self._decide(whole, inside)
         for region in self._regions:
-            region.forget()
+            region.call = None
         if chosen:
             self._switch_on()
+
+    def _look_closely_before(self, step: int) -> None:
+        """Hold what the blocks get in the step after which it is decided: that is memory, and wanted only there."""
+        for region in self._regions:
+            region.holds = step == self._decides_after
 
     def _decide(self, left: float, inside: Callable[[], AbstractContextManager[Any]]) -> bool:
         """Whether the rest of a training, so many seconds as it is, goes on compiled."""
@@ -197,8 +204,9 @@ class _Region:
     Attributes:
         forward: the plain one.
         compiled: the other one, once it is used.
-        call: what the block got last, if it turns hidden states into hidden states.
-        shapes: of what it got.
+        holds: whether to hold what the block gets, if it turns hidden states into hidden states that learn.
+        call: what it got last.
+        shapes: of all it got.
     """
 
     def __init__(self, block: nn.Module) -> None:
@@ -206,7 +214,7 @@ class _Region:
         self.compiled: Callable[..., Any] | None = None
         self.call: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         self.shapes: set[torch.Size] = set()
-        self._watches = True
+        self.holds = False
 
     def enter(self) -> None:
         """Stand in for the block's own forward pass."""
@@ -219,10 +227,6 @@ class _Region:
     def parts(self) -> list[nn.Module]:
         """The modules inside the block."""
         return [module for module in self.block.modules() if module is not self.block]
-
-    def forget(self) -> None:
-        """Hold no call any more."""
-        self.call, self._watches = None, False
 
     def make(self) -> Callable[..., Any]:
         """The compiled forward pass; nothing is compiled before it is called."""
@@ -245,9 +249,10 @@ class _Region:
         if self.compiled is not None:
             return self.compiled(*arguments, **named)
         result = self.forward(*arguments, **named)
-        if self._watches and all(_are_hidden_states(one) for one in (*arguments[:1], result)):
-            self.call = (arguments, named)
+        if all(_are_hidden_states(one) for one in (*arguments[:1], result)) and result.requires_grad:
             self.shapes.add(arguments[0].shape)
+            if self.holds:
+                self.call = (arguments, named)
         return result
 
 

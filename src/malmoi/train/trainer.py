@@ -113,8 +113,7 @@ class Trainer:
 
         Raises:
             Diverged: the gradient was not finite too often.
-            UserError: the disk is full, or compiled blocks are wanted and cannot be had. The last saved
-                state is kept.
+            UserError: the disk is full, or compiled blocks are wanted and cannot be had. The last state is kept.
             StageDone: see `Execution.end`.
         """
         keep_freed_memory()
@@ -122,10 +121,11 @@ class Trainer:
         done = self._go_on()
         if done.step == 0 and not self._execution.divided:
             self._on_checkpoint(0)
-        compile_here = partial(Compilation, self._execution.model, settings.compile, self._directory, done.step)
+        model, shared = self._execution.model, self._execution.shared
+        compilation = Compilation(model, settings.compile, self._directory, done.step, self.device, shared)
         with (
-            compile_here(self.device, self._execution.shared) as compilation,
-            recomputing(self._execution.model, settings.recompute),
+            compilation,
+            recomputing(model, settings.recompute),
             opened(Watched(self._directory, settings.model_dump(), done.step)) as listeners,
             progress("training", settings.steps) as advance,
             StopSignals() as stop,
