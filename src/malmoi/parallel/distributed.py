@@ -70,6 +70,8 @@ class DistributedExecution(Execution):
         UserError: the layout does not fit the model.
     """
 
+    shared = True
+
     def __init__(
         self, model: nn.Module, objective: Objective, layout: Layout, first_weights: FirstWeights | None = None
     ) -> None:
