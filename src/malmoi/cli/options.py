@@ -21,6 +21,7 @@ MinP = Annotated[float, typer.Option(help="Drop tokens less probable than this s
 Penalty = Annotated[float, typer.Option(help="Above 1, tokens that occurred become less likely.")]
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same text.")]
 MaximumTokens = Annotated[int | None, typer.Option(help="Stop after so many tokens.")]
+Int8Cache = Annotated[bool, typer.Option("--int8-cache", help="Hold what was read in a quarter of the memory.")]
 Stop = Annotated[list[str] | None, typer.Option(help="Text at which to stop; may be given several times.")]
 
 RUNS, MODELS = Path("runs"), Path("models")
@@ -51,11 +52,16 @@ def open_checkpoint(path: Path) -> tuple[LanguageModel, Tokenizer]:
     return checkpoint.language_model, checkpoint.tokenizer
 
 
-def open_writer(path: Path) -> tuple[LanguageModel, Tokenizer]:
-    """Likewise, on the device that is to do the work. Raises as `open_checkpoint`, and as `pick_device`."""
+def open_writer(path: Path, int8_cache: bool = False) -> tuple[LanguageModel, Tokenizer]:
+    """Likewise, on the device that is to do the work.
+
+    Raises as `open_checkpoint`, as `pick_device`, and as `LanguageModel.use_int8_cache` where that is asked for.
+    """
     from malmoi.core.accelerator import pick_device
 
     model, tokenizer = open_checkpoint(path)
+    if int8_cache:
+        model.use_int8_cache()
     return model.to(pick_device()), tokenizer
 
 

@@ -108,7 +108,11 @@ class GPT(LanguageModel):
 
     def cache(self, rows: int, length: int) -> KeyValueCache:
         """See `LanguageModel.cache`."""
-        return KeyValueCache(self.config, rows, length, self.dtype, self.device)
+        return KeyValueCache(self.config, rows, length, self.dtype, self.device, int8=self.int8_cache)
+
+    def use_int8_cache(self) -> None:
+        """See `LanguageModel.use_int8_cache`."""
+        self.int8_cache = True
 
     def _through_both_streams(
         self,
