@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from malmoi.compress.calibration import Statistic
-from malmoi.compress.rounding import int4_codes, int4_scale
-from malmoi.layers.matrices.int4 import Int4Matrix, Int4Settings
+from malmoi.compress.rounding import int4_scale
+from malmoi.layers.matrices.int4 import Int4Matrix, Int4Settings, nearest_codes
 
 DAMPING = 0.01
 """Share of the mean square of the inputs that is added to each, so that the products can be inverted."""
@@ -35,7 +35,7 @@ def gptq_matrix(weight: torch.Tensor, settings: Int4Settings, statistic: Statist
         errors = torch.empty_like(left[start:end])
         for place in range(start, end):
             group = int(order[place]) // settings.group
-            codes[place] = int4_codes(left[place], scale[:, group], least[:, group])
+            codes[place] = nearest_codes(left[place], scale[:, group], least[:, group])
             rounded = codes[place] * scale[:, group].float() + least[:, group].float()
             error = (left[place] - rounded) / shares[place, place]
             left[place:end] -= shares[place, place:end, None] * error

@@ -132,6 +132,21 @@ def test_what_was_lost_is_made_up_for_beside_the_original(trained, corpus, tmp_p
     assert recovered["control"] != recovered["models"]["original"]["quality"]
 
 
+@pytest.mark.usefixtures("known_costs")
+def test_codes_learn_when_they_are_told_to(trained, corpus, tmp_path):
+    steps = [{"method": "int4", "rounding": "nearest"}]
+    settings = {"checkpoint": trained, "corpus": corpus, "steps": steps, "held_out_kibibytes": 2, "recover_steps": 4}
+    settings["recover_learning_rate"] = 0.02
+    codes = {}
+    for learn in (False, True):
+        run(CompressSettings(**settings, recover_codes=learn, recover_rows=2, control=learn), tmp_path / str(learn))
+        layers = compressed_layers(load_checkpoint(tmp_path / str(learn)).model)
+        codes[learn] = layers["blocks.0.feed_forward.up"].matrix.codes
+    assert not torch.equal(codes[False], codes[True])
+
+
 def test_a_training_without_text_is_refused(untrained, tmp_path):
+    with pytest.raises(UserError, match="Set recover_steps"):
+        run(CompressSettings(checkpoint=untrained, recover_codes=True), tmp_path / "small")
     with pytest.raises(UserError, match="none is named"):
         run(CompressSettings(checkpoint=untrained, recover_steps=5), tmp_path / "small")

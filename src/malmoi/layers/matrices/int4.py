@@ -10,6 +10,9 @@ from torch import nn
 from malmoi.core.errors import UserError
 from malmoi.layers.matrices.matrix import MatrixSettings, QuantizedMatrix
 
+LARGEST = 15
+"""Of the codes."""
+
 _MIDDLE = 8
 """The code whose number the packed product wants to know of each group."""
 _FEW = 16
@@ -59,6 +62,11 @@ class Int4Matrix(QuantizedMatrix):
         self.codes.data = pairs[..., 0] | (pairs[..., 1] << 4)
         self._packed = None
 
+    def round(self, numbers: torch.Tensor) -> None:
+        """See `QuantizedMatrix`."""
+        groups = numbers.float().view(self.outputs, -1, self.settings.group)
+        self.set_codes(nearest_codes(groups, self.scale[..., None], self.least[..., None]).view(numbers.shape))
+
     def dense(self) -> torch.Tensor:
         """See `CompressedMatrix`; float32."""
         return self._numbers(self.codes, self.scale, self.least)
@@ -92,6 +100,11 @@ class Int4Matrix(QuantizedMatrix):
             scales = torch.stack([scale, least + _MIDDLE * scale], dim=-1).bfloat16().contiguous()
             self._packed = codes, scales
         return self._packed
+
+
+def nearest_codes(numbers: torch.Tensor, scale: torch.Tensor, least: torch.Tensor) -> torch.Tensor:
+    """The nearest codes, floating, of numbers whose scale and least number are known."""
+    return ((numbers - least.float()) / scale.float()).round().clamp(0, LARGEST)
 
 
 def _unpacked(codes: torch.Tensor) -> torch.Tensor:

@@ -89,7 +89,8 @@ def run(settings: CompressSettings, directory: Path) -> dict[str, Any]:
     models[COMPRESSED]["quality"] = quality.of(opened[COMPRESSED])
     control = None
     if settings.control and settings.recover_steps:
-        _recover(settings, opened[ORIGINAL], directory / CONTROL)
+        plain = settings.model_copy(update={"recover_codes": False})
+        _recover(plain, opened[ORIGINAL], directory / CONTROL)
         control = quality.of(opened[ORIGINAL])
     facts = {
         "from": path.name,
@@ -112,6 +113,8 @@ def _check_recovery(settings: CompressSettings, checkpoint: Checkpoint) -> None:
     """Refuse a training that cannot be, before anything is compressed."""
     if settings.recover_steps and settings.corpus is None:
         raise UserError("recover_steps trains on a corpus, and none is named.", "Add corpus=STAGE.")
+    if settings.recover_codes and not settings.recover_steps:
+        raise UserError("recover_codes is for a training after the compression.", "Set recover_steps.")
     if settings.recover_steps and not isinstance(checkpoint.model, LanguageModel):
         raise UserError(
             "recover_steps is for language models.",
