@@ -8,6 +8,9 @@ from malmoi.layers.matrices import int4, int8
 from malmoi.layers.matrices.int4 import Int4Matrix, Int4Settings
 from malmoi.layers.matrices.int8 import Int8Matrix, Int8Settings
 
+_SMALLEST = 2.0**-24
+"""Of the positive numbers of float16."""
+
 
 def int8_matrix(weight: torch.Tensor, settings: Int8Settings) -> Int8Matrix:
     """(outputs, inputs) floating to codes whose row's largest number is 127 or -127."""
@@ -28,5 +31,4 @@ def int4_matrix(weight: torch.Tensor, settings: Int4Settings) -> Int4Matrix:
 def int4_scale(groups: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(..., group) numbers to the scale and the least number of each group, (...) float16."""
     least, greatest = groups.amin(-1), groups.amax(-1)
-    scale = ((greatest - least) / int4.LARGEST).clamp_min(torch.finfo(torch.float32).tiny).half()
-    return scale, least.half()
+    return ((greatest - least) / int4.LARGEST).half().clamp_min(_SMALLEST), least.half()
