@@ -54,7 +54,7 @@ SHAPE, ROWS, ROUNDS = (1536, 576), (1, 8, 256), 40
 LENGTH, WRITTEN = 512, 96
 SMALLER = 8
 """Times as much text as SmolLM2 that the small model is scored on."""
-PARTS = ("linear", "generation", "quality", "cache")
+PARTS = ("linear", "generation", "small", "large", "cache")
 RESULT = Path(__file__).parent / "results" / "compression.json"
 
 
@@ -81,10 +81,11 @@ def main() -> None:
         keep("linear", linear())
     if "generation" in arguments.parts:
         keep("generation", generation(large, gguf))
-    if "quality" in arguments.parts:
+    if "small" in arguments.parts:
         small = load_checkpoint(arguments.run / "pretrain")
-        for name, checkpoint, share in (("trained here", small, SMALLER), ("SmolLM2", large, 1)):
-            keep(name, quality(checkpoint, held_out(arguments.run, checkpoint, share * arguments.kibibytes)))
+        keep("trained here", quality(small, held_out(arguments.run, small, SMALLER * arguments.kibibytes)))
+    if "large" in arguments.parts:
+        keep("SmolLM2", quality(large, held_out(arguments.run, large, arguments.kibibytes)))
     if "cache" in arguments.parts:
         keep("cache", caches(large, arguments.run, arguments.korean, arguments.kibibytes))
 
