@@ -62,6 +62,10 @@ class Int4Matrix(QuantizedMatrix):
         self.codes.data = pairs[..., 0] | (pairs[..., 1] << 4)
         self._packed = None
 
+    def unpacked(self) -> torch.Tensor:
+        """(outputs, inputs) uint8, the codes one by one."""
+        return _unpacked(self.codes)
+
     def round(self, numbers: torch.Tensor) -> None:
         """See `QuantizedMatrix`."""
         groups = numbers.float().view(self.outputs, -1, self.settings.group)
@@ -95,7 +99,7 @@ class Int4Matrix(QuantizedMatrix):
     def _pack(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Codes and scales in the order in which the processor reads them, made at the first product."""
         if self._packed is None:
-            codes = torch.ops.aten._convert_weight_to_int4pack_for_cpu(_unpacked(self.codes).int(), 1)
+            codes = torch.ops.aten._convert_weight_to_int4pack_for_cpu(self.unpacked().int(), 1)
             scale, least = self.scale.data.float().t(), self.least.data.float().t()
             scales = torch.stack([scale, least + _MIDDLE * scale], dim=-1).bfloat16().contiguous()
             self._packed = codes, scales
