@@ -51,7 +51,9 @@ def gptq_matrix(weight: torch.Tensor, settings: Int4Settings, statistic: Statist
     codes = torch.empty_like(codes).index_copy_(0, order, codes).t()
     matrix.set_codes(codes)
     products = _damped(statistic.products)
-    for rows in torch.arange(len(weight)).split(max(1, _NUMBERS * settings.group // weight.shape[1] ** 2)):
+    step = max(1, _NUMBERS * settings.group // weight.shape[1] ** 2)
+    for start in range(0, len(weight), step):
+        rows = torch.arange(start, min(start + step, len(weight)))
         scale, least = _fitted(weight[rows].float(), codes[rows], matrix.rows(rows), products, settings.group)
         matrix.scale.data[rows] += scale
         matrix.least.data[rows] += least
