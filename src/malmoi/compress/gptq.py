@@ -89,8 +89,7 @@ def _fitted(
 def _damped(products: torch.Tensor) -> torch.Tensor:
     """(inputs, inputs) float64, so that it can be inverted."""
     products = products.double().clone()
-    products.diagonal()[products.diagonal() == 0] = 1
-    products.diagonal().add_(DAMPING * products.diagonal().mean())
+    products.diagonal().add_(DAMPING * products.diagonal().mean() or 1.0)  # 1 where nothing flows
     return products
 
 
