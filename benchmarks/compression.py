@@ -4,7 +4,7 @@ Everything is timed by processor time of one thread, ways taking turns in one pr
 test extra and generates from the GGUF file that the weights come from, whose matrices have four bits too; torchao
 (pip install torchao==0.18.0 --no-deps) quantises the same weights, where it is installed.
 
-Run: python benchmarks/compression.py runs/quickstart --korean runs/quickstart-ko
+Run: python benchmarks/compression.py runs/quickstart
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def main() -> None:
     """Measure the parts that are asked for, print them, write them into benchmarks/results/compression.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="of the recipe quickstart: its base model and its corpus")
-    parser.add_argument("--korean", type=Path, required=True, help="likewise of quickstart-ko")
+    parser.add_argument("--korean", type=Path, default=Path("runs/quickstart-ko"), help="likewise of quickstart-ko")
     parser.add_argument("--kibibytes", type=int, default=32, help="held-out text that SmolLM2 is scored on")
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
     arguments = parser.parse_args()
