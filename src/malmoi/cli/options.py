@@ -21,6 +21,7 @@ MinP = Annotated[float, typer.Option(help="Drop tokens less probable than this s
 Penalty = Annotated[float, typer.Option(help="Above 1, tokens that occurred become less likely.")]
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same text.")]
 MaximumTokens = Annotated[int | None, typer.Option(help="Stop after so many tokens.")]
+Int8Cache = Annotated[bool, typer.Option("--int8-cache", help="Hold what was read in a quarter of the memory.")]
 Stop = Annotated[list[str] | None, typer.Option(help="Text at which to stop; may be given several times.")]
 
 RUNS, MODELS = Path("runs"), Path("models")
@@ -62,11 +63,14 @@ def open_checkpoint(path: Path) -> Checkpoint:
     return read_checkpoint(path).to(pick_device())
 
 
-def open_writer(path: Path) -> tuple[LanguageModel, Tokenizer]:
+def open_writer(path: Path, int8_cache: bool = False) -> tuple[LanguageModel, Tokenizer]:
     """Likewise, a model that writes text.
 
     Raises:
-        UserError: there is none at `path`, or it is of another kind.
+        UserError: there is none at `path`, it is of another kind, or it keeps nothing that could be held in int8.
     """
     checkpoint = open_checkpoint(path)
-    return checkpoint.language_model, checkpoint.tokenizer
+    model = checkpoint.language_model
+    if int8_cache:
+        model.use_int8_cache()
+    return model, checkpoint.tokenizer
