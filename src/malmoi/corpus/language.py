@@ -14,7 +14,7 @@ from malmoi.corpus.step import Filter, Verdict
 
 KOREAN = 0.3
 """Share of Hangul among the letters from which a text is Korean: code and English names are normal in Korean pages."""
-SAMPLE = 2_000
+SAMPLE = 1_000
 """Characters that the classifier sees."""
 
 
