@@ -5,21 +5,22 @@ from __future__ import annotations
 import functools
 import importlib.util
 import io
-import json
+import multiprocessing
 import os
-import subprocess
-import sys
+import signal
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import IO, Any, Literal, cast
+from typing import Literal
 
 from malmoi.core.errors import MissingExtra
 from malmoi.corpus.decode import decode, decode_page
-from malmoi.corpus.document import Unreadable
+from malmoi.corpus.document import UNDECODABLE, Unreadable
+from malmoi.corpus.engine import end_with_parent
 
 RECYCLED = 500
 """Pages after which a child is replaced: what the libraries leak goes with it."""
@@ -29,7 +30,6 @@ MEMORY = 2 << 30
 
 LARGEST_PAGE, LARGEST_PDF = 32 << 20, 256 << 20
 MOST_PDF_PAGES = 3_000
-UNDECODABLE = "undecodable"
 _PACKAGES = {"html": "trafilatura", "pdf": "pypdf", "text": "webencodings"}
 
 
@@ -46,7 +46,7 @@ class ExtractionPool:
     """Extracts pages in `workers` children, each page in at most `seconds`."""
 
     def __init__(self, workers: int, seconds: float) -> None:
-        self._workers, self._seconds = workers, seconds
+        self._workers, self.seconds = workers, seconds
         self._threads = ThreadPoolExecutor(workers, "extraction")
         self._local = threading.local()
 
@@ -73,18 +73,10 @@ class ExtractionPool:
             raise page
         if importlib.util.find_spec(_PACKAGES[page.kind]) is None:
             raise MissingExtra(_PACKAGES[page.kind], "corpus", f"Reading {page.kind.upper()}")
-        if getattr(self._local, "child", None) is None:
-            self._local.child = _Child()
-        child: _Child = self._local.child
-        answer = child.ask(page, self._seconds)
-        if answer is None or child.answers == RECYCLED:
-            child.stop()
-            self._local.child = None
-        if answer is None:
-            raise Unreadable(f"extraction takes more than {self._seconds:g} s, or crashes")
-        if "text" not in answer:
-            raise Unreadable(answer["reason"])
-        return str(answer["text"])
+        child: _Child | None = getattr(self._local, "child", None)
+        if child is None or not child.pages_left:
+            child = self._local.child = _Child()
+        return child.extract(page, self.seconds)
 
 
 @functools.lru_cache(maxsize=4)
@@ -94,39 +86,24 @@ def shared_pool(workers: int, seconds: float, process: int) -> ExtractionPool:
 
 
 class _Child:
-    """A process that answers a line of JSON to each page; it ends when its input does."""
+    """One process, which is ready: importing the libraries does not count as time of a page."""
 
     def __init__(self) -> None:
-        command = [sys.executable, "-m", __name__]
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
-        self._input = cast(IO[bytes], self._process.stdin)
-        self._output = cast(IO[bytes], self._process.stdout)
-        self._output.readline()  # it is ready: importing does not count as time of a page
-        self.answers = 0
+        self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_begin)
+        self._process = self._pool.submit(os.getpid).result()
+        self.pages_left = RECYCLED
 
-    def ask(self, page: Page, seconds: float) -> dict[str, Any] | None:
-        """The answer, or None when the child had to be killed or died."""
-        watchdog = threading.Timer(seconds, self._process.kill)
-        watchdog.start()
+    def extract(self, page: Page, seconds: float) -> str:
+        self.pages_left -= 1
         try:
-            head = {"kind": page.kind, "label": page.label, "bytes": len(page.data)}
-            self._input.write(json.dumps(head).encode() + b"\n" + page.data)
-            self._input.flush()
-            self.answers += 1
-            answer: dict[str, Any] = json.loads(self._output.readline())
-        except (OSError, ValueError):
-            return None
-        finally:
-            watchdog.cancel()
-        return answer
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._input, self._output):
-            with suppress(OSError):
-                stream.close()
+            return self._pool.submit(_extract, page).result(seconds)
+        except TimeoutError:
+            os.kill(self._process, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
+            reason = f"extraction timed out: more than {seconds:g} s"
+        except BrokenProcessPool:
+            reason = "extraction crashed"
+        self.pages_left = 0
+        raise Unreadable(reason)
 
 
 def _outcome(future: Future[str]) -> str | Unreadable:
@@ -172,31 +149,26 @@ def _pdf_text(data: bytes, label: str) -> str:
 _EXTRACTORS = {"html": _html_text, "pdf": _pdf_text, "text": _plain_text}
 
 
-def _answer(head: dict[str, Any], data: bytes) -> dict[str, str]:
-    try:
-        return {"text": _EXTRACTORS[head["kind"]](data, head["label"])}
-    except Unreadable as reason:
-        return {"reason": str(reason)}
-    except MemoryError:
-        return {"reason": "extraction takes too much memory"}
-    except Exception as error:  # whatever the libraries raise for what somebody else wrote
-        return {"reason": f"damaged {head['kind']}: {type(error).__name__}: {error}"[:200]}
-
-
-def _serve() -> None:
+def _begin() -> None:
+    """Make a child ready. What a library prints is nobody's."""
+    end_with_parent()
     with suppress(ImportError, ValueError, OSError):  # Windows and some systems know no such limit
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
     with suppress(ImportError):
         importlib.import_module("trafilatura")
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a library prints is no answer
-    print("{}", file=answers, flush=True)
-    for line in iter(sys.stdin.buffer.readline, b""):
-        head = json.loads(line)
-        print(json.dumps(_answer(head, sys.stdin.buffer.read(head["bytes"]))), file=answers, flush=True)
 
 
-if __name__ == "__main__":
-    _serve()
+def _extract(page: Page) -> str:
+    try:
+        return _EXTRACTORS[page.kind](page.data, page.label)
+    except Unreadable:
+        raise
+    except MemoryError:
+        raise Unreadable("extraction out of memory") from None
+    except Exception as error:  # whatever the libraries raise for what somebody else wrote
+        raise Unreadable(f"damaged {page.kind}: {type(error).__name__}: {error}"[:200]) from None

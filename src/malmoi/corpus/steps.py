@@ -9,8 +9,7 @@ from pydantic import Field
 
 from malmoi.core.config import Settings
 from malmoi.corpus.contamination import ContaminationFilter, EvaluationTexts
-from malmoi.corpus.document import Document
-from malmoi.corpus.extract import UNDECODABLE
+from malmoi.corpus.document import UNDECODABLE, Document
 from malmoi.corpus.harmful import HarmfulFilter
 from malmoi.corpus.language import LanguageFilter
 from malmoi.corpus.personal import mask_personal_data
@@ -55,13 +54,13 @@ class ScrapFilter(Filter):
     def judge(self, document: Document) -> Iterator[Verdict]:
         text, settings = document.text, self._settings
         if reason := document.metadata.get("unreadable"):
-            yield Verdict(UNDECODABLE if reason == UNDECODABLE else "unreadable", str(reason), "", False)
+            yield Verdict(str(reason).partition(":")[0], str(reason), "", False)
         yield Verdict("empty", len(text), ">= 1", bool(text))
         yield Verdict(
             "too short", len(text), f">= {settings.minimum_characters}", len(text) >= settings.minimum_characters
         )
         replaced = text.count("\ufffd") / max(1, len(text))
-        yield Verdict("undecodable", round(replaced, 4), f"<= {settings.replaced}", replaced <= settings.replaced)
+        yield Verdict(UNDECODABLE, round(replaced, 4), f"<= {settings.replaced}", replaced <= settings.replaced)
         visible = "".join(text.split())
         letters = sum(map(str.isalnum, visible)) / max(1, len(visible))
         yield Verdict("few letters", round(letters, 4), f">= {settings.letters}", letters >= settings.letters)
