@@ -28,7 +28,7 @@ from malmoi.corpus.engine import Engine, run_tasks
 from malmoi.corpus.parts import Cleaned, Parts
 from malmoi.corpus.repeated import RepeatedText, repeated_hashes
 from malmoi.corpus.shingles import HANGUL, Hashes
-from malmoi.corpus.step import Dropped
+from malmoi.corpus.step import Verdict
 from malmoi.corpus.steps import StepSettings
 from malmoi.corpus.store import DROPPED_SCHEMA, DocumentWriter
 
@@ -121,11 +121,10 @@ def build_corpus(
     parts = Parts(list(work.glob("*.arrow")))
     decided = _decide(parts, settings, sample)
     counts, examples = _write(parts, decided, directory, settings)
-    counts.total().check(sum(one["read"] for one in outcomes), sum(one["read_bytes"] for one in outcomes))
+    summary = counts.summary(sum(one["read"] for one in outcomes), sum(one["read_bytes"] for one in outcomes))
     unreadable = {path: reason for one in outcomes for path, reason in one["unreadable"].items()}
     write_json(directory / "unreadable.json", unreadable)
     write_json(directory / "examples.json", examples)
-    summary = counts.summary()
     write_json(directory / "counts.json", summary)
     return summary
 
@@ -241,7 +240,7 @@ def _write(
 
 def _last_judgement(
     number: int, row: Cleaned, decided: _Decided, parts: Parts, settings: BuildSettings
-) -> tuple[Document, Dropped | None]:
+) -> tuple[Document, Verdict | None]:
     """The document as it is written, and why it is dropped, if it is."""
     document = row.document
     if row.dropped is not None:
@@ -251,15 +250,15 @@ def _last_judgement(
         other = parts.row(like.first).document
         known = {**document.metadata, "duplicate_of": f"{other.source}/{other.identifier}"}
         rule, limit = ("duplicate", 1.0) if like.equal else ("near duplicate", settings.near_duplicates)
-        return replace(document, metadata=known), Dropped(rule, round(like.similarity, 4), f"< {limit}")
+        return replace(document, metadata=known), Verdict(rule, round(like.similarity, 4), f"< {limit}")
     if decided.repeated is not None and row.pieces is not None:
         text = decided.repeated.remove(document.text, row.pieces)
         if len(text) < settings.minimum_characters:
-            return document, Dropped("repeated text", len(text), f">= {settings.minimum_characters}")
+            return document, Verdict("repeated text", len(text), f">= {settings.minimum_characters}")
         document = replace(document, text=text)
     share = decided.shares.get(document.source, 1.0)
     if int.from_bytes(row.digest[8:12], "little") / 2**32 >= share:
-        return document, Dropped("surplus", document.source, f"a share of {share:.4f}")
+        return document, Verdict("surplus", document.source, f"a share of {share:.4f}")
     return document, None
 
 

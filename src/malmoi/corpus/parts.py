@@ -19,7 +19,7 @@ from malmoi.core.files import atomic_file
 from malmoi.corpus.document import Document
 from malmoi.corpus.duplicates import BANDS
 from malmoi.corpus.shingles import Hashes
-from malmoi.corpus.step import Dropped
+from malmoi.corpus.step import Verdict
 
 _TEXTS = ("text", "source", "licence", "identifier", "metadata", "rule", "value", "limit")
 _SCHEMA = pa.schema(
@@ -49,7 +49,7 @@ class Cleaned:
     document: Document
     read_bytes: int
     digest: bytes
-    dropped: Dropped | None = None
+    dropped: Verdict | None = None
     bands: Hashes | None = None
     pieces: Hashes | None = None
 
@@ -149,6 +149,6 @@ def _row(row: Cleaned) -> dict[str, Any]:
 
 def _cleaned(row: dict[str, Any]) -> Cleaned:
     document = Document(row["text"], row["source"], row["licence"], row["identifier"], json.loads(row["metadata"]))
-    dropped = Dropped(row["rule"], row["value"], row["limit"]) if row["rule"] else None
+    dropped = Verdict(row["rule"], row["value"], row["limit"]) if row["rule"] else None
     pieces = None if row["pieces"] is None else np.array(row["pieces"], np.uint64)
     return Cleaned(document, row["read_bytes"], row["digest"], dropped, None, pieces)

@@ -15,7 +15,7 @@ from malmoi.corpus.language import LanguageFilter
 from malmoi.corpus.personal import mask_personal_data
 from malmoi.corpus.quality_model import QualityFilter
 from malmoi.corpus.rules import RuleFilter
-from malmoi.corpus.step import Dropped, Filter, Step, Verdict
+from malmoi.corpus.step import Filter, Step, Verdict
 
 
 class StepSettings(Settings):
@@ -84,11 +84,11 @@ def make_steps(settings: StepSettings, evaluation: EvaluationTexts | None = None
     return steps
 
 
-def apply_steps(document: Document, steps: Sequence[Step]) -> tuple[Document, Dropped | None]:
+def apply_steps(document: Document, steps: Sequence[Step]) -> tuple[Document, Verdict | None]:
     """The document as the last step left it, and why it is dropped, if it is."""
     for step in steps:
         result = step(document)
-        if isinstance(result, Dropped):
+        if isinstance(result, Verdict):
             return document, result
         document = result
     return document, None

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Self
@@ -44,9 +43,9 @@ class PageSpider(scrapy.Spider):
 
     name = "malmoi"
 
-    def __init__(self, crawl: CrawlSettings, frontier: Frontier, archives: Path) -> None:
+    def __init__(self, crawl: CrawlSettings, frontier: Frontier, archives: Path, say: Callable[[str], None]) -> None:
         super().__init__()
-        self.crawl, self.frontier, self.archives = crawl, frontier, archives
+        self.crawl, self.frontier, self.archives, self.say = crawl, frontier, archives, say
         self.end = time.monotonic() + 60 * crawl.minutes
         self.free_at: defaultdict[str, float] = defaultdict(float)
         self.delays: dict[str, float] = {}
@@ -83,7 +82,7 @@ class PageSpider(scrapy.Spider):
                 self.frontier.close_host(host, Fate("limit of pages"))
             else:
                 await self._visit(entry)
-                print(json.dumps({"url": entry.url}), flush=True)
+                self.say(entry.url)
 
     async def _visit(self, entry: Entry) -> None:
         try:
