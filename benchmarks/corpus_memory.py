@@ -1,7 +1,7 @@
 """Peak memory of every process that builds a corpus of synthetic text, at two sizes: what grows would show.
 
-`shared` has the steps that keep something of every document for the comparison of all; `all` has also those that look at
-one document at a time, which take most of the time and can keep nothing.
+`shared` has the steps that keep something of every document for the comparison of all; `all` has also those that look
+at one document at a time, which take most of the time and can keep nothing.
 Run: python benchmarks/corpus_memory.py --gigabytes 10 --folder DIRECTORY   (three times the text is needed on the disk)
 """
 
@@ -27,7 +27,7 @@ BAR = 2 << 30
 FILE = 1 << 26
 SHARED = ["near_duplicates=0.8", "repeated_lines=10", "provenance=true"]
 STEPS = {"shared": SHARED, "all": ["rules=true", "harmful=true", "personal=true", *SHARED]}
-STOP_WORDS = "the of and to in is that it was for".split()
+STOP_WORDS = ["the", "of", "and", "to", "in", "is", "that", "it", "was", "for"]
 
 
 def main() -> None:

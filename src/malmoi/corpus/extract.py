@@ -7,20 +7,18 @@ import importlib.util
 import io
 import multiprocessing
 import os
-import signal
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from typing import Literal
 
 from malmoi.core.errors import MissingExtra
 from malmoi.corpus.decode import decode, decode_page
 from malmoi.corpus.document import UNDECODABLE, Unreadable
-from malmoi.corpus.engine import end_with_parent
 
 RECYCLED = 500
 """Pages after which a child is replaced: what the libraries leak goes with it."""
@@ -86,24 +84,35 @@ def shared_pool(workers: int, seconds: float, process: int) -> ExtractionPool:
 
 
 class _Child:
-    """One process, which is ready: importing the libraries does not count as time of a page."""
+    """One process, which says when it is ready: importing the libraries does not count as time of a page."""
 
     def __init__(self) -> None:
-        self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_begin)
-        self._process = self._pool.submit(os.getpid).result()
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._ready = False
         self.pages_left = RECYCLED
 
     def extract(self, page: Page, seconds: float) -> str:
         self.pages_left -= 1
         try:
-            return self._pool.submit(_extract, page).result(seconds)
-        except TimeoutError:
-            os.kill(self._process, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
+            self._ready = self._ready or self._pipe.recv()
+            self._pipe.send(page)
+            answer = self._pipe.recv() if self._pipe.poll(seconds) else None
             reason = f"extraction timed out: more than {seconds:g} s"
-        except BrokenProcessPool:
-            reason = "extraction crashed"
-        self.pages_left = 0
-        raise Unreadable(reason)
+        except (EOFError, OSError):
+            answer, reason = None, "extraction crashed"
+        if answer is None:
+            self.pages_left = 0
+        if not self.pages_left:
+            self._process.kill()
+        if answer is None:
+            raise Unreadable(reason)
+        if isinstance(answer, Unreadable):
+            raise answer
+        return str(answer)
 
 
 def _outcome(future: Future[str]) -> str | Unreadable:
@@ -149,26 +158,29 @@ def _pdf_text(data: bytes, label: str) -> str:
 _EXTRACTORS = {"html": _html_text, "pdf": _pdf_text, "text": _plain_text}
 
 
-def _begin() -> None:
-    """Make a child ready. What a library prints is nobody's."""
-    end_with_parent()
+def _serve(pipe: Connection) -> None:
+    """Answer each page with its text or with why it has none, until whoever asks is gone."""
     with suppress(ImportError, ValueError, OSError):  # Windows and some systems know no such limit
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1)
+    os.dup2(silence, 1)  # what a library prints is nobody's
     os.dup2(silence, 2)
     with suppress(ImportError):
         importlib.import_module("trafilatura")
+    pipe.send(True)
+    with suppress(EOFError):
+        while True:
+            pipe.send(_extract(pipe.recv()))
 
 
-def _extract(page: Page) -> str:
+def _extract(page: Page) -> str | Unreadable:
     try:
         return _EXTRACTORS[page.kind](page.data, page.label)
-    except Unreadable:
-        raise
+    except Unreadable as reason:
+        return reason
     except MemoryError:
-        raise Unreadable("extraction out of memory") from None
+        return Unreadable("extraction out of memory")
     except Exception as error:  # whatever the libraries raise for what somebody else wrote
-        raise Unreadable(f"damaged {page.kind}: {type(error).__name__}: {error}"[:200]) from None
+        return Unreadable(f"damaged {page.kind}: {type(error).__name__}: {error}"[:200])
