@@ -90,12 +90,13 @@ def _crawl_here(settings: CrawlSettings, archives: Path, work: Path, said: Conne
         said.send((error.what, error.way_out))
         return
     frontier.begin(settings.starts())
+    frontier.open_archives(archives, settings.about)
     process = CrawlerProcess(scrapy_settings(settings))
-    process.crawl(PageSpider, crawl=settings, frontier=frontier, archives=archives, say=said.send)
+    process.crawl(PageSpider, crawl=settings, frontier=frontier, say=said.send)
     process.start(install_signal_handlers=False)
-    done = frontier.is_done()
+    waiting = frontier.waiting_hosts()
     frontier.close()
-    sys.exit(int(not done))
+    sys.exit(1 if waiting else 0)
 
 
 def _report(frontier: Frontier, path: Path) -> dict[str, Any]:
