@@ -25,7 +25,7 @@ class StepSettings(Settings):
         minimum_characters: shorter texts are dropped.
         letters: least share of letters and digits among the characters that are not blank.
         replaced: largest share of U+FFFD, left by bytes that fit no encoding.
-        languages: the languages to keep, such as [ko, en]; all when empty.
+        languages: the languages to keep, the main one first, such as [ko, en]; all when empty.
         rules: drop what reads like no prose, by the table of limits of each language; or changes to that table,
             {ko: {MEASURE: LIMIT}}.
         harmful: drop texts that are dense with harmful words.
