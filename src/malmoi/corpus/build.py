@@ -155,12 +155,14 @@ class _Decided:
     """What only all documents together can tell.
 
     Attributes:
-        like: number of a document that is to go -> the one that stays instead, and their similarity.
+        first: (n,) the number of the document that stays instead of each, its own where it stays itself.
+        similarity: (n,) of the two.
         repeated: what removes repeated lines, if they are to be removed.
         shares: source -> share of its documents to keep; all of a source that is not named.
     """
 
-    like: dict[int, Similar]
+    first: NDArray[np.int64]
+    similarity: NDArray[np.float32]
     repeated: RepeatedText | None = None
     shares: Mapping[str, float] = field(default_factory=dict)
 
@@ -168,19 +170,13 @@ class _Decided:
 def _decide(parts: Parts, settings: BuildSettings, sample: Sampler | None) -> _Decided:
     stays = parts.kept()
     numbers = np.flatnonzero(stays)
-    first = numbers[first_of_equal(parts.digests(stays))]
-    equal = first != numbers
-    decided = _Decided(
-        {
-            int(one): Similar(int(other), 1.0, equal=True)
-            for one, other in zip(numbers[equal], first[equal], strict=True)
-        }
-    )
-    stays[numbers[equal]] = False
+    decided = _Decided(np.arange(len(parts)), np.ones(len(parts), np.float32))
+    decided.first[numbers] = numbers[first_of_equal(parts.digests(stays))]
+    stays &= decided.first == np.arange(len(parts))
     if settings.near_duplicates:
-        similar = _similar(parts, stays, settings.near_duplicates)
-        stays[list(similar)] = False
-        decided.like |= similar
+        for number, like in _similar(parts, stays, settings.near_duplicates).items():
+            decided.first[number], decided.similarity[number] = like.first, like.similarity
+        stays &= decided.first == np.arange(len(parts))
     if settings.repeated_lines:
         decided.repeated = RepeatedText(repeated_hashes(lambda: parts.pieces(stays), settings.repeated_lines))
     if sample is not None:
@@ -245,12 +241,13 @@ def _last_judgement(
     document = row.document
     if row.dropped is not None:
         return document, row.dropped
-    if number in decided.like:
-        like = decided.like[number]
-        other = parts.row(like.first).document
-        known = {**document.metadata, "duplicate_of": f"{other.source}/{other.identifier}"}
-        rule, limit = ("duplicate", 1.0) if like.equal else ("near duplicate", settings.near_duplicates)
-        return replace(document, metadata=known), Verdict(rule, round(like.similarity, 4), f"< {limit}")
+    if decided.first[number] != number:
+        other = parts.row(int(decided.first[number]))
+        known = {**document.metadata, "duplicate_of": f"{other.document.source}/{other.document.identifier}"}
+        equal = other.digest == row.digest
+        rule, limit = ("duplicate", 1.0) if equal else ("near duplicate", settings.near_duplicates)
+        similarity = round(float(decided.similarity[number]), 4)
+        return replace(document, metadata=known), Verdict(rule, similarity, f"< {limit}")
     if decided.repeated is not None and row.pieces is not None:
         text = decided.repeated.remove(document.text, row.pieces)
         if len(text) < settings.minimum_characters:
