@@ -1,5 +1,7 @@
 """Peak memory of every process that builds a corpus of synthetic text, at two sizes: what grows would show.
 
+What grows with the text is the comparison of all documents, so that is also measured alone, without their texts, at the
+number of documents of --gigabytes and at a tenth of it.
 `shared` has the steps that keep something of every document for the comparison of all; `all` has also those that look
 at one document at a time, which take most of the time and can keep nothing.
 Run: python benchmarks/corpus_memory.py --gigabytes 10 --folder DIRECTORY   (three times the text is needed on the disk)
@@ -9,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import random
+import resource
 import shutil
 import subprocess
 import sys
@@ -17,16 +21,25 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
+import pyarrow as pa
 from corpus_speed import words
 
 from malmoi.core.device import machine_facts
 from malmoi.core.files import write_json
+from malmoi.corpus.build import BuildSettings, decide
+from malmoi.corpus.duplicates import BANDS
+from malmoi.corpus.parts import SCHEMA, Parts
 
 BAR = 2 << 30
 FILE = 1 << 26
 SHARED = ["near_duplicates=0.8", "repeated_lines=10", "provenance=true"]
 STEPS = {"shared": SHARED, "all": ["rules=true", "harmful=true", "personal=true", *SHARED]}
+DOCUMENTS = 414_000
+"""Of a gigabyte of the texts below."""
+LINES = 26
+"""Of a document."""
 STOP_WORDS = ["the", "of", "and", "to", "in", "is", "that", "it", "was", "for"]
 
 
@@ -37,15 +50,16 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=1)
     given = parser.parse_args()
+    compared = [comparison(given.folder, int(given.gigabytes * share * DOCUMENTS)) for share in (0.1, 1)]
     builds: list[dict[str, Any]] = []
     for steps, gigabytes in (("shared", 0.1), ("shared", 1), ("all", 0.1)):
         builds.append(measured(given.folder, given.gigabytes * gigabytes, given.workers, steps))
         print(json.dumps(builds[-1]), flush=True)
         write_json(
             Path(__file__).parent / "results" / "corpus_memory.json",
-            {"machine": machine_facts(), "bar": BAR, "builds": builds},
+            {"machine": machine_facts(), "bar": BAR, "compared": compared, "builds": builds},
         )
-    print("reached" if max(max(build["peaks"]) for build in builds) < BAR else "NOT reached")
+    print("reached" if max(max(one["peaks"]) for one in (*compared, *builds)) < BAR else "NOT reached")
 
 
 def measured(folder: Path, gigabytes: float, workers: int, steps: str) -> dict[str, Any]:
@@ -74,6 +88,38 @@ def measured(folder: Path, gigabytes: float, workers: int, steps: str) -> dict[s
         "seconds": time.monotonic() - start,
         "peaks": sorted(peaks.values(), reverse=True),
     }
+
+
+def comparison(folder: Path, documents: int) -> dict[str, Any]:
+    """Peak of a process that decides which of so many documents stay, a tenth of them copies of earlier ones."""
+    dice, size = np.random.default_rng(0), 4_096
+    (folder / "parts").mkdir(parents=True)
+    for number in range(documents // size):
+        digests = dice.integers(0, np.where(dice.random(size) < 0.1, size, 1 << 62))
+        columns = {
+            "text": [f"말모이의 {number}째 묶음"] * size,
+            "digest": [int(digest).to_bytes(16, "little") for digest in digests],
+            "bands": pa.FixedSizeListArray.from_arrays(dice.integers(0, 1 << 63, size * BANDS, np.uint64), BANDS),
+            "pieces": pa.ListArray.from_arrays(
+                np.arange(0, size * LINES + 1, LINES), pa.array(dice.integers(0, 1 << 63, size * LINES, np.uint64))
+            ),
+        }
+        empty = {field.name: pa.nulls(size, field.type) for field in SCHEMA if field.name not in columns}
+        batch = pa.RecordBatch.from_pydict(columns | empty, schema=SCHEMA)
+        with pa.ipc.new_file(folder / "parts" / f"{number:06}.arrow", SCHEMA) as writer:
+            writer.write_batch(batch)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        dropped, peak = pool.apply(decide_all, [folder / "parts"])
+    shutil.rmtree(folder)
+    return {"documents": documents // size * size, "dropped": dropped, "peaks": [peak]}
+
+
+def decide_all(folder: Path) -> tuple[int, int]:
+    """How many of the documents in some parts go, and the peak memory of this process."""
+    parts = Parts(list(folder.glob("*.arrow")))
+    decided = decide(parts, BuildSettings(near_duplicates=0.8, repeated_lines=10))
+    dropped = int((decided.first != np.arange(len(parts))).sum())
+    return dropped, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
 def write_texts(folder: Path, wanted: int) -> int:

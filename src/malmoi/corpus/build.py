@@ -119,7 +119,7 @@ def build_corpus(
     evaluation = _evaluation(work / "evaluation.npz", excluded, settings)
     outcomes = _clean(sources, work, settings, evaluation)
     parts = Parts(list(work.glob("*.arrow")))
-    decided = _decide(parts, settings, sample)
+    decided = decide(parts, settings, sample)
     counts, examples = _write(parts, decided, directory, settings)
     summary = counts.summary(sum(one["read"] for one in outcomes), sum(one["read_bytes"] for one in outcomes))
     unreadable = {path: reason for one in outcomes for path, reason in one["unreadable"].items()}
@@ -151,7 +151,7 @@ def worker_count(settings: BuildSettings, sources: Sequence[Source]) -> int:
 
 
 @dataclass
-class _Decided:
+class Decided:
     """What only all documents together can tell.
 
     Attributes:
@@ -167,10 +167,11 @@ class _Decided:
     shares: Mapping[str, float] = field(default_factory=dict)
 
 
-def _decide(parts: Parts, settings: BuildSettings, sample: Sampler | None) -> _Decided:
+def decide(parts: Parts, settings: BuildSettings, sample: Sampler | None = None) -> Decided:
+    """Which documents stay, of which source what share, and which lines do not."""
     stays = parts.kept()
     numbers = np.flatnonzero(stays)
-    decided = _Decided(np.arange(len(parts)), np.ones(len(parts), np.float32))
+    decided = Decided(np.arange(len(parts)), np.ones(len(parts), np.float32))
     decided.first[numbers] = numbers[first_of_equal(parts.digests(stays))]
     stays &= decided.first == np.arange(len(parts))
     if settings.near_duplicates:
@@ -198,7 +199,7 @@ def _similar(parts: Parts, stays: NDArray[np.bool_], threshold: float) -> dict[i
 
 
 def _write(
-    parts: Parts, decided: _Decided, directory: Path, settings: BuildSettings
+    parts: Parts, decided: Decided, directory: Path, settings: BuildSettings
 ) -> tuple[Counts, dict[str, list[dict[str, str]]]]:
     counts = Counts()
     examples: dict[str, list[dict[str, str]]] = {}
@@ -235,7 +236,7 @@ def _write(
 
 
 def _last_judgement(
-    number: int, row: Cleaned, decided: _Decided, parts: Parts, settings: BuildSettings
+    number: int, row: Cleaned, decided: Decided, parts: Parts, settings: BuildSettings
 ) -> tuple[Document, Verdict | None]:
     """The document as it is written, and why it is dropped, if it is."""
     document = row.document

@@ -21,7 +21,7 @@ from malmoi.corpus.shingles import Hashes
 from malmoi.corpus.step import Verdict
 from malmoi.corpus.store import DROPPED_SCHEMA, document_row, row_document
 
-_SCHEMA = pa.schema(
+SCHEMA = pa.schema(
     [
         *DROPPED_SCHEMA,
         ("read_bytes", pa.int64()),
@@ -55,8 +55,8 @@ class Cleaned:
 
 def write_part(path: Path, rows: Sequence[Cleaned]) -> None:
     """Write one part; the file is whole or absent."""
-    batch = pa.RecordBatch.from_pylist([_row(row) for row in rows], schema=_SCHEMA)
-    with atomic_file(path, "wb") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
+    batch = pa.RecordBatch.from_pylist([_row(row) for row in rows], schema=SCHEMA)
+    with atomic_file(path, "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
         writer.write_batch(batch)
 
 

@@ -42,7 +42,7 @@ class RepeatedText:
     """Removes repeated pieces from one document after the other; the first that has a piece keeps it."""
 
     def __init__(self, repeated: Hashes) -> None:
-        self._repeated = frozenset(repeated.tolist())
+        self._repeated = set(repeated.tolist())
         self._seen: set[int] = set()
 
     def remove(self, text: str, hashes: Hashes) -> str:
