@@ -44,8 +44,9 @@ def test_shift_jis(label):
 
 @pytest.mark.parametrize("label", ["", "utf-8"])
 @pytest.mark.parametrize("text", [JAPANESE, "東京都庁は、西新宿二丁目にある。", "会社概要　お知らせ　サイトマップ"])
-def test_euc_jp(text, label):
-    assert decode_page(page(text, label).encode("euc_jp")) == page(text, label)
+@pytest.mark.parametrize("encoding", ["euc_jp", "iso2022_jp"])
+def test_other_japanese_encodings(text, label, encoding):
+    assert decode_page(page(text, label).encode(encoding)) == page(text, label)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])

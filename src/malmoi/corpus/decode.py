@@ -72,6 +72,8 @@ def detect_encoding(sample: bytes, *, whole: bool = True, labels: Sequence[str] 
         return _unmarked_utf16(sample)
     if _share_of_controls(sample) > 0.01:
         return None
+    if b"\x1b$" in sample and _unfit(sample, "iso2022_jp", whole) == 0:
+        return "iso2022_jp"
     if _unfit(sample, "utf-8", whole) == 0:
         return "utf-8"
     korean = _looks_korean(sample) and _unfit(sample, "cp949", whole) <= TOLERATED
