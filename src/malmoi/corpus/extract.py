@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Literal
 
-from malmoi.core.errors import MissingExtra
+from malmoi.core.errors import MissingExtra, UserError
 from malmoi.corpus.decode import decode, decode_page
 from malmoi.corpus.document import UNDECODABLE, Unreadable
 
@@ -54,21 +54,24 @@ class ExtractionPool:
         Raises:
             Unreadable: it has none, or took too long or too much memory.
         """
-        return self._threads.submit(self._in_child, page).result()
+        text = self._threads.submit(self._in_child, page).result()
+        if isinstance(text, Unreadable):
+            raise text
+        return text
 
     def map(self, pages: Iterable[Page | Unreadable]) -> Iterator[str | Unreadable]:
         """The text of each page, or why there is none, in the order of the pages and a few at a time."""
-        waiting: deque[Future[str]] = deque()
+        waiting: deque[Future[str | Unreadable]] = deque()
         for page in pages:
             waiting.append(self._threads.submit(self._in_child, page))
             if len(waiting) > 2 * self._workers:
-                yield _outcome(waiting.popleft())
+                yield waiting.popleft().result()
         while waiting:
-            yield _outcome(waiting.popleft())
+            yield waiting.popleft().result()
 
-    def _in_child(self, page: Page | Unreadable) -> str:
+    def _in_child(self, page: Page | Unreadable) -> str | Unreadable:
         if isinstance(page, Unreadable):
-            raise page
+            return page
         if importlib.util.find_spec(_PACKAGES[page.kind]) is None:
             raise MissingExtra(_PACKAGES[page.kind], "corpus", f"Reading {page.kind.upper()}")
         child: _Child | None = getattr(self._local, "child", None)
@@ -84,7 +87,11 @@ def shared_pool(workers: int, seconds: float, process: int) -> ExtractionPool:
 
 
 class _Child:
-    """One process, which says when it is ready: importing the libraries does not count as time of a page."""
+    """One process that is ready: importing the libraries does not count as time of a page.
+
+    Raises:
+        UserError: it does not start.
+    """
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
@@ -92,34 +99,26 @@ class _Child:
         self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()
-        self._ready = False
         self.pages_left = RECYCLED
+        try:
+            self._pipe.recv()
+        except EOFError:
+            way_out = "In a script of your own, what it does must stand below: if __name__ == '__main__'."
+            raise UserError("The process that takes the text out of pages does not start.", way_out) from None
 
-    def extract(self, page: Page, seconds: float) -> str:
+    def extract(self, page: Page, seconds: float) -> str | Unreadable:
         self.pages_left -= 1
         try:
-            self._ready = self._ready or self._pipe.recv()
             self._pipe.send(page)
-            answer = self._pipe.recv() if self._pipe.poll(seconds) else None
-            reason = f"extraction timed out: more than {seconds:g} s"
+            if self._pipe.poll(seconds):
+                answer: str | Unreadable = self._pipe.recv()
+            else:
+                self.pages_left, answer = 0, Unreadable(f"extraction timed out: more than {seconds:g} s")
         except (EOFError, OSError):
-            answer, reason = None, "extraction crashed"
-        if answer is None:
-            self.pages_left = 0
+            self.pages_left, answer = 0, Unreadable("extraction crashed")
         if not self.pages_left:
             self._process.kill()
-        if answer is None:
-            raise Unreadable(reason)
-        if isinstance(answer, Unreadable):
-            raise answer
-        return str(answer)
-
-
-def _outcome(future: Future[str]) -> str | Unreadable:
-    try:
-        return future.result()
-    except Unreadable as reason:
-        return reason
+        return answer
 
 
 def _plain_text(data: bytes, label: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from malmoi.core.errors import MissingExtra
+from malmoi.core.errors import MissingExtra, UserError
 from malmoi.corpus.decode import media_type
 from malmoi.corpus.document import Unreadable
 
@@ -62,14 +62,20 @@ class ArchiveWriter:
     Args:
         about: what the archives say of themselves.
         ends: number of an archive -> how many of its bytes count; what a kill left behind them is cut off.
+
+    Raises:
+        UserError: an archive is shorter than that.
     """
 
     def __init__(self, directory: Path, about: dict[str, str], ends: Mapping[int, int]) -> None:
         self._directory, self._about, self._number = directory, about, max(ends, default=1)
         directory.mkdir(parents=True, exist_ok=True)
         (directory / _ARCHIVE.format(self._number + 1)).unlink(missing_ok=True)
-        with open(directory / _ARCHIVE.format(self._number), "ab") as file:
-            file.truncate(ends.get(self._number, 0))
+        path, end = directory / _ARCHIVE.format(self._number), ends.get(self._number, 0)
+        with open(path, "ab") as file:
+            if file.tell() < end:
+                raise UserError(f"{path} has lost pages that were fetched.", "Crawl again, into another directory.")
+            file.truncate(end)
 
     def write(self, answer: Answer) -> tuple[int, int]:
         """The number of the archive that has the answer now, and the archive's bytes with it, which are on the disk."""

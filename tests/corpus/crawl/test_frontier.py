@@ -95,6 +95,14 @@ def test_what_a_kill_left_in_an_archive_is_cut_off(begin, tmp_path, monkeypatch)
     assert texts == ["말모이 ", "말모이 a", "말모이 b"]
 
 
+def test_an_archive_that_lost_pages_is_not_gone_on_with(begin, tmp_path):
+    frontier = begin()
+    frontier.settle(frontier.next(HOST), Fate(KEPT), answer(""))
+    (tmp_path / "pages-00001.warc.gz").unlink()
+    with pytest.raises(UserError, match="has lost pages"):
+        frontier.open_archives(tmp_path, {})
+
+
 @pytest.mark.parametrize("foreign", [b"not a database at all" * 100, None])
 def test_a_queue_that_is_not_ours_is_refused(tmp_path, foreign):
     path = tmp_path / "crawl.sqlite"

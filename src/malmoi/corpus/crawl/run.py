@@ -86,11 +86,11 @@ def _crawl_here(settings: CrawlSettings, archives: Path, work: Path, said: Conne
         os.dup2(log.fileno(), 2)
     try:
         frontier = Frontier(work, settings.allowed_hosts(), settings.depth)
+        frontier.open_archives(archives, settings.about)
     except UserError as error:
         said.send((error.what, error.way_out))
         return
     frontier.begin(settings.starts())
-    frontier.open_archives(archives, settings.about)
     process = CrawlerProcess(scrapy_settings(settings))
     process.crawl(PageSpider, crawl=settings, frontier=frontier, say=said.send)
     process.start(install_signal_handlers=False)
