@@ -2,16 +2,19 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 
 from malmoi.core.files import read_json_lines
+from malmoi.core.hashing import hash_file
 from malmoi.core.processes import is_first
 from malmoi.models.registry import build_model
+from malmoi.parallel import checkpoint
 from malmoi.parallel.layout import Layout, laid_out
-from malmoi.parallel.spawn import run_on
+from malmoi.parallel.spawn import ProcessFailed, run_on
 from malmoi.pipeline.verify_parallel import MODELS, Texts
 from malmoi.train.settings import TrainerSettings
 from malmoi.train.trainer import Trainer
@@ -105,13 +108,26 @@ def test_two_then_one_then_four_processes_see_the_same_rows_in_the_same_order(un
     assert losses == pytest.approx(unbroken[0], rel=1e-6)
 
 
-def test_a_save_that_is_cut_off_leaves_the_former_whole(stopped, tmp_path):
+def killed_while_saving(directory: Path) -> None:
+    """A training of which process 1 dies in the background when it has written its tensors of the second state."""
+
+    def hash_or_die(file: Path) -> str:
+        if file.parent.name == ".step-00000006.tmp" and not is_first():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return hash_file(file)
+
+    checkpoint.hash_file = hash_or_die
+    train(directory, LAYOUTS["shard"], STEPS)
+
+
+def test_a_save_that_is_killed_leaves_the_former_whole(unbroken, tmp_path):
     run = tmp_path / "run"
-    shutil.copytree(stopped["shard"], run)
-    newest = max((run / "checkpoints").glob("step-*"))
-    os.rename(newest, newest.with_name(f".{newest.name}.tmp"))
+    with pytest.raises(ProcessFailed, match="process 1 died"):
+        run_on(2, killed_while_saving, run)
+    states = sorted(path.name for path in (run / "checkpoints").glob("*step-*"))
     losses, _ = trained(run, LAYOUTS["one"])
-    assert len(losses) == STEPS
+    assert states == [".step-00000006.tmp", "step-00000003"]
+    assert losses == pytest.approx(unbroken[0], rel=1e-6)
 
 
 def test_no_state_is_a_pickle(stopped):

@@ -31,7 +31,7 @@ def test_every_replica_wants_a_row():
 
 
 def test_a_pipeline_wants_as_many_micro_batches():
-    assert "does not take 2 micro-batches" in layout_problem(Work(SMALL, 3, micro_batches=2), Layout(pipeline=3))
+    assert "does not take 2 micro-batches" in layout_problem(Work(SMALL, 3, slots=2), Layout(pipeline=3))
 
 
 def test_the_nearest_layout_that_works_is_named():

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
+from malmoi.core.accelerator import device_of
 from malmoi.core.errors import UserError
 from malmoi.data.batch import TextBatch
 from malmoi.generate.generator import evaluating
@@ -118,7 +119,7 @@ class Calibration:
                 )
             with torch.inference_mode(), evaluating(model):
                 for row in self.rows:
-                    read(torch.tensor([list(row)], device=model.device))
+                    read(torch.tensor([list(row)], device=device_of(model)))
                     self._advance(len(row))
         finally:
             for hook in hooks:

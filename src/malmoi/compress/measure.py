@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from malmoi.compress.corpus_text import CorpusText
+from malmoi.core.accelerator import device_of
 from malmoi.core.memory import PeakMemory
 from malmoi.data.labelled import LabelledText
 from malmoi.evaluate.answers import answering
@@ -82,11 +83,11 @@ def milliseconds(models: Mapping[str, Model | Headed]) -> dict[str, dict[int, fl
 
 
 def _pass(model: Model | Headed, length: int) -> float:
-    tokens = torch.zeros((1, min(length, _body(model).config.context)), dtype=torch.int64)
+    tokens = torch.zeros((1, min(length, _body(model).config.context)), dtype=torch.int64, device=device_of(model))
     with evaluating(_body(model)):
         started = time.perf_counter()
         if isinstance(model, Headed):
-            model(tokens, torch.tensor([tokens.shape[1]]))
+            model(tokens, torch.tensor([tokens.shape[1]], device=tokens.device))
         elif isinstance(model, LanguageModel):
             model.logits(tokens)
         else:

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from torch import nn
 
 from malmoi.core.errors import UserError, nearest
 
@@ -66,6 +67,11 @@ def pick_device() -> torch.device:
         raise UserError(f"{CHOICE}={wanted}, and there is no {KINDS[kind].title} that this torch can use.", "Unset it.")
     chosen = kind or next(one for one in KINDS if _present(one))
     return _numbered(chosen, int(number) if number else int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model's parameters lie, and what it is given has to lie."""
+    return next(model.parameters()).device
 
 
 def process_group_backend(device: torch.device) -> str:

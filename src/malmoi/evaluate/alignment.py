@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from malmoi.core.accelerator import device_of
 from malmoi.generate.generator import evaluating
 from malmoi.layers.attention import Attention
 from malmoi.layers.cache import KeysAndValues
@@ -45,7 +46,9 @@ def word_attention(model: EncoderDecoder, tokenizer: Tokenizer, source: str, tar
     """
     room = model.config.context - 1
     sides = [[*tokenizer.encode(text)[:room], tokenizer.end] for text in (source, target)]
-    weights = attention_to_source(model, *(torch.tensor([side]) for side in sides))[-1, 0].mean(0)
+    weights = attention_to_source(model, *(torch.tensor([side], device=device_of(model)) for side in sides))[
+        -1, 0
+    ].mean(0)
     columns, rows = (_words(tokenizer, side) for side in sides)
     by_column = torch.stack([weights[:, first:end].sum(1) for _, first, end in columns], dim=1)
     by_row = torch.stack([by_column[first:end].mean(0) for _, first, end in rows])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from malmoi.core.accelerator import device_of
 from malmoi.data.batch import IGNORED
 from malmoi.models.stateful import StatefulModel
 
@@ -142,7 +143,7 @@ def document_nats(
 
 def _score(model: Model, rows: list[_Window]) -> list[float]:
     """Nats of the scored tokens of each window; short windows are padded on the right, where nobody looks."""
-    device = next(model.parameters()).device
+    device = device_of(model)
     length = len(rows[0].inputs)
     tokens = torch.tensor([row.inputs + [0] * (length - len(row.inputs)) for row in rows], device=device)
     targets = torch.full(tokens.shape, IGNORED, device=device)

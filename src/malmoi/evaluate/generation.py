@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
+from malmoi.core.accelerator import device_of
 from malmoi.core.console import Advance
 from malmoi.core.errors import UserError
 from malmoi.generate.generator import evaluating
@@ -78,7 +79,7 @@ class _Writer:
 
     def __init__(self, model: LanguageModel, text: list[int], length: int) -> None:
         self.model, self.cache = model, model.cache(1, length)
-        self._device = next(model.parameters()).device
+        self._device = device_of(model)
         self._last = self._next(text)
 
     def write(self, steps: int) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from malmoi.core.accelerator import device_of
 from malmoi.core.console import Advance
 from malmoi.core.errors import MissingExtra
 from malmoi.data.images import ImageSet, as_inputs, scaled
@@ -31,7 +32,7 @@ def image_probabilities(model: nn.Module, images: torch.Tensor, advance: Advance
         advance: told of every batch.
     """
     model.eval()
-    return _of_each(lambda part: model(part).float().softmax(-1), images, advance)
+    return _of_each(model, lambda part: model(part).float().softmax(-1), images, advance)
 
 
 @torch.no_grad()  # not inference_mode, since gradients flow through the blocks above
@@ -40,15 +41,19 @@ def lower_states(
 ) -> torch.Tensor:
     """What the blocks below number `end` give of (images, channels, size, size) uint8, for `UpperImageClassifier`."""
     classifier.eval()
-    return _of_each(lambda part: classifier.lower(part, end), images, advance)
+    return _of_each(classifier, lambda part: classifier.lower(part, end), images, advance)
 
 
 def _of_each(
-    compute: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor, advance: Advance | None
+    model: nn.Module,
+    compute: Callable[[torch.Tensor], torch.Tensor],
+    images: torch.Tensor,
+    advance: Advance | None,
 ) -> torch.Tensor:
+    """What `compute` gives for all images, some at a time on the model's device."""
     rows = []
     for part in torch.split(images, ROWS):
-        rows.append(compute(as_inputs(part)))
+        rows.append(compute(as_inputs(part.to(device_of(model)))).cpu())
         if advance:
             advance(len(part))
     return torch.cat(rows)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from malmoi.core.accelerator import device_of
 from malmoi.data.batch import IGNORED, MaskedBatch
 from malmoi.models.encoder import Encoder
 from malmoi.tokenizers.tokenizer import Tokenizer
@@ -89,7 +90,8 @@ def guesses(model: Encoder, tokenizer: Tokenizer, batches: Iterable[MaskedBatch]
     found: list[dict[str, Any]] = []
     model.eval()
     for batch in batches:
-        states = model(batch.tokens, batch.lengths, batch.segments, batch.documents)
+        there = batch.to(device_of(model))
+        states = model(there.tokens, there.lengths, there.segments, there.documents)
         for row, place in _lone_masks(batch, tokenizer)[:A_BATCH]:
             best = model.head(states[row, place]).topk(3).indices.tolist()
             around = slice(max(0, place - AROUND), place + AROUND)

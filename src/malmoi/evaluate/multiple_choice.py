@@ -13,6 +13,7 @@ from itertools import islice
 
 import torch
 
+from malmoi.core.accelerator import device_of
 from malmoi.core.console import Advance
 from malmoi.core.errors import UserError
 from malmoi.evaluate.bits_per_byte import target_nats
@@ -155,7 +156,7 @@ def _batches(rows: Sequence[_Row], numbers: Sequence[int], shared: SharedPrefix)
 @torch.inference_mode()
 def _read(model: LanguageModel, rows: Sequence[_Row], batch: list[list[int]], shared: SharedPrefix) -> list[float]:
     """Nats of each row of a batch; short ones are padded on the right, where nobody looks."""
-    device = next(model.parameters()).device
+    device = device_of(model)
     known = len(shared.tokens)
     inputs = [rows[same[0]].inputs[known:] for same in batch]
     length = len(inputs[0])

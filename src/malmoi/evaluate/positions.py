@@ -10,6 +10,7 @@ from functools import partial
 import torch
 from torch.nn import functional as F
 
+from malmoi.core.accelerator import device_of
 from malmoi.data.batch import TextBatch
 from malmoi.evaluate.kept_bytes import kept_bytes
 from malmoi.models.language_model import LanguageModel
@@ -29,9 +30,9 @@ def losses_by_position(model: LanguageModel, rows: torch.Tensor, advance: Callab
     total = torch.zeros(rows.shape[1] - 1, dtype=torch.float64)
     model.eval()
     with torch.inference_mode():
-        for row in rows:
+        for row in rows.to(device_of(model)):
             logits = model.logits(row[None, :-1])[0].float()
-            total += F.cross_entropy(logits, row[1:], reduction="none").double()
+            total += F.cross_entropy(logits, row[1:], reduction="none").double().cpu()
             advance(1)
     return total / len(rows)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import nn
 
+from malmoi.core.accelerator import device_of
 from malmoi.core.console import Advance
 from malmoi.core.errors import UserError
 from malmoi.data.batch import Answer, LabelledBatch
@@ -76,7 +78,7 @@ def predict(
 
     means = MEANINGS[model.answer]
     model.eval()
-    return torch.stack(_of_each(probabilities, texts, advance))
+    return torch.stack(_of_each(model, probabilities, texts, advance))
 
 
 @torch.no_grad()  # not inference_mode, since gradients flow through the layers above
@@ -85,22 +87,30 @@ def lower_states(
 ) -> list[EncodedText]:
     """The texts as the hidden states that block number `end` gets, for `UpperClassifier`."""
     classifier.eval()
-    padded = _of_each(lambda batch: classifier.lower(batch.tokens, batch.lengths, batch.segments, end), texts, advance)
+
+    def states(batch: LabelledBatch) -> torch.Tensor:
+        return classifier.lower(batch.tokens, batch.lengths, batch.segments, end)
+
+    padded = _of_each(classifier, states, texts, advance)
     return [
-        EncodedText(states[: len(text.tokens)].clone(), text.label, text.segments)
-        for states, text in zip(padded, texts, strict=True)
+        EncodedText(one[: len(text.tokens)].clone(), text.label, text.segments)
+        for one, text in zip(padded, texts, strict=True)
     ]
 
 
 def _of_each(
-    compute: Callable[[LabelledBatch], torch.Tensor], texts: Sequence[EncodedText], advance: Advance | None
+    model: nn.Module,
+    compute: Callable[[LabelledBatch], torch.Tensor],
+    texts: Sequence[EncodedText],
+    advance: Advance | None,
 ) -> list[torch.Tensor]:
-    """What `compute` gives for each text; texts of about one length go in together."""
+    """What `compute` gives for each text on the model's device; texts of about one length go in together."""
     order = sorted(range(len(texts)), key=lambda index: len(texts[index].tokens))
     found: dict[int, torch.Tensor] = {}
     for start in range(0, len(order), ROWS):
         chosen = order[start : start + ROWS]
-        found |= zip(chosen, compute(collate_labelled([texts[index] for index in chosen])), strict=True)
+        batch = collate_labelled([texts[index] for index in chosen]).to(device_of(model))
+        found |= zip(chosen, compute(batch).cpu(), strict=True)
         if advance:
             advance(len(chosen))
     return [found[index] for index in range(len(texts))]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from malmoi.core.accelerator import device_of
 from malmoi.core.console import Advance
 from malmoi.data.question_windows import Windows
 from malmoi.data.questions import Question, Span
@@ -57,8 +58,8 @@ def find_answers(
     best = [nothing] * len(questions)
     for start in range(0, len(owned), ROWS):
         chosen = owned[start : start + ROWS]
-        batch = collate_windows([window for _, window in chosen])
-        scores = model(batch.tokens, batch.lengths, batch.segments).float()
+        batch = collate_windows([window for _, window in chosen]).to(device_of(model))
+        scores = model(batch.tokens, batch.lengths, batch.segments).float().cpu()
         for (number, window), row in zip(chosen, scores, strict=True):
             found = _best_of_window(questions[number].passage, window, row, model.form.longest_answer)
             best[number] = max(best[number], found, key=lambda one: one.score)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
+from malmoi.core.accelerator import device_of
 from malmoi.core.console import Advance
 from malmoi.core.errors import UserError
 from malmoi.data.batch import IGNORED
@@ -40,10 +41,9 @@ def label_words(
     order = sorted(range(len(texts)), key=lambda index: len(encoded[index].tokens))
     for start in range(0, len(order), ROWS):
         chosen = order[start : start + ROWS]
-        batch = collate_labelled_tokens([encoded[index] for index in chosen])
-        for index, places, best in zip(
-            chosen, batch.labels, model(batch.tokens, batch.lengths).argmax(-1), strict=True
-        ):
+        batch = collate_labelled_tokens([encoded[index] for index in chosen]).to(device_of(model))
+        likeliest = model(batch.tokens, batch.lengths).argmax(-1)
+        for index, places, best in zip(chosen, batch.labels.cpu(), likeliest.cpu(), strict=True):
             known = places != IGNORED
             for word, label in zip(places[known].tolist(), best[known].tolist(), strict=True):
                 labels[index][word] = model.classes[label]

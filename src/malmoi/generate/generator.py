@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 
+from malmoi.core.accelerator import device_of
 from malmoi.core.errors import UserError
 from malmoi.generate.prefix import PrefixCache
 from malmoi.generate.sampling import SamplingSettings, next_token, random_source
@@ -93,7 +94,7 @@ def generate_without_cache(
 
     @torch.inference_mode()
     def logits(tokens: list[int]) -> torch.Tensor:
-        device = next(model.parameters()).device
+        device = device_of(model)
         return model.logits(torch.tensor([tokens], dtype=torch.int64, device=device))[0, -1]
 
     return _generate(model, tokenizer, prompt, settings, logits)

@@ -7,6 +7,7 @@ from itertools import groupby, islice
 
 import torch
 
+from malmoi.core.accelerator import device_of
 from malmoi.core.console import Advance
 from malmoi.generate.generator import PromptTooLong, evaluating
 from malmoi.generate.sampling import SamplingSettings, next_token, random_source
@@ -84,7 +85,7 @@ class _Answer:
 
 def _grow(rows: list[_Answer], prompts: list[list[int]], shared: SharedPrefix, maximum_tokens: int) -> None:
     """Read the prompts, all of one length, and answer until the last answer is complete."""
-    device = next(shared.model.parameters()).device
+    device = device_of(shared.model)
     cache = shared.rows(len(rows), len(prompts[0]) + maximum_tokens)
     tokens = [prompt[len(shared.tokens) :] for prompt in prompts]
     while True:

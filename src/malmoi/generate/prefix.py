@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from malmoi.core.accelerator import device_of
 from malmoi.layers.cache import Cache
 from malmoi.models.language_model import LanguageModel
 
@@ -30,7 +31,7 @@ class PrefixCache:
         self._tokens = tokens[:known]
         if self._cache is None or len(tokens) > self._cache.capacity:
             self._cache = self._larger(len(tokens))
-        device = next(self.model.parameters()).device
+        device = device_of(self.model)
         new = torch.tensor([tokens[known:]], dtype=torch.int64, device=device)
         logits: torch.Tensor = self.model.head(self.model(new, self._cache)[:, -1])
         self._tokens = list(tokens)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from malmoi.core.accelerator import device_of
 from malmoi.generate.generator import evaluating
 from malmoi.models.model import Model
 
@@ -39,7 +40,7 @@ def score(model: Model, tokens: list[int], top: int = 0) -> list[TokenScore]:
 
 @torch.inference_mode()
 def _scores(model: Model, tokens: list[int], top: int) -> list[TokenScore]:
-    device = next(model.parameters()).device
+    device = device_of(model)
     hidden = model(torch.tensor([tokens], dtype=torch.int64, device=device))[0, :-1]
     return list(_by_position(model, hidden, tokens, top))
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from malmoi.core.accelerator import device_of
 from malmoi.generate.generator import evaluating
 from malmoi.generate.prefix import common_prefix
 from malmoi.layers.cache import Cache
@@ -32,7 +33,7 @@ class SharedPrefix:
         self._cache = model.cache(1, len(self.tokens))
         if self.tokens:
             with torch.inference_mode(), evaluating(model):
-                model(torch.tensor([self.tokens], device=next(model.parameters()).device), self._cache)
+                model(torch.tensor([self.tokens], device=device_of(model)), self._cache)
 
     def rows(self, count: int, length: int) -> Cache:
         """A cache of `count` rows with room for `length` tokens each, all of which have read the beginning."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from malmoi.core.accelerator import device_of
 from malmoi.core.errors import UserError, nearest
 from malmoi.corpus.decode import decode
 from malmoi.data.examples import one_line
@@ -104,7 +105,7 @@ def translate(
     if not texts:
         return []
     rows = [torch.tensor([*ids, tokenizer.end]) for ids in tokenizer.encode_batch(texts)]
-    device = model.device
+    device = device_of(model)
     source = pad_sequence(rows, batch_first=True, padding_value=model.config.start).to(device)
     lengths = torch.tensor([len(row) for row in rows], device=device)
     beams = beams or model.config.beams

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from malmoi.core.accelerator import device_of
 from malmoi.core.errors import UserError
 from malmoi.layers.attention import Attention
 from malmoi.layers.bigram import BigramTable
@@ -108,7 +109,7 @@ class GPT(LanguageModel):
 
     def cache(self, rows: int, length: int) -> KeyValueCache:
         """See `LanguageModel.cache`."""
-        return KeyValueCache(self.config, rows, length, self.dtype, self.device)
+        return KeyValueCache(self.config, rows, length, self.dtype, device_of(self))
 
     def _through_both_streams(
         self,

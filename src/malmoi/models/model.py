@@ -82,11 +82,6 @@ class Model(nn.Module):
         own = (module for module in self.modules() if not isinstance(module, QuantizedMatrix))
         return next(parameter.dtype for module in own for parameter in module.parameters(recurse=False))
 
-    @property
-    def device(self) -> torch.device:
-        """Where its parameters lie."""
-        return next(self.parameters()).device
-
     def logits(self, tokens: torch.Tensor, *arguments: Any, **named: Any) -> torch.Tensor:
         """(rows, length, vocabulary) unnormalised log-probabilities; takes what `forward` takes."""
         result: torch.Tensor = self.head(self(tokens, *arguments, **named))

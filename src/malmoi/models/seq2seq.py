@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from malmoi.core.accelerator import device_of
 from malmoi.layers.attention import Attention
 from malmoi.layers.cache import CacheSizes, KeysAndValues, KeyValueCache, LayerCache
 from malmoi.layers.feed_forward import FeedForward
@@ -104,7 +105,7 @@ class EncoderDecoder(Model):
         """An empty cache for `rows` targets of up to `length` tokens, in the model's dtype and on its device."""
         config = self.config
         sizes = CacheSizes(config.decoder_layers, config.width, config.heads, config.head_width)
-        return KeyValueCache(sizes, rows, length, self.dtype, self.device)
+        return KeyValueCache(sizes, rows, length, self.dtype, device_of(self))
 
     def embed(self, tokens: torch.Tensor, start: int = 0) -> torch.Tensor:
         """(rows, length) int64 ids, the first of them at place `start`, to (rows, length, width)."""

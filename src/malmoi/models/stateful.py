@@ -11,6 +11,7 @@ import torch
 from pydantic import PositiveInt
 from torch import nn
 
+from malmoi.core.accelerator import device_of
 from malmoi.layers.states import State, StateCache
 from malmoi.layers.tied_head import TiedHead
 from malmoi.models.language_model import LanguageModel, LanguageModelConfig
@@ -100,7 +101,7 @@ class StatefulModel(LanguageModel):
 
     def cache(self, rows: int, length: int) -> StateCache:
         """See `LanguageModel.cache`."""
-        return StateCache([block.empty_state(rows, self.dtype, self.device) for block in self._blocks()], length)
+        return StateCache([block.empty_state(rows, self.dtype, device_of(self)) for block in self._blocks()], length)
 
     def _pass(
         self, hidden: torch.Tensor, first: int, end: int, states: Sequence[State] | None

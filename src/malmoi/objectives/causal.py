@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import nn
 from torch.nn import functional as F
 
-from malmoi.core.accelerator import wants_static_shapes
 from malmoi.data.batch import IGNORED, TextBatch
 from malmoi.layers.tied_head import TiedHead
 from malmoi.models.model import Model
+from malmoi.objectives.counted import counted_rows
 from malmoi.objectives.linear_cross_entropy import KnowsCrossEntropy, linear_cross_entropy
 from malmoi.objectives.objective import Loss
 
@@ -18,12 +18,8 @@ class Causal:
 
     def loss(self, model: Model, batch: TextBatch) -> Loss:
         """See `Objective.loss`; the head looks only at positions that count when many do not."""
-        hidden, targets = model(batch.tokens), batch.targets
-        counted = targets != IGNORED
-        count = counted.sum()
-        if not wants_static_shapes(hidden.device) and int(count) < 0.9 * targets.numel():
-            hidden, targets = hidden[counted], targets[counted]
-        hidden, targets = hidden.flatten(0, -2), targets.flatten()
+        hidden, targets = counted_rows(model(batch.tokens), batch.targets)
+        count = (targets != IGNORED).sum()
         head = model.head
         matrix = head.embedding if type(head) is TiedHead else head
         if isinstance(matrix, KnowsCrossEntropy):

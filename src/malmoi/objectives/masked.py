@@ -11,6 +11,7 @@ from malmoi.data.batch import IGNORED, Batch, MaskedBatch
 from malmoi.models.classifier import Classifier
 from malmoi.models.headed import body_of
 from malmoi.models.model import Backbone
+from malmoi.objectives.counted import counted_rows
 from malmoi.objectives.objective import Loss
 
 
@@ -29,11 +30,10 @@ class Masked:
     def of_states(self, model: Backbone | Classifier, states: torch.Tensor, batch: Any) -> Loss:
         """See `StatesObjective.of_states`; the head looks only at the positions that count."""
         body = body_of(model)
-        counted = batch.targets != IGNORED
-        targets = batch.targets[counted]
-        logits = body.head(body.finish(states[counted])).float()
-        total = F.cross_entropy(logits, targets, reduction="sum")
-        return Loss(total, counted.sum(), {"correct": (logits.argmax(-1) == targets).sum()})
+        states, targets = counted_rows(states, batch.targets)
+        logits = body.head(body.finish(states)).float()
+        total = F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
+        return Loss(total, (targets != IGNORED).sum(), {"correct": (logits.argmax(-1) == targets).sum()})
 
     def serves(self, batch: Batch) -> bool:
         """See `StatesObjective.serves`."""

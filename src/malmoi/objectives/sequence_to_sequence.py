@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from malmoi.data.batch import IGNORED
 from malmoi.data.pair_batches import PairBatch
 from malmoi.models.seq2seq import EncoderDecoder
+from malmoi.objectives.counted import counted_rows
 from malmoi.objectives.objective import Loss
 
 
@@ -25,12 +26,11 @@ class SequenceToSequence:
 
     def loss(self, model: EncoderDecoder, batch: PairBatch) -> Loss:
         """See `Objective.loss`; `cross_entropy` is that of the targets as they are, `correct` counts the right ones."""
-        hidden = model(batch.source, batch.source_lengths, batch.inputs)
-        counted = batch.targets != IGNORED
-        targets = batch.targets[counted]
-        logits = model.head(hidden[counted]).float()
+        hidden, targets = counted_rows(model(batch.source, batch.source_lengths, batch.inputs), batch.targets)
+        counted = targets != IGNORED
+        logits = model.head(hidden).float()
         likelihoods = logits.log_softmax(-1)
-        plain = F.nll_loss(likelihoods, targets, reduction="sum")
-        total = (1 - self.smoothing) * plain - self.smoothing * likelihoods.mean(-1).sum()
+        plain = F.nll_loss(likelihoods, targets, ignore_index=IGNORED, reduction="sum")
+        total = (1 - self.smoothing) * plain - self.smoothing * (likelihoods.mean(-1) * counted).sum()
         correct = (logits.argmax(-1) == targets).sum()
         return Loss(total, counted.sum(), {"cross_entropy": plain.detach(), "correct": correct})

@@ -15,7 +15,6 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
-from malmoi.core.accelerator import pick_device
 from malmoi.core.errors import UserError
 from malmoi.data.batch import Batch, alike
 from malmoi.models.headed import body_of
@@ -26,7 +25,7 @@ from malmoi.parallel.checkpoint import StateWriter
 from malmoi.parallel.context import ContextPart
 from malmoi.parallel.data import GradientSum
 from malmoi.parallel.divided import DividedParameters
-from malmoi.parallel.execution import Execution, FirstWeights, Share, Sums, Value, dealt, fill
+from malmoi.parallel.execution import Execution, FirstWeights, Share, Sums, Value, dealt, place
 from malmoi.parallel.layout import Layout
 from malmoi.parallel.layout_check import Work, check_layout
 from malmoi.parallel.matrices import DividedMatrices
@@ -57,8 +56,7 @@ def execution(
     check_processes(layout)
     config = getattr(body_of(model), "config", None)  # type: ignore[arg-type]
     if isinstance(config, ModelConfig):
-        micro_batches = len(dealt(slots, 0, layout.replicas))
-        check_layout(Work(config, layout.processes, micro_batches=micro_batches), layout)
+        check_layout(Work(config, layout.processes, slots=slots), layout)
     training_begins()
     return DistributedExecution(model, objective, layout, first_weights)
 
@@ -77,9 +75,7 @@ class DistributedExecution(Execution):
     ) -> None:
         _refuse_batch_norms(model, layout)
         self.divided = layout.processes > layout.data * layout.context
-        super().__init__(model, objective, None if self.divided else first_weights)
-        if self.device.type == "meta":
-            self.device = pick_device()
+        super().__init__(model, objective, first_weights)
         self.mesh, self.layout = Mesh(layout, self.device.type), layout
         self._lent = model if self.divided else None
         if self.divided:
@@ -88,8 +84,9 @@ class DistributedExecution(Execution):
             for parameter in model.parameters():
                 parameter.data = parameter.new_empty(0)
         self._apply(layout)
+        if self.divided:
+            place(self.model, self.device, first_weights)
         if self.divided and first_weights is not None:
-            fill(self.model, first_weights)
             for root in self._sharded():
                 settle(root)
         repeated = frozenset() if self._pipeline is None else self._pipeline.repeated

@@ -61,10 +61,9 @@ class Execution:
     own_seconds = 0.0
 
     def __init__(self, model: nn.Module, objective: Objective, first_weights: FirstWeights | None = None) -> None:
-        self.model, self.objective = model, objective
-        if first_weights is not None:
-            fill(model, first_weights)
-        self.device = next(model.parameters()).device
+        self.model, self.objective, self.device = model, objective, pick_device()
+        if not self.divided:
+            place(model, self.device, first_weights)
         self.parameters: dict[str, torch.Tensor] = {
             name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
         }
@@ -87,14 +86,14 @@ class Execution:
             inside: the number format of the forward pass.
         """
         self.model.train()
-        total, count = 0.0, 0
+        totals, counts = [], []
         for share in shares:
             with inside():
                 loss = self.loss(batch(share))
             (loss.total * scale if scale != 1 else loss.total).backward()  # type: ignore[no-untyped-call]
-            total += float(loss.total.detach())
-            count += int(loss.count)
-        return Sums(total, count, {})
+            totals.append(loss.total.detach())
+            counts.append(loss.count)
+        return Sums(sum(_fetched(totals)), sum(_fetched(counts)), {})
 
     def loss(self, batch: Batch) -> Loss:
         """What the objective says of a batch."""
@@ -177,10 +176,18 @@ class Execution:
         return [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
 
 
-def fill(model: nn.Module, first_weights: FirstWeights) -> None:
-    """Give a model of shapes alone memory for what this process holds of it, and its first weights."""
-    model.to_empty(device=pick_device())
-    first_weights(model)
+def _fetched(scalars: list[torch.Tensor]) -> list[Any]:
+    """Their numbers, at once: an accelerator is waited for, and what it has not begun waits for that."""
+    return torch.stack(scalars).tolist() if scalars else []
+
+
+def place(model: nn.Module, device: torch.device, first_weights: FirstWeights | None) -> None:
+    """Bring to the device what this process holds of a model; one of shapes alone gets memory and first weights."""
+    if first_weights is None:
+        model.to(device)
+    else:
+        model.to_empty(device=device)
+        first_weights(model)
 
 
 def dealt(slots: int, index: int, count: int) -> list[Share]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Annotated, Any, Literal
@@ -54,6 +55,10 @@ class Layout(Settings):
     def replicas(self) -> int:
         """How many of them see rows of their own."""
         return self.data * self.shard
+
+    def micro_batches(self, slots: int) -> int:
+        """How many a replica computes of a step of `slots` micro-batches; where they do not come out even, parts."""
+        return slots // math.gcd(slots, self.replicas)
 
     def __str__(self) -> str:
         sizes = ((axis, getattr(self, axis)) for axis in AXES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 from malmoi.core.errors import UserError
 from malmoi.models.encoder_config import EncoderConfig
@@ -24,13 +24,13 @@ class Work:
         config: of the model.
         processes: in all.
         rows: of a step, over all processes and micro-batches; None where that is not known.
-        micro_batches: that one replica computes in a step; None where that is not known.
+        slots: micro-batches of a step, over all replicas; None where that is not known.
     """
 
     config: ModelConfig
     processes: int
     rows: int | None = None
-    micro_batches: int | None = None
+    slots: int | None = None
 
 
 def check_layout(work: Work, layout: Layout) -> None:
@@ -74,8 +74,7 @@ def nearest_layouts(work: Work, layout: Layout, count: int = 3) -> list[Layout]:
 
     Near means: few axes changed, and those by small factors.
     """
-    able = [other for other in possible_layouts(work, layout.schedule) if not layout_problem(work, other)]
-    return sorted(able, key=lambda other: _distance(layout, other))[:count]
+    return sorted(possible_layouts(work, layout.schedule), key=partial(_distance, layout))[:count]
 
 
 def possible_layouts(work: Work, schedule: str = "1f1b") -> Iterator[Layout]:
@@ -124,8 +123,8 @@ def _pipeline_problem(work: Work, layout: Layout) -> str:
         return "A zero-bubble pipeline takes no encoder-decoder."
     try:
         layer_ranges(layers_of(config), layout.schedule, layout.pipeline)
-        if work.micro_batches is not None:
-            check_micro_batches(layout.schedule, layout.pipeline, work.micro_batches)
+        if work.slots is not None:
+            check_micro_batches(layout.schedule, layout.pipeline, layout.micro_batches(work.slots))
     except UserError as error:
         return error.what
     return ""

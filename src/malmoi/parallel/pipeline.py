@@ -23,6 +23,7 @@ from torch.distributed.pipelining import (
     ScheduleLoopedBFS,
 )
 
+from malmoi.core.accelerator import device_of
 from malmoi.core.errors import UserError
 from malmoi.data.batch import Batch
 from malmoi.objectives.objective import Loss
@@ -156,7 +157,7 @@ class Pipeline:
             raise _users_mistake(error) or error from error
 
     def _engine(self, micro_batches: int, learns: bool) -> Any:
-        device = next(self._model.parameters()).device
+        device = device_of(self._model)
         stages = [PipelineStage(chunk, chunk.stage, self._stages, device, group=self._group) for chunk in self.chunks]
         several = len(stages) > 1
         kind: Any = ENGINES[self._schedule] if learns else ScheduleLoopedBFS if several else ScheduleGPipe

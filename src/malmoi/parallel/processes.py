@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import os
 import time
+import uuid
 from collections.abc import Iterator
 from typing import Literal
 
@@ -24,11 +24,8 @@ PATIENCE = datetime.timedelta(minutes=30)
 PREPARING = datetime.timedelta(days=365)
 """For the stages that the first process does alone."""
 
-ANSWER = datetime.timedelta(seconds=5)
-"""For the first process's store to answer."""
-
-PORT, READY = "malmoi/port", "malmoi/ready"
-"""Keys: where the first process's store is, in the launcher's; that it is one, in its own."""
+WORD = "malmoi/word"
+"""Key of the launcher's store: what the messages of the processes that run now begin with."""
 
 TRAINED = 5
 """Times its weights that a training in float32 holds at least: they, gradients, two moments, activations."""
@@ -59,23 +56,32 @@ def _fresh_store() -> dist.Store:  # type: ignore[name-defined]
     """Where the processes leave messages for each other, with none of those of processes that died before.
 
     When torchrun starts all again it keeps its store, and groups would wait for addresses of the dead. So the first
-    process opens a store of its own and leaves its port in the old one; a port that nobody answers at is an old one.
+    process makes up a word that messages begin with, and hands it to those who answer with one of their own: whoever
+    reads the word of a dead process is not answered, and reads again.
     """
-    kept, _, _ = next(dist.rendezvous("env://", process_index(), process_count(), timeout=PREPARING))  # type: ignore[attr-defined]
-    host = os.environ["MASTER_ADDR"]
-    if is_first():
-        own = dist.TCPStore(host, 0, None, True, timeout=PATIENCE)  # type: ignore[attr-defined]
-        own.set(READY, "")
-        kept.set(PORT, str(own.port))
-        return own
+    kept, index, count = next(dist.rendezvous("env://", process_index(), process_count(), timeout=PREPARING))  # type: ignore[attr-defined]
+    word = _hand_out_word(kept, count) if index == 0 else _ask_for_word(kept, index)
+    kept.set_timeout(PATIENCE)
+    return dist.PrefixStore(f"malmoi/{word}", kept)  # type: ignore[attr-defined]
+
+
+def _hand_out_word(kept: dist.Store, count: int) -> str:  # type: ignore[name-defined]
+    word = uuid.uuid4().hex
+    kept.set(WORD, word)
+    for index in range(1, count):
+        own = kept.get(f"malmoi/asks/{word}/{index}").decode()
+        kept.set(f"malmoi/answered/{word}/{own}", "")
+    return word
+
+
+def _ask_for_word(kept: dist.Store, index: int) -> str:  # type: ignore[name-defined]
+    own = uuid.uuid4().hex
     while True:
-        port = int(kept.get(PORT))
-        with contextlib.suppress(RuntimeError):
-            store = dist.TCPStore(host, port, None, False, timeout=ANSWER)  # type: ignore[attr-defined]
-            store.wait([READY], ANSWER)
-            store.set_timeout(PATIENCE)
-            return store
-        time.sleep(0.2)
+        word: str = kept.get(WORD).decode()
+        kept.set(f"malmoi/asks/{word}/{index}", own)
+        if kept.check([f"malmoi/answered/{word}/{own}"]):
+            return word
+        time.sleep(0.1)
 
 
 def check_processes(layout: Layout) -> None:
@@ -122,7 +128,7 @@ class Meeting:
         key, store = self._next_key(), dist.distributed_c10d._get_default_store()
         try:
             store.wait([key], PREPARING)
-        except dist.DistNetworkError:  # the first process kept the store; it has ended, and said why
+        except dist.DistNetworkError:  # without torchrun the first process keeps the store; it has ended, and said why
             raise SystemExit(ENDED) from None
         return self._close_if_done("training" if store.get(key) == b"training" else "done")
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from malmoi.core.accelerator import pick_device, synchronize
 from malmoi.core.console import progress
 from malmoi.core.errors import UserError
 from malmoi.data.mixture import Mixture
@@ -33,6 +34,7 @@ PARTS = {"attention": "attention", "feed_forward": "feed-forward"}
 """Modules of a block that are timed, and what they are called."""
 
 Seconds = dict[str, float]
+Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Shape:
 def twelve_million() -> Shape:
     """6 layers of width 384, 8 rows of 256 tokens, a vocabulary of 4,096."""
     config = GPTConfig(vocabulary=ASSUMED_VOCABULARY, context=256, layers=6, width=384, heads=6)
-    return Shape(config, 256, 8, choose_precision(torch.device("cpu")), OptimizerSettings())
+    return Shape(config, 256, 8, choose_precision(pick_device()), OptimizerSettings())
 
 
 def shape_of(name: str, overrides: list[str]) -> Shape:
@@ -112,7 +114,7 @@ def shape_of(name: str, overrides: list[str]) -> Shape:
     chosen = {**default_optimizer(config, rows * slots * settings.context, settings), **settings.trainer}
     fields = {name: value for name, value in chosen.items() if name in OptimizerSettings.model_fields}
     precision = settings.trainer.get("precision", "auto")
-    precision = choose_precision(torch.device("cpu")) if precision == "auto" else precision
+    precision = choose_precision(pick_device()) if precision == "auto" else precision
     return Shape(config, settings.context, rows, precision, OptimizerSettings(**fields))
 
 
@@ -120,19 +122,23 @@ def measure_speed(shape: Shape, rounds: int = 5) -> Speed:
     """Time steps and their parts; the first one is left out."""
     keep_freed_memory()
     config, context, rows = shape.config, shape.context, shape.rows
-    peak = product_speed(torch.device("cpu"), shape.precision)
+    peak = product_speed(pick_device(), shape.precision)
     step = TrialStep(config, context, rows, shape.precision, shape.optimizer)
     ids = np.random.default_rng(0).integers(config.vocabulary, size=100_000).astype(token_dtype(config.vocabulary))
     source = Mixture({"random": ids}, {}, {}, context, rows, 1, 0)
     taken: list[Seconds] = []
-    with progress("timing steps", rounds + 1) as advance, _timed_parts(step.model) as parts:
+    now = partial(_now, step.device)
+    with progress("timing steps", rounds + 1) as advance, _timed_parts(step.model, now) as parts:
         for number in range(rounds + 1):
             parts.clear()
-            began = time.perf_counter()
-            _add(parts, "data", partial(source.batch, number, 0))
-            _micro_batch(step, parts)
-            _add(parts, "optimizer", step.update)
-            taken.append({**parts, "whole": time.perf_counter() - began})
+            began = now()
+            source.batch(number, 0)
+            parts["data"] = now() - began
+            _micro_batch(step, parts, now)
+            updating = now()
+            step.update()
+            parts["optimizer"] = now() - updating
+            taken.append({**parts, "whole": now() - began})
             advance()
     medians = {name: statistics.median(one[name] for one in taken[1:]) for name in taken[0]}
     seconds = medians.pop("whole")
@@ -141,13 +147,13 @@ def measure_speed(shape: Shape, rounds: int = 5) -> Speed:
     return Speed(multiplied(config), rows * context, seconds, medians, operations, peak, shape.precision)
 
 
-def _micro_batch(step: TrialStep, parts: Seconds) -> None:
+def _micro_batch(step: TrialStep, parts: Seconds, now: Clock) -> None:
     """Forward and backward; what is before and after the model itself is the head and the loss."""
     marks: dict[str, float] = {}
 
     def hidden_made(module: nn.Module, arguments: Any, hidden: torch.Tensor) -> None:
-        marks["hidden"] = time.perf_counter()
-        hidden.register_hook(lambda gradient: marks.update(gradient=time.perf_counter()))  # type: ignore[no-untyped-call]
+        marks["hidden"] = now()
+        hidden.register_hook(lambda gradient: marks.update(gradient=now()))  # type: ignore[no-untyped-call]
 
     hook = step.model.register_forward_hook(hidden_made)
     try:
@@ -159,7 +165,7 @@ def _micro_batch(step: TrialStep, parts: Seconds) -> None:
 
 
 @contextmanager
-def _timed_parts(model: nn.Module) -> Iterator[Seconds]:
+def _timed_parts(model: nn.Module, now: Clock) -> Iterator[Seconds]:
     """Seconds in the parts of blocks, forward and backward, added up as they pass."""
     seconds: Seconds = defaultdict(float)
     hooks = []
@@ -170,10 +176,10 @@ def _timed_parts(model: nn.Module) -> Iterator[Seconds]:
         started: dict[str, float] = {}
 
         def begin(*_: Any, started: dict[str, float] = started) -> None:
-            started["at"] = time.perf_counter()
+            started["at"] = now()
 
         def end(*_: Any, started: dict[str, float] = started, name: str = name) -> None:
-            seconds[name] += time.perf_counter() - started["at"]
+            seconds[name] += now() - started["at"]
 
         hooks += [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]
         hooks += [module.register_full_backward_pre_hook(begin), module.register_full_backward_hook(end)]
@@ -184,7 +190,7 @@ def _timed_parts(model: nn.Module) -> Iterator[Seconds]:
             hook.remove()
 
 
-def _add(parts: Seconds, name: str, work: Callable[[], object]) -> None:
-    began = time.perf_counter()
-    work()
-    parts[name] = time.perf_counter() - began
+def _now(device: torch.device) -> float:
+    """Seconds of a clock, when the device has done what it was asked."""
+    synchronize(device)
+    return time.perf_counter()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
+from malmoi.core.accelerator import pick_device
 from malmoi.core.errors import UserError
 from malmoi.formats.checkpoint import read_config
 from malmoi.models.language_model import LanguageModelConfig
@@ -65,7 +64,7 @@ class Training:
         once = 2 * self.frozen * block * (self.learned + self.scored)
         learning = (4 if self.adapters else 6) * upper * self.learned * self.epochs
         operations = once + learning + 2 * upper * self.scored
-        device = torch.device("cpu")
+        device = pick_device()
         return operations / (EFFICIENCY * product_speed(device, choose_precision(device)))
 
     def memory(self) -> int:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
+from malmoi.core.accelerator import peak_memory, pick_device
 from malmoi.core.console import console, progress
 from malmoi.core.errors import UserError
 from malmoi.core.memory import PeakMemory
@@ -52,7 +51,7 @@ def measured_step(config: LanguageModelConfig, context: int, trainer: dict[str, 
         trainer: fields of `TrainerSettings`.
     """
     settings = TrainerSettings(**{"steps": 1, **trainer})
-    precision = choose_precision(torch.device("cpu")) if settings.precision == "auto" else settings.precision
+    precision = choose_precision(pick_device()) if settings.precision == "auto" else settings.precision
     keep_freed_memory()
     step = TrialStep(config, context, 1, precision, settings, settings.recompute)
 
@@ -61,6 +60,6 @@ def measured_step(config: LanguageModelConfig, context: int, trainer: dict[str, 
         step.take(rows)
         step.micro_batch()
         step.update()
-        return memory.bytes()
+        return peak_memory(step.device) or memory.bytes()
 
     return measure

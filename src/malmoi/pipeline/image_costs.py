@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from malmoi.core.accelerator import pick_device
 from malmoi.models.image_model import ImageBody
 from malmoi.pipeline.costs import EFFICIENCY
 from malmoi.train.precision import choose_precision, product_speed
@@ -24,5 +25,5 @@ def operations(body: ImageBody, end: int | None = None) -> int:
 
 def operation_seconds(operations: float) -> float:
     """How long so many operations take here."""
-    device = torch.device("cpu")
+    device = pick_device()
     return operations / (EFFICIENCY * product_speed(device, choose_precision(device)))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
 from rich.table import Table
 
+from malmoi.core.accelerator import pick_device
 from malmoi.core.config import parse_settings
 from malmoi.core.console import console
 from malmoi.core.errors import UserError
@@ -57,7 +57,7 @@ def derive_plan(
         )
     precision = settings.trainer.get("precision", "auto")
     if precision == "auto":
-        precision = choose_precision(torch.device("cpu"))
+        precision = choose_precision(pick_device())
     context = min(settings.context, initial.context) if initial else settings.context
     rows, slots = batch_shape(settings, context, vocabulary)
     size = rows * slots * context

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from malmoi.core.accelerator import pick_device
 from malmoi.data.pair_batches import PairBatches
 from malmoi.models.initialize import initialize
 from malmoi.models.registry import count_parameters, empty_model
@@ -153,7 +153,7 @@ def _seconds_a_step(settings: TranslatorSettings, config: EncoderDecoderConfig, 
 def estimate(settings: TranslatorSettings) -> Estimate:
     """Time and memory: the minutes as set, or what the pairs cost when they are here."""
     config = EncoderDecoderConfig(**_shape(settings, settings.vocabulary), start=0)
-    weights, device = count_parameters(config), torch.device("cpu")
+    weights, device = count_parameters(config), pick_device()
     kept = 4 * settings.tokens * (KEPT_NUMBERS * config.width * config.depth + 4 * config.vocabulary)
     memory, words = PROCESS + 16 * weights + kept, f"{weights:,} parameters"
     if settings.minutes is not None:

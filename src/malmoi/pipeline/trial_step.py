@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from malmoi.core.accelerator import pick_device, synchronize
 from malmoi.data.batch import TextBatch
 from malmoi.models.language_model import LanguageModel, LanguageModelConfig
 from malmoi.models.registry import build_model
@@ -31,7 +32,8 @@ class TrialStep:
         recompute: str = "",
     ) -> None:
         torch.manual_seed(0)
-        model = build_model(config, 0).train()
+        self.device = pick_device()
+        model = build_model(config, 0).train().to(self.device)
         assert isinstance(model, LanguageModel)
         self.model, self.precision, self.recompute = model, precision, recompute
         self._optimizers = build_optimizers(model, optimizer)
@@ -41,20 +43,22 @@ class TrialStep:
     def take(self, rows: int) -> None:
         """From now on so many rows."""
         tokens = torch.randint(self._vocabulary, (rows, self._context))
-        self.batch = TextBatch(tokens, tokens)
+        self.batch = TextBatch(tokens, tokens).to(self.device)
 
     def loss(self) -> torch.Tensor:
         """() float32, the sum over a micro-batch."""
-        with autocast(self.batch.tokens.device, self.precision):
+        with autocast(self.device, self.precision):
             return Causal().loss(self.model, self.batch).total
 
     def micro_batch(self) -> None:
-        """Forward and backward."""
+        """Forward and backward; done when it returns, as the rest."""
         with recomputing(self.model, self.recompute):
             self.loss().backward()  # type: ignore[no-untyped-call]
+        synchronize(self.device)
 
     def update(self) -> None:
         """Change the weights, and forget the gradients."""
         for optimizer in self._optimizers:
             optimizer.step()
             optimizer.zero_grad()
+        synchronize(self.device)

@@ -63,7 +63,7 @@ def launch(tmp_path):
 
 def test_processes_know_each_other_a_killed_one_starts_again_and_a_mistake_does_not(launch):
     place, process = launch("once,refused")
-    output, error = process.communicate(timeout=60)
+    output, error = process.communicate(timeout=240)
     assert json.loads(output) == [0, 2]
     assert "Process 1 was ended by SIGKILL. All start again" in error
     assert len(list(place.glob("0-*.json"))) == 3  # once, once more, and the refused one only once
@@ -81,6 +81,6 @@ def test_a_signal_reaches_every_process(launch):
     while len(list(place.glob("ready-*"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGUSR1)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=240)
     assert json.loads(output) == [128 + signal.SIGUSR1]
     assert len(list(place.glob("saved-*"))) == 2

@@ -37,6 +37,13 @@ def test_where_nothing_fits_it_says_what_else_to_do(monkeypatch):
         room.check_room(CONFIG, SETTINGS, rows=4, length=128)
 
 
+def test_pipelines_that_would_want_more_micro_batches_are_passed_over(monkeypatch):
+    has(monkeypatch, 0.001)
+    single = SETTINGS.model_copy(update={"slots": 1})
+    with laid_out(Layout(data=2)), pytest.raises(UserError, match="Take more processes"):
+        room.check_room(CONFIG, single, rows=4, length=128)
+
+
 def test_one_process_is_not_asked(monkeypatch):
     has(monkeypatch, 0)
     room.check_room(CONFIG, SETTINGS, rows=4, length=128)

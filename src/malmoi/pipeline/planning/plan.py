@@ -198,7 +198,8 @@ def _jobs(wishes: Wishes) -> Iterator[Job]:
         for micro_rows in (size for size in wanted if each * layout.replicas == template.rows and each % size == 0):
             for recompute in recomputes:
                 job = replace(template, layout=layout, micro_rows=micro_rows, recompute=recompute)
-                work = Work(template.config, wishes.cluster.count, template.rows, job.micro_batches)
+                slots = job.micro_batches * layout.replicas
+                work = Work(template.config, wishes.cluster.count, template.rows, slots)
                 if not layout_problem(work, layout) and not recomputes_too_often(layout, recompute):
                     yield job
 

@@ -34,7 +34,7 @@ def check_room(config: ModelConfig, settings: TrainerSettings, rows: int, length
     layout = current_layout()
     if layout.processes == 1 or settings.precision == "auto" or not isinstance(config, GPTConfig):
         return
-    work = Work(config, layout.processes, rows * settings.slots)
+    work = Work(config, layout.processes, rows * settings.slots, settings.slots)
     if layout_problem(work, layout):
         return  # the trainer says so
     room = USABLE * _memory()

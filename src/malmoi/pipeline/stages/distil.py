@@ -11,6 +11,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from malmoi.compress.smaller import check_whole, keep_layers, spread
+from malmoi.core.accelerator import device_of
 from malmoi.core.console import console
 from malmoi.core.errors import UserError
 from malmoi.data.batch import BatchSource
@@ -131,7 +132,7 @@ class _Text:
         total, count = 0.0, 0
         with torch.inference_mode(), evaluating(model), console.status("scoring held-out text"):
             for batch in self.source.validation():
-                loss = Causal().loss(model, batch)
+                loss = Causal().loss(model, batch.to(device_of(model)))
                 total, count = total + float(loss.total), count + int(loss.count)
         return total / count
 

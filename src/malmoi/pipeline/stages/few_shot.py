@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 
+from malmoi.core.accelerator import pick_device
 from malmoi.core.config import Settings
 from malmoi.core.console import Advance, console, progress
 from malmoi.core.errors import UserError
@@ -172,7 +172,7 @@ def estimate(settings: FewShotSettings) -> Estimate:
     asked = sum((task.limit or settings.limit) * _item_tokens(task) for task in settings.tasks.values())
     tokens = len(settings.shots) * asked + len(settings.tasks) * sum(settings.shots) * ASSUMED_TOKENS
     parameters = count_parameters(config)
-    seconds = 2 * parameters * tokens / (EFFICIENCY * product_speed(torch.device("cpu"), "float32"))
+    seconds = 2 * parameters * tokens / (EFFICIENCY * product_speed(pick_device(), "float32"))
     words = f"{items:,} items, each {len(settings.shots)} times, if the texts are short"
     return Estimate(seconds, PROCESS + 4 * parameters + CACHE_BYTES, (words,))
 

@@ -9,6 +9,7 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import nn
 
+from malmoi.core.accelerator import device_of
 from malmoi.core.config import parse_settings
 from malmoi.core.console import console
 from malmoi.core.errors import UserError
@@ -133,8 +134,8 @@ def run(settings: GenerateImagesSettings, directory: Path) -> dict[str, Any]:
 def make_images(generator: Generator, noise: torch.Tensor) -> torch.Tensor:
     """(images, channels, size, size) uint8 of (images, noise) numbers; leaves the generator in evaluation mode."""
     generator.eval()
-    parts = [generator(part) for part in torch.split(noise, AT_ONCE)]
-    return (torch.cat(parts) * 255).round().to(torch.uint8)
+    parts = [generator(part) for part in torch.split(noise.to(device_of(generator)), AT_ONCE)]
+    return (torch.cat(parts).cpu() * 255).round().to(torch.uint8)
 
 
 def _config(settings: GenerateImagesSettings, size: int, channels: int) -> GeneratorConfig:
