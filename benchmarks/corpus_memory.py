@@ -4,7 +4,7 @@ What grows with the text is the comparison of all documents, so that is also mea
 number of documents of --gigabytes and at a tenth of it.
 `shared` has the steps that keep something of every document for the comparison of all; `all` has also those that look
 at one document at a time, which take most of the time and can keep nothing.
-Run: python benchmarks/corpus_memory.py --gigabytes 10 --folder DIRECTORY   (three times the text is needed on the disk)
+Run: python benchmarks/corpus_memory.py --folder DIRECTORY   (three times the text of --built is needed on the disk)
 """
 
 from __future__ import annotations
@@ -46,20 +46,26 @@ STOP_WORDS = ["the", "of", "and", "to", "in", "is", "that", "it", "was", "for"]
 def main() -> None:
     """Write texts, build, watch, write benchmarks/results/corpus_memory.json after every build."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--gigabytes", type=float, default=10, help="of the largest build; the others have a tenth")
+    parser.add_argument("--gigabytes", type=float, default=10, help="whose documents are compared")
+    parser.add_argument("--built", type=float, default=10, help="gigabytes of the largest build")
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=1)
     given = parser.parse_args()
-    compared = [comparison(given.folder, int(given.gigabytes * share * DOCUMENTS)) for share in (0.1, 1)]
-    builds: list[dict[str, Any]] = []
-    for steps, gigabytes in (("shared", 0.1), ("shared", 1), ("all", 0.1)):
-        builds.append(measured(given.folder, given.gigabytes * gigabytes, given.workers, steps))
-        print(json.dumps(builds[-1]), flush=True)
-        write_json(
-            Path(__file__).parent / "results" / "corpus_memory.json",
-            {"machine": machine_facts(), "bar": BAR, "compared": compared, "builds": builds},
-        )
-    print("reached" if max(max(one["peaks"]) for one in (*compared, *builds)) < BAR else "NOT reached")
+    result: dict[str, Any] = {"machine": machine_facts(), "bar": BAR, "compared": [], "builds": []}
+    for share in (0.1, 1):
+        result["compared"].append(comparison(given.folder, int(given.gigabytes * share * DOCUMENTS)))
+        save(result)
+    for steps, share in (("shared", 0.1), ("all", 0.1), ("shared", 1)):
+        result["builds"].append(measured(given.folder, given.built * share, given.workers, steps))
+        save(result)
+    worst = max(max(one["peaks"]) for one in (*result["compared"], *result["builds"]))
+    print("reached" if worst < BAR else "NOT reached")
+
+
+def save(result: dict[str, Any]) -> None:
+    """Print what there is so far, and keep it."""
+    print(json.dumps((result["builds"] or result["compared"])[-1]), flush=True)
+    write_json(Path(__file__).parent / "results" / "corpus_memory.json", result)
 
 
 def measured(folder: Path, gigabytes: float, workers: int, steps: str) -> dict[str, Any]:
