@@ -33,7 +33,7 @@ def answer(
     if passage and file:
         raise UserError("There are a passage and a file.", "Give one of them.")
     text = passage or _read(file)
-    opened = options.read_checkpoint(checkpoint)
+    opened = options.open_checkpoint(checkpoint)
     model = opened.headed(SpanFinder)
     asked = [Question(one, text) for one in questions]
     for question, found in zip(questions, find_answers(model, opened.tokenizer, asked), strict=True):

@@ -38,14 +38,14 @@ def predict(
 
 
 def _predict_texts(checkpoint: Path, chosen: list[str]) -> None:
-    from malmoi.cli.options import read_checkpoint
+    from malmoi.cli.options import open_checkpoint
     from malmoi.core.errors import UserError
     from malmoi.data.labelled import LabelledText
     from malmoi.evaluate.predict import encode_texts, predict
     from malmoi.models.classifier import Classifier
     from malmoi.models.token_labeller import TokenLabeller
 
-    opened = read_checkpoint(checkpoint)
+    opened = open_checkpoint(checkpoint)
     if isinstance(opened.model, TokenLabeller):
         _label_words(opened.model, opened.tokenizer, chosen)
         return
@@ -77,11 +77,12 @@ def _label_words(model: TokenLabeller, tokenizer: Tokenizer, chosen: list[str]) 
 def _predict_images(checkpoint: Path, chosen: list[str]) -> None:
     import torch
 
+    from malmoi.core.accelerator import pick_device
     from malmoi.data.image_files import read_image
     from malmoi.evaluate.image_classes import image_probabilities
     from malmoi.formats.image_checkpoint import load_image_classifier
 
-    classifier = load_image_classifier(checkpoint)
+    classifier = load_image_classifier(checkpoint).to(pick_device())
     shape = classifier.body.config
     images = torch.stack([read_image(Path(path), shape.size, shape.channels) for path in chosen])
     for path, row in zip(chosen, image_probabilities(classifier, images).tolist(), strict=True):

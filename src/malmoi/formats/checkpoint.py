@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 
@@ -45,13 +45,18 @@ class Checkpoint:
     """A model with its tokenizer.
 
     Attributes:
-        model: in evaluation mode, on the CPU.
+        model: in evaluation mode; as it was read, on the processor.
         card: the text of card.md, empty where there is none.
     """
 
     model: Model | Headed
     tokenizer: Tokenizer
     card: str = ""
+
+    def to(self, device: torch.device) -> Self:
+        """The same, with the model on `device`."""
+        self.model.to(device)
+        return self
 
     @property
     def language_model(self) -> LanguageModel:

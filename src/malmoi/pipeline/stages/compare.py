@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt
 from rich import box
 from rich.table import Table
 
+from malmoi.core.accelerator import pick_device
 from malmoi.core.config import Settings
 from malmoi.core.console import console, progress
 from malmoi.core.errors import UserError
@@ -101,7 +102,7 @@ def _models(settings: CompareSettings) -> tuple[dict[str, LanguageModel], Tokeni
     models: dict[str, LanguageModel] = {}
     vocabulary: dict[str, int] = {}
     for path in settings.checkpoints:
-        checkpoint = load_checkpoint(path)
+        checkpoint = load_checkpoint(path).to(pick_device())
         known = checkpoint.tokenizer.backend.get_vocab()
         if models and known != vocabulary:
             raise UserError(
