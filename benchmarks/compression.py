@@ -1,4 +1,4 @@
-"""Whole numbers instead of float32: what is left of the quality, and how fast layers and generation become.
+"""Whole numbers instead of float32, in layers and in the cache: what is left of the quality, and how fast all becomes.
 
 Everything is timed by processor time of one thread, ways taking turns in one process. `llama.cpp` is xllamacpp of the
 test extra and generates from the GGUF file that the weights come from, whose matrices have four bits too; torchao
@@ -24,6 +24,7 @@ import httpx
 import torch
 import xllamacpp
 from torch import nn
+from torch.nn import functional as F
 
 from malmoi.compress.calibration import Calibration
 from malmoi.compress.corpus_text import CorpusText, read_corpus_text
@@ -33,7 +34,7 @@ from malmoi.compress.methods.int8 import Int8
 from malmoi.compress.rounding import int4_matrix, int8_matrix
 from malmoi.compress.step import Step
 from malmoi.core.device import machine_facts
-from malmoi.core.files import write_json
+from malmoi.core.files import read_json, write_json
 from malmoi.evaluate.generation import generation_costs
 from malmoi.formats.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from malmoi.formats.weights import SINGLE
@@ -53,27 +54,46 @@ SHAPE, ROWS, ROUNDS = (1536, 576), (1, 8, 256), 40
 LENGTH, WRITTEN = 512, 96
 SMALLER = 8
 """Times as much text as SmolLM2 that the small model is scored on."""
+PARTS = ("linear", "generation", "small", "large", "cache")
+RESULT = Path(__file__).parent / "results" / "compression.json"
 
 
 def main() -> None:
-    """Measure, print, write benchmarks/results/compression.json."""
+    """Measure the parts that are asked for, print them, write them into benchmarks/results/compression.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="of the recipe quickstart: its base model and its corpus")
+    parser.add_argument("--korean", type=Path, default=Path("runs/quickstart-ko"), help="likewise of quickstart-ko")
     parser.add_argument("--kibibytes", type=int, default=32, help="held-out text that SmolLM2 is scored on")
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     gguf = fetch_source("smollm2-135m-instruct")[0]
-    checkpoints = {"trained here": load_checkpoint(arguments.run / "pretrain"), "SmolLM2": load_checkpoint(gguf)}
-    result: dict[str, Any] = {"machine": machine_facts(), "torch": torch.__version__, "linear": linear()}
-    print("linear", result["linear"], flush=True)
-    result["generation"] = generation(checkpoints["SmolLM2"], gguf)
-    print("generation", result["generation"], flush=True)
-    for (name, checkpoint), share in zip(checkpoints.items(), (SMALLER, 1), strict=True):
-        context = checkpoint.language_model.config.context
-        bytes_scored = share * arguments.kibibytes << 10
-        text = read_corpus_text(arguments.run / "corpus", checkpoint.tokenizer, context, 32_768, bytes_scored)
-        result[name] = quality(checkpoint, text)
-        write_json(Path(__file__).parent / "results" / "compression.json", result)
+    large = load_checkpoint(gguf)
+    result: dict[str, Any] = read_json(RESULT) if RESULT.is_file() else {}
+    result |= {"machine": machine_facts(), "torch": torch.__version__}
+
+    def keep(name: str, facts: Any) -> None:
+        print(name, facts, flush=True)
+        write_json(RESULT, result | {name: facts})
+        result[name] = facts
+
+    if "linear" in arguments.parts:
+        keep("linear", linear())
+    if "generation" in arguments.parts:
+        keep("generation", generation(large, gguf))
+    if "small" in arguments.parts:
+        small = load_checkpoint(arguments.run / "pretrain")
+        keep("trained here", quality(small, held_out(arguments.run, small, SMALLER * arguments.kibibytes)))
+    if "large" in arguments.parts:
+        keep("SmolLM2", quality(large, held_out(arguments.run, large, arguments.kibibytes)))
+    if "cache" in arguments.parts:
+        keep("cache", caches(large, arguments.run, arguments.korean, arguments.kibibytes))
+
+
+def held_out(run: Path, checkpoint: Checkpoint, kibibytes: int) -> CorpusText:
+    """Text of a run's corpus, as a model reads it."""
+    context = checkpoint.language_model.config.context
+    return read_corpus_text(run / "corpus", checkpoint.tokenizer, context, 32_768, kibibytes << 10)
 
 
 def linear() -> dict[str, dict[int, float]]:
@@ -109,12 +129,54 @@ def in_turns(layers: dict[str, nn.Module], hidden: torch.Tensor) -> dict[str, fl
 def generation(checkpoint: Checkpoint, gguf: Path) -> dict[str, float]:
     """Tokens a second of processor time, one row, behind so many tokens."""
     models: dict[str, LanguageModel] = {"float32": checkpoint.language_model}
+    models["float32, int8 cache"] = copy.copy(checkpoint.language_model)
+    models["float32, int8 cache"].use_int8_cache()
     models["bfloat16"] = copy.deepcopy(checkpoint.language_model).bfloat16()
     for name in ("int8", "int8-dynamic", "int4 rounded"):
         models[name] = compressed(checkpoint.language_model, STEPS[name], Calibration())
     costs = generation_costs(models, checkpoint.tokenizer.encode("Once upon a time"), [LENGTH])
     found = {name: cost[str(LENGTH)]["tokens_per_second"] for name, cost in costs.items()}
     return found | {"llama.cpp, Q4_1": llama_speed(gguf)}
+
+
+def caches(large: Checkpoint, english: Path, korean: Path, kibibytes: int) -> dict[str, Any]:
+    """What an int8 cache takes and changes, for SmolLM2 and for each run's own model, on text of both runs."""
+    found: dict[str, Any] = {}
+    for language, run in (("English", english), ("Korean", korean)):
+        small = load_checkpoint(run / "pretrain")
+        for name, checkpoint, share in (("SmolLM2", large, 1), ("trained here", small, SMALLER)):
+            model, text = checkpoint.language_model, held_out(run, checkpoint, share * kibibytes)
+            length = min(LENGTH, model.config.context)
+            stream = [token for one in text.held_out for token in (text.start, *one.tokens)]
+            rows = torch.tensor(stream[: len(stream) // length * length]).view(-1, length)
+            facts = found[f"{name}, {language}"] = int8_cache(model, rows)
+            print(name, language, facts, flush=True)
+    return found
+
+
+@torch.inference_mode()
+def int8_cache(model: LanguageModel, rows: torch.Tensor) -> dict[str, Any]:
+    """Rows are read through an exact cache and through one of eight bits."""
+    rounded = copy.copy(model)
+    rounded.use_int8_cache()
+    nats, same = {"exact": 0.0, "int8": 0.0}, 0
+    for row in rows:
+        best = []
+        for name, one in (("exact", model), ("int8", rounded)):
+            logits = one.logits(row[None], one.cache(1, len(row)))[0]
+            nats[name] += float(F.cross_entropy(logits[:-1], row[1:], reduction="sum"))
+            best.append(logits.argmax(-1))
+        same += int((best[0] == best[1]).sum())
+    length = rows.shape[1]
+    return {
+        "bytes_a_token": {
+            name: one.cache(1, length).bytes / length for name, one in (("exact", model), ("int8", rounded))
+        },
+        "tokens": rows.numel(),
+        "nats": {name: total / (rows.numel() - len(rows)) for name, total in nats.items()},
+        "more_nats": nats["int8"] / nats["exact"] - 1,
+        "same_greedy_token": same / rows.numel(),
+    }
 
 
 def llama_speed(path: Path) -> float:

@@ -22,6 +22,7 @@ import torch
 from malmoi.compress.calibration import Calibration
 from malmoi.compress.corpus_text import read_corpus_text
 from malmoi.compress.measure import bigram_bits_per_byte, bits_per_byte
+from malmoi.compress.methods.int4 import Int4
 from malmoi.compress.registry import CompressionRecipe
 from malmoi.core.device import machine_facts
 from malmoi.core.files import read_json, write_json
@@ -72,9 +73,11 @@ class Bench:
         """Bits per byte of the held-out text."""
         return bits_per_byte(model, self.text)
 
-    def after_training(self, model: LanguageModel, rate: float) -> float:
+    def after_training(self, model: LanguageModel, rate: float, *, codes: bool = False) -> float:
         """Bits per byte after the recovery's steps."""
-        settings = RecoverySettings(recover_steps=self.steps, recover_learning_rate=rate, recover_rows=8)
+        settings = RecoverySettings(
+            recover_steps=self.steps, recover_learning_rate=rate, recover_rows=8, recover_codes=codes
+        )
         with tempfile.TemporaryDirectory() as directory:
             recover(model, self.original.tokenizer, self.corpus, settings, Path(directory))
         return self.bits(model)
@@ -146,6 +149,19 @@ def speed(bench: Bench) -> None:
     bench.keep("speed", "8 layers x 512", sizes | {"faster": faster(wide, narrow, rounds=15)})
 
 
+def aware(bench: Bench) -> None:
+    """Four bits after a training in float32, and with the rounding in the training."""
+    steps = [{"method": "int4", "rounding": "nearest"}]
+    bench.keep("aware", "rounded", measured(bench, steps))
+    trained = copy.deepcopy(bench.original.language_model)
+    facts = {"control": bench.after_training(trained, 1e-3), "steps": bench.steps}
+    Int4(rounding="nearest").apply(trained, Calibration())
+    bench.keep("aware", "trained, then rounded", facts | {"bits_per_byte": bench.bits(trained)})
+    for codes in (False, True):
+        after = bench.after_training(bench.compressed(steps), 1e-3, codes=codes)
+        bench.keep("aware", f"rounded, then trained{', codes too' if codes else ''}", facts | {"bits_per_byte": after})
+
+
 def tensor(bench: Bench) -> None:
     """The embedding ten times smaller, before and after a recovery."""
     steps = [{"method": "tensor"}]
@@ -176,6 +192,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "prune": prune,
     "structure": structure,
     "speed": speed,
+    "aware": aware,
     "tensor": tensor,
     "distil": teacher,
 }

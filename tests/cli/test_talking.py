@@ -16,6 +16,8 @@ import pytest
 
 from malmoi.formats.checkpoint import save_checkpoint
 from malmoi.models.classifier import Classifier
+from malmoi.models.lstm import LSTMConfig
+from malmoi.models.registry import build_model
 
 MALMOI = [sys.executable, "-m", "malmoi"]
 
@@ -49,6 +51,15 @@ def test_generate_answers_like_the_examples_and_ends_with_the_line(run, checkpoi
     assert expected.removeprefix(prompt).lstrip() == whole
 
 
+def test_what_was_read_can_be_held_in_eight_bits(run, checkpoint, tokenizer, tmp_path):
+    options = ["옛날에", "--int8-cache", "--seed", "1", "--maximum-tokens", "5"]
+    assert run("generate", str(checkpoint), *options)[1].startswith("옛날에")
+    lstm = build_model(LSTMConfig(vocabulary=tokenizer.size, width=16, layers=1), seed=0)
+    save_checkpoint(tmp_path / "lstm", lstm, tokenizer, "")
+    code, _, error = run("generate", str(tmp_path / "lstm"), *options)
+    assert (code, "no keys and values" in error) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -56,7 +67,7 @@ def test_generate_answers_like_the_examples_and_ends_with_the_line(run, checkpoi
         (["generate", "nowhere", "x"], "nowhere"),
         (["generate", "CHECKPOINT", "x", "--shots", "2"], "Add --examples"),
         (["generate", "CHECKPOINT", "x", "--examples", "nowhere.tsv"], "no file nowhere.tsv"),
-        (["predict", "CHECKPOINT", "x"], "no classifier"),
+        (["predict", "CHECKPOINT", "x"], "not a classifier"),
         (["generate", "CHECKPOINT", "긴 이야기 " * 1000], "4,096"),
         (["serve", "CHECKPOINT", "--host", "0.0.0.0"], "--api-key"),
         (["export", "CHECKPOINT", "--to", "onx"], "no format 'onx'"),

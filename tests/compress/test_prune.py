@@ -4,15 +4,23 @@ import pytest
 import torch
 
 from malmoi.compress.calibration import Calibration
+from malmoi.compress.methods.int4 import Int4
 from malmoi.compress.methods.int8 import Int8
+from malmoi.compress.methods.lowrank import LowRank
 from malmoi.compress.methods.prune import Prune
+from malmoi.compress.methods.structure import Structure
+from malmoi.compress.methods.tensor import Tensor
 from malmoi.core.errors import UserError
 from malmoi.core.files import read_json
 from malmoi.data.batch import TextBatch
+from malmoi.data.labelled import EncodedText, collate_labelled
+from malmoi.data.rows import Rows
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
 from malmoi.layers.low_rank import apply_low_rank
 from malmoi.layers.sparse import sparse_layers
+from malmoi.models.classifier import Classifier
 from malmoi.objectives.causal import Causal
+from malmoi.objectives.classification import Classification
 from malmoi.train.settings import TrainerSettings
 from malmoi.train.trainer import Trainer
 
@@ -77,6 +85,18 @@ def test_zeros_stay_zero_in_training_and_after_a_kill(model, calibration, tokeni
         assert all(torch.equal(zero, before[name]) for name, zero in zeros(loaded).items())
 
 
+def test_zeros_stay_zero_beneath_a_head_of_classes(model, calibration, tokenizer, tmp_path):
+    Prune(pattern="2:4").apply(model, calibration)
+    save_checkpoint(tmp_path / "model", Classifier(model, ["나쁨", "좋음"]), tokenizer, "")
+    loaded = load_checkpoint(tmp_path / "model").classifier
+    assert len(sparse_layers(loaded.body)) == 2 * 7
+    texts = [EncodedText(row, label) for label, row in enumerate(TOKENS)]
+    settings = TrainerSettings(steps=2, optimizer="adamw", weight_decay=0.1, precision="float32")
+    source = Rows(texts, texts, lambda text: len(text.tokens), collate_labelled, rows=2)
+    Trainer(loaded, Classification(), source, settings, tmp_path / "training").run()
+    assert all(torch.equal(zero, zeros(model)[name]) for name, zero in zeros(loaded.body).items())
+
+
 def test_the_checkpoint_is_a_plain_one(model, calibration, tokenizer, tmp_path):
     transformers = pytest.importorskip("transformers")
     Prune().apply(model, calibration)
@@ -115,10 +135,13 @@ def test_what_cannot_be_pruned_is_refused(model, calibration, settings, words):
         Prune(**settings).apply(model, calibration)
 
 
-def test_a_second_time_is_refused(model, calibration):
+@pytest.mark.parametrize(
+    "step", [Prune(pattern="2:4"), Int4(), LowRank(), Tensor(layers=["blocks.0.*.up"]), Structure(feed_forward=0.5)]
+)
+def test_what_would_fill_the_zeros_is_refused(model, calibration, step):
     Prune().apply(model, calibration)
     with pytest.raises(UserError, match="pruned already"):
-        Prune(pattern="2:4").apply(model, calibration)
+        step.apply(model, calibration)
 
 
 def test_without_text_the_way_out_is_said(model):

@@ -41,6 +41,14 @@ def test_every_shape_of_model_has_a_true_cache(make_model, tokenizer, shape):
     assert fast.tokens == collect(generate_without_cache(model, tokenizer, ids, GREEDY)).tokens
 
 
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_an_int8_cache_begins_as_the_exact_one(model, tokenizer, prompt):
+    ids = tokenizer.encode(prompt)
+    exact = collect(generate(model, tokenizer, ids, GREEDY))
+    model.use_int8_cache()
+    assert collect(generate(model, tokenizer, ids, GREEDY)).tokens[:4] == exact.tokens[:4]
+
+
 def test_a_cache_kept_between_prompts_changes_nothing(model, tokenizer):
     cache = PrefixCache(model)
     first = tokenizer.encode("Once upon a time")

@@ -56,6 +56,37 @@ def test_a_window_keeps_the_same_number_of_tokens_however_long_the_text():
 
 @schedules
 @torch.no_grad()
+def test_in_eight_bits_nearly_as_without(schedule, tokens):
+    model = model_of(schedule)
+    exact = model.logits(tokens)
+    model.use_int8_cache()
+    most = 0.1 if "hashed" in schedule else 1e-3  # what is rounded may fall into another bucket
+    for chunks in ([150], [70, 1, 1, 70, 8]):
+        cache = model.cache(rows=2, length=150)
+        rounded = torch.cat([model.logits(part, cache) for part in tokens.split(chunks, dim=1)], 1)
+        assert (rounded - exact).square().mean() < most * exact.square().mean()
+    wider = cache.repeat(2, 150)
+    for one in (cache, wider):
+        one.crop(149)
+    torch.testing.assert_close(model.logits(tokens[:, -1:], wider), model.logits(tokens[:, -1:], cache))
+
+
+def test_eight_bits_take_a_quarter_of_the_memory_and_a_scale_for_each_head_of_a_token():
+    model = model_of("full")
+    model.use_int8_cache()
+    assert model.cache(1, 100).bytes == 3 * 2 * 4 * 100 * (8 + 2)
+
+
+@torch.no_grad()
+def test_a_head_of_zeros_stays_zero():
+    cache = KeyValueCache(model_of("full").config, rows=1, length=2, int8=True)
+    kept = cache.layer(0).extend(torch.zeros(1, 4, 2, 8), torch.full((1, 4, 2, 8), -3.0))
+    assert kept.key.count_nonzero() == 0
+    torch.testing.assert_close(kept.value, torch.full((1, 4, 2, 8), -3.0), rtol=1e-3, atol=0)
+
+
+@schedules
+@torch.no_grad()
 def test_rows_go_on_from_what_other_rows_hold(schedule, tokens):
     model, chosen = model_of(schedule), torch.tensor([1, 1])
     cache = KeyValueCache(model.config, rows=2, length=150)

@@ -35,6 +35,7 @@ def chat(
     repetition_penalty: options.Penalty = 1.05,
     seed: options.Seed = None,
     maximum_tokens: options.MaximumTokens = None,
+    int8_cache: options.Int8Cache = False,
 ) -> None:
     """Talk to a model in the terminal.
 
@@ -53,7 +54,7 @@ def chat(
     }  # fmt: skip
     settings = parse_settings(SamplingSettings, values, "the options")
     path = checkpoint or options.newest_assistant()
-    model, tokenizer = options.open_writer(path)
+    model, tokenizer = options.open_writer(path, int8_cache)
     dialogue = Dialogue(model, tokenizer, settings, system)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     console.print(

@@ -22,6 +22,7 @@ def generate(
     seed: options.Seed = None,
     maximum_tokens: options.MaximumTokens = 200,
     stop: options.Stop = None,
+    int8_cache: options.Int8Cache = False,
     examples: Annotated[
         Path | None, typer.Option(help="Solved examples, columns input and output (csv, tsv, jsonl); answer like them.")
     ] = None,
@@ -49,7 +50,7 @@ def generate(
     settings = parse_settings(SamplingSettings, values, "the options")
     text = sys.stdin.read() if prompt == "-" else prompt
     asked = text if examples is None and shots is None else _behind_examples(examples, shots, text)
-    model, tokenizer = options.open_writer(checkpoint)
+    model, tokenizer = options.open_writer(checkpoint, int8_cache)
     pieces = generate_pieces(model, tokenizer, tokenizer.opening + tokenizer.encode(asked), settings)
     speed = Speed()
     begun = examples is None

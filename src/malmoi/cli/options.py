@@ -21,6 +21,7 @@ MinP = Annotated[float, typer.Option(help="Drop tokens less probable than this s
 Penalty = Annotated[float, typer.Option(help="Above 1, tokens that occurred become less likely.")]
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same text.")]
 MaximumTokens = Annotated[int | None, typer.Option(help="Stop after so many tokens.")]
+Int8Cache = Annotated[bool, typer.Option("--int8-cache", help="Hold what was read in a quarter of the memory.")]
 Stop = Annotated[list[str] | None, typer.Option(help="Text at which to stop; may be given several times.")]
 
 RUNS, MODELS = Path("runs"), Path("models")
@@ -41,24 +42,6 @@ def newest_assistant() -> Path:
     return max(found, key=lambda path: path.stat().st_mtime)
 
 
-def open_checkpoint(path: Path) -> tuple[LanguageModel, Tokenizer]:
-    """Load a model that writes text.
-
-    Raises:
-        UserError: there is none at `path`, or it is a classifier.
-    """
-    checkpoint = read_checkpoint(path)
-    return checkpoint.language_model, checkpoint.tokenizer
-
-
-def open_writer(path: Path) -> tuple[LanguageModel, Tokenizer]:
-    """Likewise, on the device that is to do the work. Raises as `open_checkpoint`, and as `pick_device`."""
-    from malmoi.core.accelerator import pick_device
-
-    model, tokenizer = open_checkpoint(path)
-    return model.to(pick_device()), tokenizer
-
-
 def read_checkpoint(path: Path) -> Checkpoint:
     """Load a model of any kind, an imported one by its bare name too, and show that something is happening meanwhile.
 
@@ -71,3 +54,23 @@ def read_checkpoint(path: Path) -> Checkpoint:
     path = MODELS / path if not path.exists() and (MODELS / path).is_dir() else path
     with error_console.status(f"Reading {path}"):
         return load_checkpoint(path)
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Likewise, on the device that is to do the work. Raises as `read_checkpoint`, and as `pick_device`."""
+    from malmoi.core.accelerator import pick_device
+
+    return read_checkpoint(path).to(pick_device())
+
+
+def open_writer(path: Path, int8_cache: bool = False) -> tuple[LanguageModel, Tokenizer]:
+    """Likewise, a model that writes text.
+
+    Raises:
+        UserError: there is none at `path`, it is of another kind, or it keeps nothing that could be held in int8.
+    """
+    checkpoint = open_checkpoint(path)
+    model = checkpoint.language_model
+    if int8_cache:
+        model.use_int8_cache()
+    return model, checkpoint.tokenizer

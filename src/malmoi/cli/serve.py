@@ -22,6 +22,7 @@ def serve(
         str | None, typer.Option(envvar="MALMOI_API_KEY", help="Key that clients must send.", show_envvar=True)
     ] = None,
     name: Annotated[str | None, typer.Option(help="The model's name for clients; the directory's by default.")] = None,
+    int8_cache: options.Int8Cache = False,
 ) -> None:
     """Serve a model: the OpenAI interface below /v1 and a chat page at /.
 
@@ -39,7 +40,7 @@ def serve(
     path = checkpoint or options.newest_assistant()
     server_options = ServeOptions(host=host, port=port, api_key=api_key or None, name=name or model_name(path))
     socket = bind(server_options)
-    model, tokenizer = options.open_writer(path)
+    model, tokenizer = options.open_writer(path, int8_cache)
     run_server(model, tokenizer, socket, server_options)
 
 

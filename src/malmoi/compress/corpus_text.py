@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from malmoi.core.errors import UserError
+from malmoi.core.errors import MissingExtra, UserError
+from malmoi.corpus.language import identify
 from malmoi.corpus.store import read_documents
 from malmoi.evaluate.bits_per_byte import EncodedText, encode_texts
 from malmoi.evaluate.held_out import thin_out
@@ -21,6 +23,9 @@ TRAIN_BYTES = 8 * 2**20
 ROW = 512
 """Tokens in a row of calibration, where the model reads so many."""
 
+_TEXTS, _BEGINNING = 64, 500
+"""Texts whose language is looked at, and characters of each."""
+
 
 @dataclass(frozen=True)
 class CorpusText:
@@ -31,12 +36,14 @@ class CorpusText:
         held_out: documents that no one learned from.
         train: what simple models are counted on.
         start: the end-of-text id.
+        language: see `common_language`; that of the training text.
     """
 
     rows: list[list[int]]
     held_out: list[EncodedText]
     train: list[NDArray[np.int64]]
     start: int
+    language: str
 
 
 def read_corpus_text(
@@ -62,7 +69,17 @@ def read_corpus_text(
         encode_texts(tokenizer, [document.text for document in held_out]),
         [np.array(one, dtype=np.int64) for one in tokens],
         tokenizer.end,
+        common_language([document.text for document in train]),
     )
+
+
+def common_language(texts: Sequence[str]) -> str:
+    """ISO 639 code of the language that these texts are in together, "unknown" where it cannot be told."""
+    step = max(1, len(texts) // _TEXTS)
+    try:
+        return identify("\n".join(text[:_BEGINNING] for text in texts[::step])).language
+    except MissingExtra:
+        return "unknown"
 
 
 def _rows(documents: list[list[int]], start: int, length: int, tokens: int) -> list[list[int]]:

@@ -4,38 +4,31 @@ from __future__ import annotations
 
 import torch
 
+from malmoi.layers.matrices import int4, int8
 from malmoi.layers.matrices.int4 import Int4Matrix, Int4Settings
-from malmoi.layers.matrices.int8 import LARGEST, Int8Matrix, Int8Settings
+from malmoi.layers.matrices.int8 import Int8Matrix, Int8Settings
 
-LARGEST_INT4 = 15
+_SMALLEST = 2.0**-24
+"""Of the positive numbers of float16."""
 
 
 def int8_matrix(weight: torch.Tensor, settings: Int8Settings) -> Int8Matrix:
     """(outputs, inputs) floating to codes whose row's largest number is 127 or -127."""
     matrix = Int8Matrix(weight.shape[0], weight.shape[1], settings)
-    scale = (weight.abs().amax(1).float() / LARGEST).clamp_min(torch.finfo(torch.float32).tiny)
-    matrix.scale.data = scale
-    matrix.codes.data = (weight.float() / scale[:, None]).round().to(torch.int8)
+    matrix.scale.data = (weight.abs().amax(1).float() / int8.LARGEST).clamp_min(torch.finfo(torch.float32).tiny)
+    matrix.round(weight)
     return matrix
 
 
 def int4_matrix(weight: torch.Tensor, settings: Int4Settings) -> Int4Matrix:
     """(outputs, inputs) floating to codes from 0, for the least number of a group, to 15 for the greatest."""
     matrix = Int4Matrix(weight.shape[0], weight.shape[1], settings)
-    groups = weight.float().view(len(weight), -1, settings.group)
-    matrix.scale.data, matrix.least.data = int4_scale(groups)
-    codes = int4_codes(groups, matrix.scale[..., None], matrix.least[..., None])
-    matrix.set_codes(codes.view(weight.shape))
+    matrix.scale.data, matrix.least.data = int4_scale(weight.float().view(len(weight), -1, settings.group))
+    matrix.round(weight)
     return matrix
 
 
 def int4_scale(groups: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(..., group) numbers to the scale and the least number of each group, (...) float16."""
     least, greatest = groups.amin(-1), groups.amax(-1)
-    scale = ((greatest - least) / LARGEST_INT4).clamp_min(torch.finfo(torch.float32).tiny).half()
-    return scale, least.half()
-
-
-def int4_codes(numbers: torch.Tensor, scale: torch.Tensor, least: torch.Tensor) -> torch.Tensor:
-    """The nearest codes, floating, of numbers whose scale and least number are known."""
-    return ((numbers - least.float()) / scale.float()).round().clamp(0, LARGEST_INT4)
+    return ((greatest - least) / int4.LARGEST).half().clamp_min(_SMALLEST), least.half()

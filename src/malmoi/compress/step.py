@@ -12,6 +12,7 @@ from malmoi.core.config import Settings
 from malmoi.core.errors import UserError, nearest
 from malmoi.layers.compressed import compressed_layers, compressible, is_part
 from malmoi.layers.matrices.registry import matrix_name
+from malmoi.layers.sparse import sparse_layers
 from malmoi.models.model import Model
 
 
@@ -61,6 +62,21 @@ def chosen(model: nn.Module, patterns: Iterable[str], default: Iterable[str], *,
         if not found:
             _refuse(" ".join(default), list(compressed), model, plain)
     return [name for name in plain if name in found]
+
+
+def refuse_pruned(model: nn.Module, names: Iterable[str]) -> None:
+    """For a step that would not keep the zeros of these layers.
+
+    Raises:
+        UserError: one of them has been pruned.
+    """
+    sparse = sparse_layers(model)
+    for name in names:
+        if name in sparse:
+            raise UserError(
+                f"{name} has been pruned already: this step would not keep its zeros.",
+                "Start from the checkpoint before, take int8, which keeps them, or leave the layer out.",
+            )
 
 
 def _refuse(pattern: str, compressed: list[str], model: nn.Module, plain: list[str]) -> None:

@@ -23,8 +23,9 @@ from malmoi.formats.gguf_names import GGUF_TABLES
 from malmoi.formats.gguf_rotary import DIVISORS, add_scaling, can_be_read_back, divisors
 from malmoi.formats.gguf_tokenizer import add_tokenizer
 from malmoi.formats.registry import family_of
-from malmoi.layers.compressed import plain
+from malmoi.layers.compressed import compressed_layers, plain
 from malmoi.layers.low_rank import merged_state
+from malmoi.layers.matrices.int4 import Int4Matrix
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.language_model import LanguageModel, LanguageModelConfig
 from malmoi.models.model import ModelConfig
@@ -82,6 +83,7 @@ def export_gguf(model: LanguageModel, tokenizer: Tokenizer, path: Path, type_nam
         state["divisors"] = divisors(config.rotary_scaling, config.head_width, config.rotary_base)
         plan.append(Line(DIVISORS, ("divisors",)))
     kinds = _add_tensors(writer, plan, state, GGMLQuantizationType[type_name.upper()])
+    held = _held_so(model)
     with (
         atomic_file(path, "wb") as file,
         progress(f"Writing {path.name}", sum(map(torch.numel, state.values()))) as advance,
@@ -93,6 +95,11 @@ def export_gguf(model: LanguageModel, tokenizer: Tokenizer, path: Path, type_nam
         file.seek(0, os.SEEK_END)
         for line in plan:
             file.write(bytes(-file.tell() % writer.data_alignment))
+            if kinds[line.theirs] == GGMLQuantizationType.Q4_1 and held.keys() >= set(line.ours):
+                blocks = joined(line, {name: _blocks(held[name]) for name in line.ours})
+                file.write(_reordered(blocks, line.theirs, config, architecture).contiguous().numpy())
+                advance(sum(state[name].numel() for name in line.ours))
+                continue
             for rows in _chunks(_reordered(joined(line, state), line.theirs, config, architecture)):
                 file.write(_converted(rows, kinds[line.theirs], line.theirs))
                 advance(rows.size)
@@ -213,6 +220,25 @@ def _reordered(tensor: torch.Tensor, name: str, config: GPTConfig, architecture:
 def _neighbours(rows: torch.Tensor, heads: int) -> torch.Tensor:
     """Put the rows of each head from the order of two halves into the order of neighbouring pairs."""
     return rows.view(heads, 2, rows.shape[0] // heads // 2, -1).transpose(1, 2).reshape(rows.shape)
+
+
+def _held_so(model: LanguageModel) -> dict[str, Int4Matrix]:
+    """Name of a weight to its matrix, of those that are held as blocks of the type Q4_1 already."""
+    matrices = {f"{name}.weight": layer.matrix for name, layer in compressed_layers(model).items()}
+    block, _ = GGML_QUANT_SIZES[GGMLQuantizationType.Q4_1]
+    return {
+        name: matrix
+        for name, matrix in matrices.items()
+        if isinstance(matrix, Int4Matrix) and matrix.settings.group == block
+    }
+
+
+def _blocks(matrix: Int4Matrix) -> torch.Tensor:
+    """(outputs, bytes of a row) uint8: for each group its scale, its least number, and two codes a byte."""
+    codes = matrix.unpacked().view(*matrix.scale.shape, -1)
+    low, high = codes.chunk(2, dim=-1)
+    ends = [one.detach()[..., None].contiguous().view(torch.uint8) for one in (matrix.scale, matrix.least)]
+    return torch.cat([*ends, low | (high << 4)], -1).flatten(1)
 
 
 def _chunks(tensor: torch.Tensor) -> Iterator[numpy.ndarray]:

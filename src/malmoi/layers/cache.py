@@ -10,7 +10,7 @@ import torch
 
 from malmoi.layers.patterns import CAUSAL
 from malmoi.layers.schedule import EVERYTHING, LayerAttention
-from malmoi.layers.stores import Kept, Sliding, Store, Sums, Whole, sliding_size
+from malmoi.layers.stores import Kept, Rounded, Sliding, Store, Sums, Whole, sliding_size
 
 KeysAndValues = tuple[torch.Tensor, torch.Tensor]
 """What queries look at, both (rows, key/value heads, length, head_width)."""
@@ -123,9 +123,12 @@ class KeyValueCache:
         length: int,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        *,
+        int8: bool = False,
     ) -> None:
-        self._config, self._dtype = config, dtype
-        self._stores = [_store(config, index, rows, length, dtype, device) for index in range(config.layers)]
+        """Make an empty one; with `int8` keys and values are held in eight bits a number."""
+        self._config, self._dtype, self._int8 = config, dtype, int8
+        self._stores = [_store(config, index, rows, length, dtype, device, int8) for index in range(config.layers)]
         self.inputs = (
             torch.empty((config.layers, 2, rows, length, config.width), dtype=dtype, device=device)
             if config.short_convolution
@@ -140,7 +143,7 @@ class KeyValueCache:
     def bytes(self) -> int:
         """See `Cache`: keys and values, and what short convolutions have read."""
         read = 0 if self.inputs is None else self.inputs.nbytes
-        return len(self.tokens) * cache_bytes(self._config, self.capacity, self._dtype) + read
+        return len(self.tokens) * cache_bytes(self._config, self.capacity, self._dtype, int8=self._int8) + read
 
     def layer(self, index: int) -> LayerCache:
         """The share of layer `index`."""
@@ -184,7 +187,7 @@ class KeyValueCache:
 
     def repeat(self, rows: int, length: int) -> KeyValueCache:
         """See `Cache`."""
-        wider = KeyValueCache(self._config, rows, length, self._dtype, self.tokens.device)
+        wider = KeyValueCache(self._config, rows, length, self._dtype, self.tokens.device, int8=self._int8)
         for ours, theirs in zip(self._stores, wider._stores, strict=True):
             theirs.copy_from(ours, self.length)
         if self.inputs is not None and wider.inputs is not None:
@@ -193,10 +196,14 @@ class KeyValueCache:
         return wider
 
 
-def cache_bytes(config: CacheShape, length: int, dtype: torch.dtype) -> int:
+def cache_bytes(config: CacheShape, length: int, dtype: torch.dtype, *, int8: bool = False) -> int:
     """Bytes of the keys and values of one row of `length` tokens."""
-    tokens = sum(_room(config, index, length) for index in range(config.layers))
-    return 2 * tokens * config.key_value_heads * config.head_width * dtype.itemsize
+    total = 0
+    for index in range(config.layers):
+        rounded = int8 and not config.layer_attention(index).mix.keeps_sums
+        head = config.head_width + torch.float16.itemsize if rounded else config.head_width * dtype.itemsize
+        total += 2 * _room(config, index, length) * config.key_value_heads * head
+    return total
 
 
 def _room(config: CacheShape, index: int, length: int) -> int:
@@ -216,11 +223,17 @@ def _sliding(layer: LayerAttention) -> tuple[int, int] | None:
 
 
 def _store(
-    config: CacheShape, index: int, rows: int, length: int, dtype: torch.dtype, device: torch.device | str
+    config: CacheShape, index: int, rows: int, length: int, dtype: torch.dtype, device: torch.device | str, int8: bool
 ) -> Store:
     layer = config.layer_attention(index)
     if layer.mix.keeps_sums:
         return Sums((rows, config.key_value_heads, config.head_width), device)
     room, found = _room(config, index, length), _sliding(layer)
-    shape = (rows, config.key_value_heads, room, config.head_width)
-    return Sliding(shape, *found, dtype, device) if found and room < length else Whole(shape, dtype, device)
+
+    def plain(width: int, dtype: torch.dtype) -> Store:
+        shape = (rows, config.key_value_heads, room, width)
+        return Sliding(shape, *found, dtype, device) if found and room < length else Whole(shape, dtype, device)
+
+    if int8:
+        return Rounded(plain(config.head_width, torch.int8), plain(1, torch.float16), dtype)
+    return plain(config.head_width, dtype)

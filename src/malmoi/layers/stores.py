@@ -1,4 +1,4 @@
-"""What one layer keeps of the tokens already seen: all of them, the latest, or a sum."""
+"""What one layer keeps of the tokens already seen: all of them, the latest, or a sum; numbers, or codes for them."""
 
 from __future__ import annotations
 
@@ -159,6 +159,63 @@ class Sliding:
 def sliding_size(sinks: int, reach: int) -> int:
     """Tokens for which a `Sliding` store has room."""
     return sinks + reach + max(32, reach // 4)
+
+
+LARGEST = 127
+"""Of the codes of a `Rounded` store."""
+
+
+class Rounded:
+    """Keys and values as whole numbers from -127 to 127, with a scale for each head of each token.
+
+    New tokens are rounded before they are looked at, so that a text read at once and one read in parts give the same.
+    """
+
+    def __init__(self, codes: Store, scales: Store, dtype: torch.dtype) -> None:
+        """Make an empty one.
+
+        Args:
+            codes: of int8.
+            scales: alike, of float16 and one number wide.
+            dtype: of the keys and values that are given.
+        """
+        self.codes, self.scales, self._dtype = codes, scales, dtype
+
+    def extend(self, start: int, key: torch.Tensor, value: torch.Tensor) -> Kept:
+        """See `Store`."""
+        (key, key_scale), (value, value_scale) = _rounded(key), _rounded(value)
+        codes, scales = self.codes.extend(start, key, value), self.scales.extend(start, key_scale, value_scale)
+        return codes._replace(
+            key=codes.key.to(self._dtype) * scales.key.to(self._dtype),
+            value=codes.value.to(self._dtype) * scales.value.to(self._dtype),
+        )
+
+    def holds(self, length: int) -> bool:
+        """See `Store`."""
+        return self.codes.holds(length)
+
+    def clear(self) -> None:
+        """See `Store`."""
+        self.codes.clear()
+        self.scales.clear()
+
+    def select(self, rows: torch.Tensor, length: int) -> None:
+        """See `Store`."""
+        self.codes.select(rows, length)
+        self.scales.select(rows, length)
+
+    def copy_from(self, other: Store, length: int) -> None:
+        """See `Store`."""
+        assert isinstance(other, Rounded)
+        self.codes.copy_from(other.codes, length)
+        self.scales.copy_from(other.scales, length)
+
+
+def _rounded(heads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(..., head_width) floating to codes and (..., 1) float16 scales."""
+    size = heads.detach().float().abs().amax(-1, keepdim=True)
+    scale = (size / LARGEST).clamp_min(torch.finfo(torch.float16).smallest_normal).half()
+    return (heads / scale).round().clamp(-LARGEST, LARGEST).to(torch.int8), scale
 
 
 class Sums:

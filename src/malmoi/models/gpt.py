@@ -109,7 +109,11 @@ class GPT(LanguageModel):
 
     def cache(self, rows: int, length: int) -> KeyValueCache:
         """See `LanguageModel.cache`."""
-        return KeyValueCache(self.config, rows, length, self.dtype, device_of(self))
+        return KeyValueCache(self.config, rows, length, self.dtype, device_of(self), int8=self.int8_cache)
+
+    def use_int8_cache(self) -> None:
+        """See `LanguageModel.use_int8_cache`."""
+        self.int8_cache = True
 
     def _through_both_streams(
         self,

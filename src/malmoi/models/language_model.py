@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from malmoi.core.errors import UserError
 from malmoi.layers.cache import Cache
 from malmoi.models.model import Backbone, BackboneConfig
 
@@ -45,16 +46,29 @@ class LanguageModel(Backbone):
 
     Attributes:
         norm: what stands between the last block and the head.
+        int8_cache: caches hold keys and values in eight bits a number; see `use_int8_cache`.
     """
 
     config: LanguageModelConfig
     causal: ClassVar[bool] = True
     score_bias: ClassVar[bool] = False
     norm: nn.Module
+    int8_cache: bool = False
 
     def cache(self, rows: int, length: int) -> Cache:
         """An empty cache for `rows` texts of up to `length` tokens, in the model's dtype and on its device."""
         raise NotImplementedError
+
+    def use_int8_cache(self) -> None:
+        """Let caches hold keys and values in eight bits a number from now on.
+
+        Raises:
+            UserError: the model keeps no keys and values.
+        """
+        raise UserError(
+            "This model keeps a state of fixed size of what it has read, and no keys and values to round.",
+            "Leave out the int8 cache: its memory does not grow with the text.",
+        )
 
     def finish(self, hidden: torch.Tensor) -> torch.Tensor:
         """See `Backbone.finish`: the final norm."""

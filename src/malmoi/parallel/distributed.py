@@ -234,8 +234,8 @@ class DistributedExecution(Execution):
         """See `Execution.check_same`."""
         check_same(facts())
 
-    def any(self, here: bool) -> bool:
-        """See `Execution.any`."""
+    def anywhere(self, here: bool) -> bool:
+        """See `Execution.anywhere`."""
         return anywhere(here, self.device)
 
     def watchdog(self) -> Watchdog:

@@ -156,7 +156,7 @@ class Execution:
             UserError: on every process; says which differ.
         """
 
-    def any(self, here: bool) -> bool:
+    def anywhere(self, here: bool) -> bool:
         """Whether something holds in any process."""
         return here
 

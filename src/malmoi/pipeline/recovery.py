@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from malmoi.core.config import Settings
+from malmoi.layers.matrices.learning import codes_learn
 from malmoi.models.language_model import LanguageModel
 from malmoi.objectives.causal import Causal
 from malmoi.pipeline.corpus_tokens import corpus_rows
@@ -23,8 +25,9 @@ class RecoverySettings(Settings):
     """How long and how a compressed model is trained on.
 
     Attributes:
-        recover_steps: optimizer steps after the last method; 0 for none. Codes stay as they are, zeros stay zero, and
+        recover_steps: optimizer steps after the last method; 0 for none. Zeros stay zero, codes stay as they are, and
             everything else learns.
+        recover_codes: codes learn too: the model computes with rounded numbers, and those behind them change.
         recover_rows: rows of text in a step.
         recover_learning_rate: of AdamW at first; it falls to nothing.
         control: the original is trained for the same steps on the same rows beside it, so that one sees what the
@@ -32,6 +35,7 @@ class RecoverySettings(Settings):
     """
 
     recover_steps: NonNegativeInt = 0
+    recover_codes: bool = False
     recover_rows: PositiveInt = 16
     recover_learning_rate: PositiveFloat = 1e-3
     control: bool = False
@@ -49,11 +53,12 @@ def recover(
         the steps, tokens and seconds, and the loss a held-out token costs afterwards, in nats.
 
     Raises:
-        UserError: the corpus holds nothing out or has too little text.
+        UserError: the corpus holds nothing out or has too little text, or there are no codes that are to learn.
     """
     context = min(_CONTEXT, model.config.context)
     source = corpus_rows(corpus, tokenizer, directory, context, settings.recover_rows)
-    result = Trainer(model, Causal(), source, trainer_settings(settings), directory).run()
+    with codes_learn(model) if settings.recover_codes else nullcontext():
+        result = Trainer(model, Causal(), source, trainer_settings(settings), directory).run()
     return {
         "steps": result.steps,
         "tokens": result.items,

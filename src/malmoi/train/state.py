@@ -127,7 +127,8 @@ class Trained:
             if full.startswith("optimizer.") and name in self._parameters:
                 held = self._parameters[name].detach()
                 like = shape == self._placed(name, held).shape
-                room = torch.empty_like(held, dtype=dtype) if like else torch.empty(shape, dtype=dtype)
+                alone = torch.empty(shape, dtype=dtype, device=held.device)
+                room = torch.empty_like(held, dtype=dtype) if like else alone
                 remembered.setdefault(name, {})[key] = room
         return remembered
 

@@ -199,7 +199,7 @@ class Trainer:
                 compilation.after_step(step + 1, seconds, settings.steps - step - 1, self._format)
                 done.step, done.seconds = step + 1, before + time.monotonic() - started
                 self._say(watchdog.step(done.step, execution.own_seconds), done.step, metrics)
-                asked = execution.any(stop.received is not None)
+                asked = execution.anywhere(stop.received is not None)
                 last = done.step == settings.steps
                 if last or _due(done.step, settings.validate_every):
                     watchdog.phase("validation", step, patient=True)
@@ -223,7 +223,7 @@ class Trainer:
         self, step: int, done: Progress, batch: Callable[[Share], Batch], metrics: Metrics, advance: Advance
     ) -> float:
         """Returns the seconds it took."""
-        started, execution = time.monotonic(), self._execution
+        started, worked, execution = time.monotonic(), time.process_time(), self._execution
         rate = self._updates.set_learning_rates(step)
         sums = execution.backward(execution.shares(self.settings.slots), batch, self._format, done.loss_scale)
         count = sums.count
@@ -237,6 +237,7 @@ class Trainer:
             learning_rate=rate,
             gradient_norm=norm if math.isfinite(norm) else None,
             tokens_per_second=count / seconds,
+            processor_seconds=time.process_time() - worked,
             seconds=done.seconds + seconds,
         )
         self._say(self._advisor.after_step(step + 1, loss, norm), step + 1, metrics)

@@ -101,6 +101,21 @@ def test_a_classifier_is_scored_on_what_it_was_tested_on(make_model, tokenizer, 
 
 
 @pytest.mark.usefixtures("known_costs")
+@pytest.mark.parametrize(("tested", "warned"), [("여우가 곰을 봅니다", False), ("the fox saw the bear", True)])
+def test_a_corpus_in_a_language_that_a_classifier_does_not_read_is_told(
+    make_model, tokenizer, tmp_path, capsys, tested, warned
+):
+    documents = [Document(f"{number}: 여우가 곰을, 곰이 늑대를 봅니다.", "이야기") for number in range(60)]
+    build_corpus([Source(lambda unreadable: iter(documents))], tmp_path / "corpus", BuildSettings(held_out=0.3))
+    save_checkpoint(tmp_path / "classify" / "model", Classifier(make_model(tied=True), ["나쁨", "좋음"]), tokenizer, "")
+    record = {"text": tested, "label": "좋음", "pair": None}
+    (tmp_path / "classify" / "tested.jsonl").write_text(json.dumps(record, ensure_ascii=False))
+    settings = CompressSettings(checkpoint=tmp_path / "classify", corpus=tmp_path / "corpus", recipe="int4")
+    run(settings, tmp_path / "small")
+    assert ("The corpus is in 'ko'" in capsys.readouterr().out) == warned
+
+
+@pytest.mark.usefixtures("known_costs")
 def test_methods_that_look_need_a_corpus(untrained, tmp_path):
     with pytest.raises(UserError, match="Name a corpus"):
         run(CompressSettings(checkpoint=untrained, recipe="int4"), tmp_path / "small")
@@ -117,6 +132,21 @@ def test_what_was_lost_is_made_up_for_beside_the_original(trained, corpus, tmp_p
     assert recovered["control"] != recovered["models"]["original"]["quality"]
 
 
+@pytest.mark.usefixtures("known_costs")
+def test_codes_learn_when_they_are_told_to(trained, corpus, tmp_path):
+    steps = [{"method": "int4", "rounding": "nearest"}]
+    settings = {"checkpoint": trained, "corpus": corpus, "steps": steps, "held_out_kibibytes": 2, "recover_steps": 4}
+    settings["recover_learning_rate"] = 0.02
+    codes = {}
+    for learn in (False, True):
+        run(CompressSettings(**settings, recover_codes=learn, recover_rows=2, control=learn), tmp_path / str(learn))
+        layers = compressed_layers(load_checkpoint(tmp_path / str(learn)).model)
+        codes[learn] = layers["blocks.0.feed_forward.up"].matrix.codes
+    assert not torch.equal(codes[False], codes[True])
+
+
 def test_a_training_without_text_is_refused(untrained, tmp_path):
+    with pytest.raises(UserError, match="Set recover_steps"):
+        run(CompressSettings(checkpoint=untrained, recover_codes=True), tmp_path / "small")
     with pytest.raises(UserError, match="none is named"):
         run(CompressSettings(checkpoint=untrained, recover_steps=5), tmp_path / "small")

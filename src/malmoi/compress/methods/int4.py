@@ -10,7 +10,7 @@ from malmoi.compress.calibration import Calibration
 from malmoi.compress.gptq import gptq_matrix
 from malmoi.compress.methods.int8 import QUANTIZED
 from malmoi.compress.rounding import int4_matrix
-from malmoi.compress.step import LayerStep, chosen
+from malmoi.compress.step import LayerStep, chosen, refuse_pruned
 from malmoi.layers.compressed import compressible, replace_weight
 from malmoi.layers.matrices.int4 import Int4Settings
 from malmoi.layers.tied_head import TiedHead
@@ -32,9 +32,14 @@ class Int4(LayerStep):
     rounding: Literal["gptq", "nearest"] = "gptq"
 
     def apply(self, model: Model, calibration: Calibration) -> None:
-        """See `Step`."""
+        """See `Step`.
+
+        Raises:
+            UserError: also when a layer has been pruned: a group's 16 numbers need not hold zero.
+        """
         settings = Int4Settings(group=self.group)
         layers = {name: compressible(model)[name] for name in chosen(model, self.layers, QUANTIZED)}
+        refuse_pruned(model, layers)
         read = {name: _reader(model, name, layer) for name, layer in layers.items()} if self.rounding == "gptq" else {}
         known = calibration.statistics(model, {reader for reader in read.values() if reader}) if read else {}
         for name, layer in layers.items():

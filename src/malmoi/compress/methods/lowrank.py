@@ -9,7 +9,7 @@ from torch import nn
 
 from malmoi.compress.calibration import Calibration, Statistic
 from malmoi.compress.low_rank import factors, share_out, strengths
-from malmoi.compress.step import LayerStep, chosen
+from malmoi.compress.step import LayerStep, chosen, refuse_pruned
 from malmoi.core.errors import UserError
 from malmoi.layers.compressed import compressed_layers, compressible, replace_weight
 from malmoi.layers.matrices.factors import Factors
@@ -40,9 +40,10 @@ class LowRank(LayerStep):
         """See `Step`.
 
         Raises:
-            UserError: also when two matrices of this rank would be larger than the one.
+            UserError: also when two matrices of this rank would be larger than the one, or a layer has been pruned.
         """
         names = chosen(model, self.layers, BLOCKS, parts=False)
+        refuse_pruned(model, names)
         for name, made in compressed_layers(model).items():
             if isinstance(made.matrix, Factors) and not self.layers:
                 raise UserError(f"{name} is held as factors already.", "Start from the checkpoint before.")

@@ -11,10 +11,10 @@ from torch import nn
 from malmoi.compress.calibration import Calibration, Statistic
 from malmoi.compress.importance import Importance, of_numbers
 from malmoi.compress.methods.lowrank import BLOCKS
-from malmoi.compress.step import LayerStep, chosen
+from malmoi.compress.step import LayerStep, chosen, refuse_pruned
 from malmoi.core.errors import UserError
 from malmoi.layers.compressed import compressible
-from malmoi.layers.sparse import make_sparse, sparse_layers
+from malmoi.layers.sparse import make_sparse
 from malmoi.models.model import Model
 
 
@@ -44,8 +44,9 @@ class Prune(LayerStep):
             UserError: also when a layer is no linear one, or its rows are no whole groups of four.
         """
         layers = {name: compressible(model)[name] for name in chosen(model, self.layers, BLOCKS)}
+        refuse_pruned(model, layers)
         for name, layer in layers.items():
-            self._check(name, layer, model)
+            self._check(name, layer)
         statistics: dict[str, Statistic] = {}
         if self.importance == "inputs":
             statistics = calibration.statistics(model, layers)
@@ -54,9 +55,7 @@ class Prune(LayerStep):
                 layer.weight[~self._kept(of_numbers(layer.weight, statistics.get(name)))] = 0
                 make_sparse(model, name)
 
-    def _check(self, name: str, layer: nn.Module, model: Model) -> None:
-        if name in sparse_layers(model):
-            raise UserError(f"{name} has been pruned already.", "Start from the checkpoint before, or leave it out.")
+    def _check(self, name: str, layer: nn.Module) -> None:
         if not isinstance(layer, nn.Linear):
             raise UserError(f"{name} is an embedding: a token whose numbers are zero is lost.", "Leave it out.")
         if self.pattern == "2:4" and layer.in_features % 4:

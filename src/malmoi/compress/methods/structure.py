@@ -10,7 +10,7 @@ from pydantic import Field
 from malmoi.compress.calibration import Calibration, Statistic
 from malmoi.compress.importance import Importance, of_inputs, strongest
 from malmoi.compress.smaller import check_whole, keep_groups, keep_inner, keep_layers
-from malmoi.compress.step import Step
+from malmoi.compress.step import Step, refuse_pruned
 from malmoi.core.errors import UserError
 from malmoi.models.gpt import GPT
 from malmoi.models.model import Backbone, Model
@@ -41,7 +41,8 @@ class Structure(Step):
         """See `Step`.
 
         Raises:
-            UserError: also when the model's family cannot say what would be left, or nothing would go.
+            UserError: also when the model's family cannot say what would be left, nothing would go, or what is left
+                would make up for it in a layer that has been pruned.
         """
         check_whole(model)
         assert isinstance(model, Backbone)
@@ -51,6 +52,7 @@ class Structure(Step):
         statistics: dict[str, Statistic] = {}
         if self.importance == "inputs" and (self.heads or self.feed_forward):
             ends = [f"blocks.{n}.{end}" for n in range(layers) for end in ("attention.output", "feed_forward.down")]
+            refuse_pruned(model, ends)
             statistics = calibration.statistics(model, ends)
         changes: dict[str, int] = {}
         blocks: list[Any] = list(model.blocks)

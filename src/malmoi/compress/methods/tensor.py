@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 
 from malmoi.compress.calibration import Calibration
-from malmoi.compress.step import LayerStep, chosen
+from malmoi.compress.step import LayerStep, chosen, refuse_pruned
 from malmoi.compress.tensor_train import largest_rank, tensor_train
 from malmoi.core.errors import UserError
 from malmoi.layers.compressed import compressible, replace_weight
@@ -34,9 +34,10 @@ class Tensor(LayerStep):
         """See `Step`.
 
         Raises:
-            UserError: also when no train is so small.
+            UserError: also when no train is so small, or a layer has been pruned.
         """
         layers = {name: compressible(model)[name] for name in chosen(model, self.layers, ("embedding",), parts=False)}
+        refuse_pruned(model, layers)
         settings = {name: self._settings(name, *layer.weight.shape) for name, layer in layers.items()}
         for name, layer in layers.items():
             replace_weight(model, name, tensor_train(layer.weight.detach(), settings[name]))

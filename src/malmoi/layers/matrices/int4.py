@@ -10,6 +10,9 @@ from torch import nn
 from malmoi.core.errors import UserError
 from malmoi.layers.matrices.matrix import MatrixSettings, QuantizedMatrix
 
+LARGEST = 15
+"""Of the codes."""
+
 _MIDDLE = 8
 """The code whose number the packed product wants to know of each group."""
 _FEW = 16
@@ -59,6 +62,15 @@ class Int4Matrix(QuantizedMatrix):
         self.codes.data = pairs[..., 0] | (pairs[..., 1] << 4)
         self._packed = None
 
+    def unpacked(self) -> torch.Tensor:
+        """(outputs, inputs) uint8, the codes one by one."""
+        return _unpacked(self.codes)
+
+    def round(self, numbers: torch.Tensor) -> None:
+        """See `QuantizedMatrix`."""
+        groups = numbers.float().view(self.outputs, -1, self.settings.group)
+        self.set_codes(nearest_codes(groups, self.scale[..., None], self.least[..., None]).view(numbers.shape))
+
     def dense(self) -> torch.Tensor:
         """See `CompressedMatrix`; float32."""
         return self._numbers(self.codes, self.scale, self.least)
@@ -87,11 +99,16 @@ class Int4Matrix(QuantizedMatrix):
     def _pack(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Codes and scales in the order in which the processor reads them, made at the first product."""
         if self._packed is None:
-            codes = torch.ops.aten._convert_weight_to_int4pack_for_cpu(_unpacked(self.codes).int(), 1)
+            codes = torch.ops.aten._convert_weight_to_int4pack_for_cpu(self.unpacked().int(), 1)
             scale, least = self.scale.data.float().t(), self.least.data.float().t()
             scales = torch.stack([scale, least + _MIDDLE * scale], dim=-1).bfloat16().contiguous()
             self._packed = codes, scales
         return self._packed
+
+
+def nearest_codes(numbers: torch.Tensor, scale: torch.Tensor, least: torch.Tensor) -> torch.Tensor:
+    """The nearest codes, floating, of numbers whose scale and least number are known."""
+    return ((numbers - least.float()) / scale.float()).round().clamp(0, LARGEST)
 
 
 def _unpacked(codes: torch.Tensor) -> torch.Tensor:

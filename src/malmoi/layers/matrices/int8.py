@@ -47,6 +47,11 @@ class Int8Matrix(QuantizedMatrix):
         self.scale = nn.Parameter(torch.empty(outputs, dtype=torch.float32), requires_grad=False)
         self._packed: object = None
 
+    def round(self, numbers: torch.Tensor) -> None:
+        """See `QuantizedMatrix`."""
+        codes = (numbers.float() / self.scale[:, None]).round().clamp(-LARGEST, LARGEST)
+        self.codes.data, self._packed = codes.to(torch.int8), None
+
     def dense(self) -> torch.Tensor:
         """See `CompressedMatrix`; float32."""
         return self.codes.float() * self.scale[:, None]

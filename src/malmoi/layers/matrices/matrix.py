@@ -64,6 +64,10 @@ class QuantizedMatrix(CompressedMatrix):
         """The fastest way to `multiply` that no gradient passes through."""
         return super().multiply(hidden)
 
+    def round(self, numbers: torch.Tensor) -> None:
+        """Take the codes nearest to `numbers`, (outputs, inputs) floating, with the scales that it has."""
+        raise NotImplementedError
+
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
         def keep_type(own: torch.Tensor) -> torch.Tensor:
             moved = fn(own)

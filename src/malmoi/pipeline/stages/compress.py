@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 
 from malmoi.compress.calibration import Calibration
-from malmoi.compress.corpus_text import CorpusText, read_corpus_text
+from malmoi.compress.corpus_text import CorpusText, common_language, read_corpus_text
 from malmoi.compress.measure import bigram_bits_per_byte, bits_per_byte, costs, milliseconds, score
 from malmoi.compress.registry import AnyStep, find_steps
 from malmoi.core.console import console, progress
@@ -70,6 +70,10 @@ def run(settings: CompressSettings, directory: Path) -> dict[str, Any]:
     text, original = _text(settings, checkpoint), directory / ORIGINAL
     save_checkpoint(original, checkpoint.model, checkpoint.tokenizer, checkpoint.card)
     quality = Quality(path, text, checkpoint)
+    if quality.uncompared:
+        console.print(f"  Quality is not compared. {quality.uncompared}")
+    if quality.foreign:
+        console.print(f"  [bold red]{quality.foreign}[/bold red]")
     rows = text.rows if text else []
     with progress("reading text", total=sum(map(len, rows)) or None) as advance:
         calibration = Calibration(rows, advance, heads=isinstance(checkpoint.model, LanguageModel))
@@ -85,7 +89,8 @@ def run(settings: CompressSettings, directory: Path) -> dict[str, Any]:
     models[COMPRESSED]["quality"] = quality.of(opened[COMPRESSED])
     control = None
     if settings.control and settings.recover_steps:
-        _recover(settings, opened[ORIGINAL], directory / CONTROL)
+        plain = settings.model_copy(update={"recover_codes": False})
+        _recover(plain, opened[ORIGINAL], directory / CONTROL)
         control = quality.of(opened[ORIGINAL])
     facts = {
         "from": path.name,
@@ -108,6 +113,8 @@ def _check_recovery(settings: CompressSettings, checkpoint: Checkpoint) -> None:
     """Refuse a training that cannot be, before anything is compressed."""
     if settings.recover_steps and settings.corpus is None:
         raise UserError("recover_steps trains on a corpus, and none is named.", "Add corpus=STAGE.")
+    if settings.recover_codes and not settings.recover_steps:
+        raise UserError("recover_codes is for a training after the compression.", "Set recover_steps.")
     if settings.recover_steps and not isinstance(checkpoint.model, LanguageModel):
         raise UserError(
             "recover_steps is for language models.",
@@ -131,18 +138,20 @@ class Quality:
         before: that of the original.
         bigram: bits per byte of a bigram model on the same text.
         uncompared: why nothing is compared.
+        foreign: why the corpus is no text to calibrate a classifier with; empty where it may be.
     """
 
     figure = ""
     before: float | None = None
     bigram: float | None = None
-    uncompared = ""
+    uncompared = foreign = ""
 
     def __init__(self, path: Path, text: CorpusText | None, checkpoint: Checkpoint) -> None:
         self._text, self._tested = text, read_tested(path)
         model = checkpoint.model
         if isinstance(model, Classifier) and self._tested:
             self.figure = FIGURES[model.answer][0]
+            self.foreign = _foreign(text, [tested.text for tested in self._tested])
         elif isinstance(model, Classifier):
             self.uncompared = f"{path} keeps no labelled texts that it was tested on."
         elif not isinstance(model, LanguageModel):
@@ -168,8 +177,18 @@ class Quality:
                 return bits_per_byte(checkpoint.language_model, self._text)
         if self.figure:
             with console.status("scoring labelled texts"):
-                return score(checkpoint.classifier, checkpoint.tokenizer, self._tested, self.figure)
+                return score(checkpoint.headed(Classifier), checkpoint.tokenizer, self._tested, self.figure)
         return None
+
+
+def _foreign(text: CorpusText | None, tested: list[str]) -> str:
+    """What is wrong with a corpus in another language than the texts that a classifier was tested on."""
+    if text is None or "unknown" in (own := common_language(tested), text.language) or own == text.language:
+        return ""
+    return (
+        f"The corpus is in {text.language!r}, and the texts that the classifier was tested on are in {own!r}: what "
+        "flows into its layers here is not what will. Name a corpus of such texts."
+    )
 
 
 def _text(settings: CompressSettings, checkpoint: Checkpoint) -> CorpusText | None:
@@ -212,8 +231,6 @@ def _print(facts: dict[str, Any]) -> None:
     for name, figures in shown(facts).items():
         table.add_row(name, *figures)
     console.print(table)
-    if facts["uncompared"]:
-        console.print(f"  Quality is not compared. {facts['uncompared']}")
 
 
 def _card(card: str, facts: dict[str, Any]) -> str:
