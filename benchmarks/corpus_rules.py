@@ -27,7 +27,7 @@ from malmoi.corpus.harmful import HarmfulFilter
 from malmoi.corpus.language import LanguageFilter
 from malmoi.corpus.personal import mask_personal_data
 from malmoi.corpus.rules import RuleFilter
-from malmoi.corpus.step import Dropped, Step
+from malmoi.corpus.step import Step, Verdict
 
 BAR = 0.95
 EACH = 200
@@ -117,7 +117,7 @@ def run(text: str, steps: list[Step]) -> str | None:
     document = Document(text, "benchmark")
     for step in steps:
         result = step(document)
-        if isinstance(result, Dropped):
+        if isinstance(result, Verdict):
             return result.rule
         document = result
     return None

@@ -112,7 +112,12 @@ def run_recipe(
     source = Mixture(store, {}, {}, settings.context, settings.rows, trainer_settings.slots, seed)
     with tempfile.TemporaryDirectory() as directory:
         trained = Trainer(model, Causal(), source, trainer_settings, Path(directory)).run()
-    facts = {"steps": trained.steps, "precision": trained.precision, "parameters": count_parameters(model.config)}
+    facts = {
+        "steps": trained.steps,
+        "skipped": trained.skipped,
+        "precision": trained.precision,
+        "parameters": count_parameters(model.config),
+    }
     return result(model, model.logits, held_out, trained.seconds) | facts
 
 

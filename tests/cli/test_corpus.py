@@ -1,6 +1,8 @@
 """`malmoi corpus` as a user runs it: a file becomes a corpus, seen before and explained after."""
 
 import json
+import os
+import subprocess
 import sys
 
 import pytest
@@ -53,6 +55,32 @@ def test_a_file_becomes_a_corpus_with_a_card_and_a_report(run, config, tmp_path)
     assert len(texts[0].metadata["sha256"]) == 64
     assert "| folder | yours | 7 | 6 |" in (made / "corpus" / "card.md").read_text()
     assert "spam.txt#1" in (made / "report" / "report.html").read_text()
+
+
+NO_NETWORK = """
+import socket
+def refuse(*arguments, **options):
+    open(PATH, "a").write(f"{arguments}\\n")
+    raise OSError("the network is closed")
+socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = socket.create_connection = refuse
+"""
+
+
+def test_the_command_and_its_children_ask_nobody_on_the_network(config, tmp_path):
+    """Every Python process that the command starts has sockets that raise."""
+    paragraphs = "".join(f"<p>{number}. {PROSE}</p>" for number in range(3))
+    (tmp_path / "texts" / "page.html").write_text(f"<html><body>{paragraphs}</body></html>", encoding="cp949")
+    (tmp_path / "texts" / "english.txt").write_text("It was a dark night, and the rain fell on the roof of the house. " * 9)
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "closed" / "sitecustomize.py").write_text(f"PATH = {str(tmp_path / 'asked')!r}\n{NO_NETWORK}")
+    path = os.pathsep.join([str(tmp_path / "closed"), *filter(None, sys.path)])
+    words = ["corpus", "build", "mine.yaml", "languages=[ko,en]", "workers=2", "rules=false"]
+    command = [sys.executable, "-c", "from malmoi.cli.main import main; main()", *words]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
+    texts = [document.text for document in read_documents(tmp_path / "runs" / "mine" / "corpus", "train")]
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "asked").exists()
+    assert [any(start in text for text in texts) for start in ("2. 말모이는", "It was a dark")] == [True, True]
 
 
 def test_preview_shows_each_rule_without_building(run, config, tmp_path):

@@ -67,7 +67,7 @@ def test_what_was_read_can_be_held_in_eight_bits(run, checkpoint, tokenizer, tmp
         (["generate", "nowhere", "x"], "nowhere"),
         (["generate", "CHECKPOINT", "x", "--shots", "2"], "Add --examples"),
         (["generate", "CHECKPOINT", "x", "--examples", "nowhere.tsv"], "no file nowhere.tsv"),
-        (["predict", "CHECKPOINT", "x"], "no classifier"),
+        (["predict", "CHECKPOINT", "x"], "not a classifier"),
         (["generate", "CHECKPOINT", "긴 이야기 " * 1000], "4,096"),
         (["serve", "CHECKPOINT", "--host", "0.0.0.0"], "--api-key"),
         (["export", "CHECKPOINT", "--to", "onx"], "no format 'onx'"),

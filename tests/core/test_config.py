@@ -1,6 +1,7 @@
 """Settings refuse what they do not know, and say what was meant."""
 
 import pytest
+from pydantic import model_validator
 
 from malmoi.core.config import Settings, apply_override, parse_settings, read_yaml
 from malmoi.core.errors import UserError
@@ -14,6 +15,12 @@ class Outer(Settings):
     steps: int
     inner: Inner = Inner()
     named: dict[str, Inner] = {}
+
+    @model_validator(mode="after")
+    def _check(self):
+        if self.steps < len(self.named):
+            raise ValueError("named has more names than steps")
+        return self
 
 
 def test_an_unknown_key_names_the_nearest():
@@ -34,6 +41,11 @@ def test_a_missing_key_is_named():
 def test_a_wrong_type_names_key_and_value():
     with pytest.raises(UserError, match=r"'steps' in here.*It was 'many'"):
         parse_settings(Outer, {"steps": "many"}, "here")
+
+
+def test_what_is_wrong_with_several_settings_is_said_without_repeating_all_of_them():
+    with pytest.raises(UserError, match=r"^In here: named has more names than steps\.$"):
+        parse_settings(Outer, {"steps": 0, "named": {"말": {}}}, "here")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import gzip
 import io
 import zlib
+from functools import partial
 
 import brotli
 import pytest
@@ -97,10 +98,12 @@ def test_a_damaged_archive_says_so(tmp_path, cut):
         read(tmp_path / "b.warc.gz")
 
 
-def test_a_page_that_did_not_decode_is_dropped_with_its_reason(tmp_path):
+def test_a_page_that_did_not_decode_or_took_too_long_is_dropped_with_its_reason(tmp_path):
     from malmoi.corpus.build import BuildSettings, Source, build_corpus
 
     broken = f"<html><body><p>{PROSE}</p></body></html>".encode().replace(b"\xeb", b"\xff")
     write_archive(tmp_path / "a.warc.gz", ("response", broken, HTML | {"Content-Type": "text/html; charset=utf-8"}))
-    source = Source(lambda unreadable: read_file(tmp_path / "a.warc.gz", "s", "l", ReadSettings()))
-    assert build_corpus([source], tmp_path / "out", BuildSettings())["dropped"] == {"undecodable": 1}
+    for seconds, reason in ((30, "undecodable"), (1e-4, "extraction timed out")):
+        read = partial(read_file, tmp_path / "a.warc.gz", "s", "l", ReadSettings(seconds=seconds))
+        counts = build_corpus([Source(lambda unreadable, read=read: read())], tmp_path / "out", BuildSettings())
+        assert counts["dropped"] == {reason: 1}

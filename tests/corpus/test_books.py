@@ -75,7 +75,7 @@ def test_a_pdf_of_very_many_pages_is_refused(monkeypatch):
     monkeypatch.setattr(extract, "MOST_PDF_PAGES", 2)
     pages = io.BytesIO()
     write_pdf(pages, "1", "2", "3")
-    assert extract._answer({"kind": "pdf", "label": ""}, pages.getvalue()) == {"reason": "a PDF of more than 2 pages"}
+    assert str(extract._extract(extract.Page("pdf", pages.getvalue()))) == "a PDF of more than 2 pages"
 
 
 def test_a_book_is_one_text_in_the_order_of_its_spine(tmp_path):

@@ -42,6 +42,13 @@ def test_shift_jis(label):
     assert decode_page(page(JAPANESE, label).encode("cp932")) == page(JAPANESE, label)
 
 
+@pytest.mark.parametrize("label", ["", "utf-8"])
+@pytest.mark.parametrize("text", [JAPANESE, "東京都庁は、西新宿二丁目にある。", "会社概要　お知らせ　サイトマップ"])
+@pytest.mark.parametrize("encoding", ["euc_jp", "iso2022_jp"])
+def test_other_japanese_encodings(text, label, encoding):
+    assert decode_page(page(text, label).encode(encoding)) == page(text, label)
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("text", [*KOREAN, JAPANESE])
 def test_utf_16_with_and_without_a_mark(encoding, text):

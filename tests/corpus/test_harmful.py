@@ -4,7 +4,7 @@ import pytest
 
 from malmoi.corpus.document import Document
 from malmoi.corpus.harmful import HarmfulFilter, harmful_words, turn
-from malmoi.corpus.step import Dropped
+from malmoi.corpus.step import Verdict
 from malmoi.corpus.words import word_lists
 
 KOREAN, ENGLISH = (turn(word) for word in ("꽖퇮", "fuvg"))  # as in words.yaml
@@ -47,4 +47,4 @@ def test_a_long_text_may_quote_a_word_and_a_page_of_them_is_dropped():
     novel = "그는 조용히 웃으며 길을 걸었다. " * 30 + f'"{KOREAN}" 하고 그가 말했다.'
     page = f"{KOREAN} {ENGLISH} 진짜 " * 10
     assert HarmfulFilter()(Document(novel, "source")).text == novel
-    assert HarmfulFilter()(Document(page, "source")) == Dropped("harmful words", 0.6333, "<= 0.01")
+    assert HarmfulFilter()(Document(page, "source")) == Verdict("harmful words", 0.6333, "<= 0.01")

@@ -10,7 +10,7 @@ from malmoi.cli.main import app
 from malmoi.core.errors import UserError
 from malmoi.corpus.document import Document
 from malmoi.corpus.quality_model import QualityFilter, features
-from malmoi.corpus.step import Dropped
+from malmoi.corpus.step import Verdict
 from malmoi.data.label_tables import TableSettings
 from malmoi.pipeline.train_filter import train_filter
 
@@ -53,7 +53,7 @@ def test_it_is_a_step(trained):
     )
     assert step(good) == good
     dropped = step(bad)
-    assert (type(dropped), dropped.rule, dropped.limit) == (Dropped, "quality model, good", ">= 0.5")
+    assert (type(dropped), dropped.rule, dropped.limit) == (Verdict, "quality model, good", ">= 0.5")
 
 
 def test_the_same_lines_give_the_same_bytes(trained, tmp_path):

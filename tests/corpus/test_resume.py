@@ -1,11 +1,10 @@
-"""The result depends neither on the number of workers nor on how often a build was killed; it needs no network."""
+"""The result depends neither on the number of workers nor on how often a build was killed."""
 
 import hashlib
 import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -102,17 +101,6 @@ def test_two_workers_that_were_killed_leave_the_same_bytes(folder, tmp_path):
         process.wait()
     subprocess.run(command, check=True, capture_output=True)
     assert digests(tmp_path / "killed") == digests(tmp_path / "whole")
-
-
-def test_nothing_of_it_needs_a_network(folder, tmp_path, monkeypatch):
-    def no_socket(*_, **__):
-        raise AssertionError("a socket was opened")
-
-    monkeypatch.setattr(socket.socket, "connect", no_socket)
-    monkeypatch.setattr(socket, "getaddrinfo", no_socket)
-    thorough = {"rules": True, "languages": ["ko"], "harmful": True, "personal": True}
-    counts = run(CorpusSettings(folder=folder, **CHOSEN, **thorough, workers=1), tmp_path / "out")
-    assert counts["kept"] > 0
 
 
 def test_a_ray_cluster_leaves_the_same_bytes(folder, tmp_path):

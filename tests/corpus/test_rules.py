@@ -14,7 +14,7 @@ from malmoi.corpus.language import LanguageFilter
 from malmoi.corpus.measures import Text
 from malmoi.corpus.personal import mask_personal_data
 from malmoi.corpus.rules import RULES, RuleFilter
-from malmoi.corpus.step import Dropped
+from malmoi.corpus.step import Verdict
 
 PROSE = {
     "ko": "옛날 어느 마을에 나무를 하는 사람이 살았습니다. 그는 아침마다 산으로 올라가 나무를 베었고, 저녁이 되면 시장에서 "
@@ -57,7 +57,7 @@ def test_a_language_without_blanks_breaks_no_rule():
 
 @pytest.mark.parametrize("kind", JUNK)
 def test_junk_breaks_a_rule(kind):
-    assert isinstance(RuleFilter()(Document(JUNK[kind], "source", metadata={"language": "ko"})), Dropped)
+    assert isinstance(RuleFilter()(Document(JUNK[kind], "source", metadata={"language": "ko"})), Verdict)
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_the_rule_that_is_meant_for_it_finds_it(kind, rule):
 def test_the_step_drops_for_the_first_verdict_that_fails():
     document = Document(JUNK["menu"], "source", metadata={"language": "ko"})
     first = next(one for one in RuleFilter().judge(document) if not one.holds)
-    assert RuleFilter()(document) == Dropped(first.rule, first.value, first.limit)
+    assert RuleFilter()(document) == Verdict(first.rule, first.value, first.limit)
 
 
 def test_limits_can_be_changed_for_a_language():
     short = Document("짧지만 그래도 사람이 정성껏 쓴 글이다.", "source", metadata={"language": "ko"})
-    assert RuleFilter()(short) == Dropped("words", 6, ">= 30")
+    assert RuleFilter()(short) == Verdict("words", 6, ">= 30")
     assert RuleFilter({"ko": {"words": 5}})(short) == short
 
 
@@ -143,7 +143,7 @@ def test_languages_are_told_apart(text, language):
 
 def test_a_language_that_is_not_wanted_is_dropped():
     german = "Es war einmal ein Mann, der vom Holzhacken lebte und jeden Morgen auf den Berg ging."
-    assert LanguageFilter(["ko", "en"])(Document(german, "source")) == Dropped("language", "de", "ko or en")
+    assert LanguageFilter(["ko", "en"])(Document(german, "source")) == Verdict("language", "de", "ko or en")
 
 
 def test_no_step_needs_a_network(monkeypatch):
@@ -168,8 +168,8 @@ def test_most_held_out_articles_stay_and_most_junk_goes(mirror, language, monkey
     def kept(kinds):
         texts = [text for texts in kinds.values() for text in texts]
         labelled = [LanguageFilter(["ko", "en"])(Document(text, "source")) for text in texts]
-        ends = [one if isinstance(one, Dropped) else RuleFilter()(one) for one in labelled]
-        return sum(not isinstance(end, Dropped) for end in ends) / len(texts)
+        ends = [one if isinstance(one, Verdict) else RuleFilter()(one) for one in labelled]
+        return sum(not isinstance(end, Verdict) for end in ends) / len(texts)
 
     assert kept(clean_texts(mirror, language, "held_out", 20)) >= 0.95
     assert kept(junk_texts(mirror, language, "held_out", 20)) <= 0.05

@@ -36,9 +36,9 @@ def test_the_special_tokens_of_the_family_stand_around_a_text(published):
     tokenizer = transformers.AutoTokenizer.from_pretrained(published)
     batch = tokenizer(TEXTS, padding=True, truncation=True, max_length=10, return_tensors="pt")
     checkpoint = load_checkpoint(published)
-    rows = encode_texts(checkpoint.tokenizer, [LabelledText(text, "") for text in TEXTS], checkpoint.classifier)
+    rows = encode_texts(checkpoint.tokenizer, [LabelledText(text, "") for text in TEXTS], checkpoint.headed(Classifier))
     assert [row.tokens.tolist() for row in rows] == [ids[ids != 0].tolist() for ids in batch["input_ids"]]
-    torch.testing.assert_close(predict(checkpoint.classifier, rows), theirs(**batch).logits.softmax(-1))
+    torch.testing.assert_close(predict(checkpoint.headed(Classifier), rows), theirs(**batch).logits.softmax(-1))
 
 
 @torch.no_grad()
@@ -48,11 +48,11 @@ def test_a_pair_stands_in_the_form_of_the_family_and_the_longer_text_is_cut(publ
     texts, others = TEXTS[:4], ["cold", "a warm film", TEXTS[3], TEXTS[3]]
     batch = tokenizer(texts, others, padding=True, truncation=True, max_length=10, return_tensors="pt")
     checkpoint = load_checkpoint(published)
-    checkpoint.classifier.form = TextForm(pair=True)
+    checkpoint.headed(Classifier).form = TextForm(pair=True)
     asked = [LabelledText(text, "", other) for text, other in zip(texts, others, strict=True)]
-    rows = encode_texts(checkpoint.tokenizer, asked, checkpoint.classifier)
+    rows = encode_texts(checkpoint.tokenizer, asked, checkpoint.headed(Classifier))
     assert [row.tokens.tolist() for row in rows] == [ids[ids != 0].tolist() for ids in batch["input_ids"]]
-    torch.testing.assert_close(predict(checkpoint.classifier, rows), theirs(**batch).logits.softmax(-1))
+    torch.testing.assert_close(predict(checkpoint.headed(Classifier), rows), theirs(**batch).logits.softmax(-1))
 
 
 @pytest.mark.parametrize("room", range(2, 12))

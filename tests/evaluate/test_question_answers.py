@@ -7,7 +7,14 @@ from malmoi.data.question_windows import QuestionForm, Windows
 from malmoi.data.questions import Question, Span
 from malmoi.data.span_batch import collate_windows
 from malmoi.evaluate.answer_overlap import answer_f1, exact_match
-from malmoi.evaluate.question_answers import Found, answer_figures, best_threshold, certainty, find_answers
+from malmoi.evaluate.question_answers import (
+    Found,
+    answer_figures,
+    best_threshold,
+    certainty,
+    find_answers,
+    without_particle,
+)
 from malmoi.evaluate.sliding_window import SlidingWindow, fit_sliding_window
 from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.registry import build_model
@@ -58,10 +65,25 @@ def test_the_best_span_is_that_of_trying_all(finder, tokenizer):
         for first in range(len(window.places)):
             for last in range(first, min(first + 6, len(window.places))):
                 total = scores[window.first + first, 0] + scores[window.first + last, 1] - scores[0].sum()
-                text = question.passage[window.places[first][0] : window.places[last][1]].strip()
-                tried.append((float(total), text))
+                start, end = window.places[first][0], window.places[last][1]
+                start += len(question.passage[start:end]) - len(question.passage[start:end].lstrip())
+                tried.append((float(total), without_particle(question.passage, Span(start, end))))
     assert found.score == pytest.approx(max(tried)[0], abs=1e-4)
     assert found.text == max(tried)[1] == question.passage[found.span.start : found.span.end]
+
+
+@pytest.mark.parametrize(
+    ("passage", "span", "answer"),
+    [
+        ("말모이는 주시경이 엮었다.", Span(5, 9), "주시경"),
+        ("말모이는 주시경이 엮었다.", Span(5, 8), "주시경"),
+        ("비가 온다.", Span(0, 2), "비가"),  # two syllables stay at least
+        ("사과나무를 심었다.", Span(0, 2), "사과"),  # within a word no particle stands
+        ("the fox", Span(4, 7), "fox"),
+    ],
+)
+def test_a_korean_answer_is_given_without_its_particle(passage, span, answer):
+    assert without_particle(passage, span) == answer
 
 
 def test_company_changes_no_answer(finder, tokenizer):

@@ -48,6 +48,15 @@ def test_theirs_read_by_us(config, tmp_path, shake):
     torch.testing.assert_close(ours(TOKENS, LENGTHS)[REAL], wanted[REAL], rtol=1e-5, atol=1e-5)
 
 
+def test_one_whose_family_has_none_is_refused(tmp_path):
+    config = transformers.LongformerConfig(
+        **SIZES, intermediate_size=48, max_position_embeddings=26, pad_token_id=1, attention_window=4
+    )
+    transformers.LongformerForTokenClassification(config).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="labels words, and malmoi has none of the family longformer"):
+        load_model(tmp_path)
+
+
 @torch.no_grad()
 def test_ours_read_by_them(tokenizer, tmp_path, shake):
     ours = shake(TokenLabeller(build_model(EncoderConfig(**SHAPE), seed=0), CLASSES, form=WordForm(20)))
@@ -56,7 +65,7 @@ def test_ours_read_by_them(tokenizer, tmp_path, shake):
     assert list(theirs.config.id2label.values()) == CLASSES
     found = theirs(PADDED, attention_mask=REAL.long()).logits
     torch.testing.assert_close(ours(TOKENS, LENGTHS)[REAL], found[REAL], rtol=1e-5, atol=1e-5)
-    assert load_checkpoint(tmp_path).token_labeller.form == ours.form
+    assert load_checkpoint(tmp_path).headed(TokenLabeller).form == ours.form
 
 
 @pytest.mark.parametrize("form", ["x", {"longest": "24"}, {"longest": 99}, {"joined": 1}])

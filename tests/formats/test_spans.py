@@ -9,6 +9,7 @@ import transformers
 from malmoi.core.errors import UserError
 from malmoi.data.question_windows import QuestionForm
 from malmoi.formats.checkpoint import load_checkpoint, load_model, save_checkpoint
+from malmoi.models.classifier import Classifier
 from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import build_model
@@ -76,7 +77,7 @@ def test_marked_words_are_more_segments_of_theirs(tokenizer, tmp_path, shake):
     segments = (TOKENS % 7).masked_fill(~REAL, 0)
     theirs = transformers.BertForQuestionAnswering.from_pretrained(tmp_path)
     same(ours(TOKENS, LENGTHS, segments), theirs(PADDED, attention_mask=REAL.long(), token_type_ids=segments))
-    assert load_checkpoint(tmp_path).span_finder.form == ours.form
+    assert load_checkpoint(tmp_path).headed(SpanFinder).form == ours.form
 
 
 def test_kinds_of_words_begin_as_the_passage():
@@ -92,7 +93,7 @@ def test_a_shape_that_only_malmoi_has_comes_back_too(tokenizer, tmp_path, shake)
     ours = shake(new_span_finder(build_model(config, seed=0), QuestionForm(24, marks=True), seed=0))
     save_checkpoint(tmp_path, ours, tokenizer, "")
     segments = TOKENS % 7
-    again = load_checkpoint(tmp_path).span_finder
+    again = load_checkpoint(tmp_path).headed(SpanFinder)
     torch.testing.assert_close(again(TOKENS, LENGTHS, segments), ours(TOKENS, LENGTHS, segments), rtol=0, atol=0)
 
 
@@ -121,6 +122,8 @@ def test_a_damaged_form_is_refused(form, tokenizer, tmp_path):
 def test_what_it_is_not_good_for_is_said(tokenizer, tmp_path):
     save_checkpoint(tmp_path, SpanFinder(build_model(EncoderConfig(**SHAPE), seed=0)), tokenizer, "")
     opened = load_checkpoint(tmp_path)
-    for what in ("language_model", "backbone", "translator", "classifier"):
+    for what in ("language_model", "backbone", "translator"):
         with pytest.raises(UserError):
             getattr(opened, what)
+    with pytest.raises(UserError, match=r"not a classifier.*Use malmoi answer"):
+        opened.headed(Classifier)

@@ -149,3 +149,14 @@ def test_what_other_stages_of_the_recipe_are_tested_on_never_gets_into_the_corpu
     assert tested
     assert tested == set(reviews) - kept
     assert result["dropped"]["excluded"] == len(tested)
+
+
+def test_the_likely_cause_is_that_of_the_rule_that_dropped_most(tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "short.txt").write_text("말모이는 사전의 이름이다. 사람들이 모았다.")
+    with pytest.raises(UserError, match="words 1. Most likely what is read as one document is a line"):
+        run(CorpusSettings(folder=folder, languages=["ko"], rules=True), tmp_path / "out")
+    (folder / "short.txt").write_text("")
+    with pytest.raises(UserError, match="None of the files has any text"):
+        run(CorpusSettings(folder=folder), tmp_path / "out")

@@ -36,7 +36,7 @@ def weights(trainer) -> torch.Tensor:
 
 def curve(directory) -> list[dict]:
     """The record without what tells the time."""
-    timers = {"seconds", "tokens_per_second"}
+    timers = {"seconds", "processor_seconds", "tokens_per_second"}
     return [{k: v for k, v in line.items() if k not in timers} for line in read_json_lines(directory / "metrics.jsonl")]
 
 

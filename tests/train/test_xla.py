@@ -60,5 +60,5 @@ def test_it_learns_as_on_the_processor_and_compiles_nothing_after_the_second_ste
     own, other = (train(tmp_path, device, family, optimizer) for device in ("cpu", "xla"))
     assert other["device"] == "xla"
     assert other["losses"] == pytest.approx(own["losses"], rel=1e-5)
-    third_step_on = other["compiled"][4:12]
+    third_step_on = other["compiled"][6:12]  # batches are asked for a step before they are computed
     assert len(set(third_step_on)) == 1

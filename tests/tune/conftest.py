@@ -10,7 +10,7 @@ from malmoi.pipeline.recipe import load_recipe
 from malmoi.pipeline.stage import Stage, StageInput
 from malmoi.train.metrics import Metrics
 from malmoi.train.settings import TrainerFields
-from malmoi.train.trainer import Diverged
+from malmoi.train.update import Diverged
 from malmoi.train.watch import Watched, opened
 
 TEXT = """about: 말모이

@@ -28,12 +28,13 @@ def answer(
     """
     from malmoi.data.questions import Question
     from malmoi.evaluate.question_answers import certainty, find_answers
+    from malmoi.models.span_finder import SpanFinder
 
     if passage and file:
         raise UserError("There are a passage and a file.", "Give one of them.")
     text = passage or _read(file)
-    opened = options.read_checkpoint(checkpoint)
-    model = opened.span_finder
+    opened = options.open_checkpoint(checkpoint)
+    model = opened.headed(SpanFinder)
     asked = [Question(one, text) for one in questions]
     for question, found in zip(questions, find_answers(model, opened.tokenizer, asked), strict=True):
         given = found.given(model.form.threshold)

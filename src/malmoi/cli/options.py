@@ -42,29 +42,6 @@ def newest_assistant() -> Path:
     return max(found, key=lambda path: path.stat().st_mtime)
 
 
-def open_checkpoint(path: Path) -> tuple[LanguageModel, Tokenizer]:
-    """Load a model that writes text.
-
-    Raises:
-        UserError: there is none at `path`, or it is a classifier.
-    """
-    checkpoint = read_checkpoint(path)
-    return checkpoint.language_model, checkpoint.tokenizer
-
-
-def open_writer(path: Path, int8_cache: bool = False) -> tuple[LanguageModel, Tokenizer]:
-    """Likewise, on the device that is to do the work.
-
-    Raises as `open_checkpoint`, as `pick_device`, and as `LanguageModel.use_int8_cache` where that is asked for.
-    """
-    from malmoi.core.accelerator import pick_device
-
-    model, tokenizer = open_checkpoint(path)
-    if int8_cache:
-        model.use_int8_cache()
-    return model.to(pick_device()), tokenizer
-
-
 def read_checkpoint(path: Path) -> Checkpoint:
     """Load a model of any kind, an imported one by its bare name too, and show that something is happening meanwhile.
 
@@ -77,3 +54,23 @@ def read_checkpoint(path: Path) -> Checkpoint:
     path = MODELS / path if not path.exists() and (MODELS / path).is_dir() else path
     with error_console.status(f"Reading {path}"):
         return load_checkpoint(path)
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Likewise, on the device that is to do the work. Raises as `read_checkpoint`, and as `pick_device`."""
+    from malmoi.core.accelerator import pick_device
+
+    return read_checkpoint(path).to(pick_device())
+
+
+def open_writer(path: Path, int8_cache: bool = False) -> tuple[LanguageModel, Tokenizer]:
+    """Likewise, a model that writes text.
+
+    Raises:
+        UserError: there is none at `path`, it is of another kind, or it keeps nothing that could be held in int8.
+    """
+    checkpoint = open_checkpoint(path)
+    model = checkpoint.language_model
+    if int8_cache:
+        model.use_int8_cache()
+    return model, checkpoint.tokenizer

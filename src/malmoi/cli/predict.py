@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from malmoi.formats.checkpoint import Checkpoint
     from malmoi.models.classifier import Classifier
+    from malmoi.models.token_labeller import TokenLabeller
+    from malmoi.tokenizers.tokenizer import Tokenizer
 
 
 def predict(
@@ -37,35 +38,36 @@ def predict(
 
 
 def _predict_texts(checkpoint: Path, chosen: list[str]) -> None:
-    from malmoi.cli.options import read_checkpoint
+    from malmoi.cli.options import open_checkpoint
     from malmoi.core.errors import UserError
     from malmoi.data.labelled import LabelledText
     from malmoi.evaluate.predict import encode_texts, predict
+    from malmoi.models.classifier import Classifier
     from malmoi.models.token_labeller import TokenLabeller
 
-    opened = read_checkpoint(checkpoint)
+    opened = open_checkpoint(checkpoint)
     if isinstance(opened.model, TokenLabeller):
-        _label_words(opened, chosen)
+        _label_words(opened.model, opened.tokenizer, chosen)
         return
+    model = opened.headed(Classifier)
     asked = [LabelledText(text, "") for text in chosen]
-    if opened.classifier.form.pair:
+    if model.form.pair:
         asked = [LabelledText(first, "", second) for first, _, second in (text.partition("\t") for text in chosen)]
     if lone := [text.text for text in asked if text.pair == ""]:
         raise UserError(f"This classifier is asked about pairs, and {lone[0]!r} is one text.", "Put a tab between two.")
-    probabilities = predict(opened.classifier, encode_texts(opened.tokenizer, asked, opened.classifier))
+    probabilities = predict(model, encode_texts(opened.tokenizer, asked, model))
     for text, row in zip(chosen, probabilities.tolist(), strict=True):
-        print(f"{_answer(opened.classifier, row)}\t{text}")
+        print(f"{_answer(model, row)}\t{text}")
 
 
-def _label_words(opened: Checkpoint, chosen: list[str]) -> None:
+def _label_words(model: TokenLabeller, tokenizer: Tokenizer, chosen: list[str]) -> None:
     from malmoi.core.errors import UserError
     from malmoi.corpus.normalize import normalize
     from malmoi.evaluate.word_labels import label_words, spaced
 
-    model = opened.token_labeller
     words = [normalize(text).split() for text in chosen]
     texts = ["".join(each) for each in words] if model.form.joined else words
-    for text, labels in zip(texts, label_words(model, opened.tokenizer, texts), strict=True):
+    for text, labels in zip(texts, label_words(model, tokenizer, texts), strict=True):
         if not all(labels):
             raise UserError(f"A text of {len(labels):,} words is longer than it reads.", "Cut it into sentences.")
         named = (f"{word}/{label}" for word, label in zip(text, labels, strict=True))
@@ -75,11 +77,12 @@ def _label_words(opened: Checkpoint, chosen: list[str]) -> None:
 def _predict_images(checkpoint: Path, chosen: list[str]) -> None:
     import torch
 
+    from malmoi.core.accelerator import pick_device
     from malmoi.data.image_files import read_image
     from malmoi.evaluate.image_classes import image_probabilities
     from malmoi.formats.image_checkpoint import load_image_classifier
 
-    classifier = load_image_classifier(checkpoint)
+    classifier = load_image_classifier(checkpoint).to(pick_device())
     shape = classifier.body.config
     images = torch.stack([read_image(Path(path), shape.size, shape.channels) for path in chosen])
     for path, row in zip(chosen, image_probabilities(classifier, images).tolist(), strict=True):

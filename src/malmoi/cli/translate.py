@@ -31,7 +31,7 @@ def translate(
 
     if texts and file:
         raise UserError("There are texts and a file.", "Give one of them.")
-    opened = options.read_checkpoint(checkpoint)
+    opened = options.open_checkpoint(checkpoint)
     model, tokenizer = opened.translator, opened.tokenizer
     before = opening(tokenizer, into, prefix)
     lines = texts or (read_lines(file) if file else sys.stdin)

@@ -94,6 +94,11 @@ def end_step(device: torch.device) -> None:
         _module("torch_xla").sync()
 
 
+def copies_alongside(device: torch.device) -> bool:
+    """Whether the device copies from pinned memory while it computes."""
+    return device.type == "cuda"
+
+
 def total_memory(device: torch.device) -> int | None:
     """Bytes of the device's own memory; None for a processor, and where it does not tell."""
     return _told(device, lambda module: module.get_device_properties(device).total_memory)

@@ -43,6 +43,8 @@ def parse_settings(kind: type[SettingsType], values: dict[str, Any], where: str)
         if first["type"] == "missing":
             raise UserError(f"Setting {key!r} is missing in {where}.", f"Add {key}=VALUE.") from None
         message = first["msg"].removeprefix("Value error, ")
+        if not path:  # several settings together; what is wrong says which
+            raise UserError(f"In {where}: {message}.") from None
         raise UserError(f"Setting {key!r} in {where}: {message}.", f"It was {first['input']!r}.") from None
 
 

@@ -28,7 +28,7 @@ from malmoi.corpus.engine import Engine, run_tasks
 from malmoi.corpus.parts import Cleaned, Parts
 from malmoi.corpus.repeated import RepeatedText, repeated_hashes
 from malmoi.corpus.shingles import HANGUL, Hashes
-from malmoi.corpus.step import Dropped
+from malmoi.corpus.step import Verdict
 from malmoi.corpus.steps import StepSettings
 from malmoi.corpus.store import DROPPED_SCHEMA, DocumentWriter
 
@@ -119,13 +119,12 @@ def build_corpus(
     evaluation = _evaluation(work / "evaluation.npz", excluded, settings)
     outcomes = _clean(sources, work, settings, evaluation)
     parts = Parts(list(work.glob("*.arrow")))
-    decided = _decide(parts, settings, sample)
+    decided = decide(parts, settings, sample)
     counts, examples = _write(parts, decided, directory, settings)
-    counts.total().check(sum(one["read"] for one in outcomes), sum(one["read_bytes"] for one in outcomes))
+    summary = counts.summary(sum(one["read"] for one in outcomes), sum(one["read_bytes"] for one in outcomes))
     unreadable = {path: reason for one in outcomes for path, reason in one["unreadable"].items()}
     write_json(directory / "unreadable.json", unreadable)
     write_json(directory / "examples.json", examples)
-    summary = counts.summary()
     write_json(directory / "counts.json", summary)
     return summary
 
@@ -152,36 +151,33 @@ def worker_count(settings: BuildSettings, sources: Sequence[Source]) -> int:
 
 
 @dataclass
-class _Decided:
+class Decided:
     """What only all documents together can tell.
 
     Attributes:
-        like: number of a document that is to go -> the one that stays instead, and their similarity.
+        first: (n,) the number of the document that stays instead of each, its own where it stays itself.
+        similarity: (n,) of the two.
         repeated: what removes repeated lines, if they are to be removed.
         shares: source -> share of its documents to keep; all of a source that is not named.
     """
 
-    like: dict[int, Similar]
+    first: NDArray[np.int64]
+    similarity: NDArray[np.float32]
     repeated: RepeatedText | None = None
     shares: Mapping[str, float] = field(default_factory=dict)
 
 
-def _decide(parts: Parts, settings: BuildSettings, sample: Sampler | None) -> _Decided:
+def decide(parts: Parts, settings: BuildSettings, sample: Sampler | None = None) -> Decided:
+    """Which documents stay, of which source what share, and which lines do not."""
     stays = parts.kept()
     numbers = np.flatnonzero(stays)
-    first = numbers[first_of_equal(parts.digests(stays))]
-    equal = first != numbers
-    decided = _Decided(
-        {
-            int(one): Similar(int(other), 1.0, equal=True)
-            for one, other in zip(numbers[equal], first[equal], strict=True)
-        }
-    )
-    stays[numbers[equal]] = False
+    decided = Decided(np.arange(len(parts)), np.ones(len(parts), np.float32))
+    decided.first[numbers] = numbers[first_of_equal(parts.digests(stays))]
+    stays &= decided.first == np.arange(len(parts))
     if settings.near_duplicates:
-        similar = _similar(parts, stays, settings.near_duplicates)
-        stays[list(similar)] = False
-        decided.like |= similar
+        for number, like in _similar(parts, stays, settings.near_duplicates).items():
+            decided.first[number], decided.similarity[number] = like.first, like.similarity
+        stays &= decided.first == np.arange(len(parts))
     if settings.repeated_lines:
         decided.repeated = RepeatedText(repeated_hashes(lambda: parts.pieces(stays), settings.repeated_lines))
     if sample is not None:
@@ -203,7 +199,7 @@ def _similar(parts: Parts, stays: NDArray[np.bool_], threshold: float) -> dict[i
 
 
 def _write(
-    parts: Parts, decided: _Decided, directory: Path, settings: BuildSettings
+    parts: Parts, decided: Decided, directory: Path, settings: BuildSettings
 ) -> tuple[Counts, dict[str, list[dict[str, str]]]]:
     counts = Counts()
     examples: dict[str, list[dict[str, str]]] = {}
@@ -240,26 +236,27 @@ def _write(
 
 
 def _last_judgement(
-    number: int, row: Cleaned, decided: _Decided, parts: Parts, settings: BuildSettings
-) -> tuple[Document, Dropped | None]:
+    number: int, row: Cleaned, decided: Decided, parts: Parts, settings: BuildSettings
+) -> tuple[Document, Verdict | None]:
     """The document as it is written, and why it is dropped, if it is."""
     document = row.document
     if row.dropped is not None:
         return document, row.dropped
-    if number in decided.like:
-        like = decided.like[number]
-        other = parts.row(like.first).document
-        known = {**document.metadata, "duplicate_of": f"{other.source}/{other.identifier}"}
-        rule, limit = ("duplicate", 1.0) if like.equal else ("near duplicate", settings.near_duplicates)
-        return replace(document, metadata=known), Dropped(rule, round(like.similarity, 4), f"< {limit}")
+    if decided.first[number] != number:
+        other = parts.row(int(decided.first[number]))
+        known = {**document.metadata, "duplicate_of": f"{other.document.source}/{other.document.identifier}"}
+        equal = other.digest == row.digest
+        rule, limit = ("duplicate", 1.0) if equal else ("near duplicate", settings.near_duplicates)
+        similarity = round(float(decided.similarity[number]), 4)
+        return replace(document, metadata=known), Verdict(rule, similarity, f"< {limit}")
     if decided.repeated is not None and row.pieces is not None:
         text = decided.repeated.remove(document.text, row.pieces)
         if len(text) < settings.minimum_characters:
-            return document, Dropped("repeated text", len(text), f">= {settings.minimum_characters}")
+            return document, Verdict("repeated text", len(text), f">= {settings.minimum_characters}")
         document = replace(document, text=text)
     share = decided.shares.get(document.source, 1.0)
     if int.from_bytes(row.digest[8:12], "little") / 2**32 >= share:
-        return document, Dropped("surplus", document.source, f"a share of {share:.4f}")
+        return document, Verdict("surplus", document.source, f"a share of {share:.4f}")
     return document, None
 
 

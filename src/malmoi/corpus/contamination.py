@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,68 +24,74 @@ class EvaluationTexts:
     """What must not get into a corpus.
 
     Attributes:
-        digests: of whole texts.
+        texts: (m,) hashes of whole texts, sorted.
         passages: (n,) hashes of all their runs of `PASSAGE` characters, sorted.
         owners: (n,) whose passage it is, an index into `names`.
+        names: (m,) of the texts.
     """
 
-    digests: frozenset[bytes]
+    texts: Hashes
     passages: Hashes
     owners: NDArray[np.int32]
-    names: list[str]
+    names: NDArray[np.str_]
 
     @classmethod
     def of(cls, documents: Iterable[Document], passages: bool) -> EvaluationTexts:
         """Those of cleaned documents; without `passages` only whole texts count."""
-        digests: set[bytes] = set()
+        texts: list[int] = []
         names: list[str] = []
         hashes, owners = [np.empty(0, np.uint64)], [np.empty(0, np.int32)]
         for document in documents:
-            digests.add(text_digest(document.text))
             found = _passages(document.text)[1] if passages else hashes[0]
             hashes.append(found)
             owners.append(np.full(len(found), len(names), np.int32))
+            texts.append(_whole(document.text))
             names.append(f"{document.source}/{document.identifier}")
         values, first = np.unique(np.concatenate(hashes), return_index=True)
-        return cls(frozenset(digests), values, np.concatenate(owners)[first], names)
+        return cls(np.unique(np.array(texts, np.uint64)), values, np.concatenate(owners)[first], np.array(names, str))
 
     def save(self, path: Path) -> None:
         """Write to a file that worker processes read."""
         with atomic_file(path, "wb") as file:
-            digests = np.frombuffer(b"".join(sorted(self.digests)), np.uint8)
-            names = np.frombuffer(json.dumps(self.names).encode(), np.uint8)
-            np.savez(file, digests=digests, passages=self.passages, owners=self.owners, names=names)
+            np.savez(file, **vars(self))
 
     @classmethod
     def load(cls, path: Path) -> EvaluationTexts:
         """Read what `save` wrote."""
         with np.load(path) as file:
-            digests = file["digests"].tobytes()
-            whole = frozenset(digests[start : start + 16] for start in range(0, len(digests), 16))
-            return cls(whole, file["passages"], file["owners"], json.loads(file["names"].tobytes()))
+            return cls(**file)
 
 
 class ContaminationFilter(Filter):
     """Drops what is equal to an evaluation text, or shares a passage with one; the verdict shows the passage."""
 
     def __init__(self, texts: EvaluationTexts) -> None:
-        self._texts = texts
+        self._known = texts
 
     def judge(self, document: Document) -> Iterator[Verdict]:
-        excluded = text_digest(document.text) in self._texts.digests
+        excluded = len(_found(np.array([_whole(document.text)], np.uint64), self._known.texts)[0]) > 0
         yield Verdict("excluded", "equal" if excluded else "not equal", "no evaluation text", not excluded)
-        if len(self._texts.passages):
+        if len(self._known.passages):
             yield self._passage_verdict(document.text)
 
     def _passage_verdict(self, text: str) -> Verdict:
         compact, hashes = _passages(text)
-        places = np.searchsorted(self._texts.passages, hashes)
-        places[places == len(self._texts.passages)] = 0
-        hits = np.flatnonzero(self._texts.passages[places] == hashes)
+        hits, places = _found(hashes, self._known.passages)
         if not len(hits):
             return Verdict("contaminated", "no passage", f"no {PASSAGE} characters of an evaluation text", True)
-        owner = self._texts.names[self._texts.owners[places[hits[0]]]]
-        return Verdict("contaminated", compact[hits[0] :][:PASSAGE], f"no {PASSAGE} characters of {owner}", False)
+        owner = self._known.names[self._known.owners[places[0]]]
+        return Verdict("contaminated", compact[hits[0] :][:PASSAGE], f"no {PASSAGE} characters of {owner}")
+
+
+def _found(hashes: Hashes, known: Hashes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which of some hashes are among the known ones, which are sorted, and their places there."""
+    places = np.searchsorted(known, hashes)
+    hits = np.flatnonzero(known[places.clip(max=len(known) - 1)] == hashes) if len(known) else places[:0]
+    return hits, places[hits]
+
+
+def _whole(text: str) -> int:
+    return int.from_bytes(text_digest(text)[:8], "little")
 
 
 def _passages(text: str) -> tuple[str, Hashes]:

@@ -26,6 +26,8 @@ _SUPERSETS = {"euc-kr": "cp949", "shift_jis": "cp932", "gbk": "gb18030", "big5":
 _DECLARED = re.compile(rb"""(?i)<(?:meta|\?xml)\b[^>]{0,500}?\b(?:charset|encoding)\s*=\s*["']?\s*([\w.:-]+)""")
 _PAIRS = re.compile(rb"(?:[\x81-\xfe][\xa1-\xfe]|[\x81-\xc6][A-Za-z\x81-\xa0])+")
 _COMMON_HANGUL = re.compile(rb"[\xb0-\xc8][\xa1-\xfe]")
+_KANA = re.compile("[\u3075-\u3093\u30a1-\u30f6]")
+"""Where EUC-JP has these, KS X 1001 has Roman numbers, Greek and letters that nobody has used for centuries."""
 _TEXT_CONTROLS = frozenset(b"\t\n\r\f\x1b\b")
 
 
@@ -70,6 +72,8 @@ def detect_encoding(sample: bytes, *, whole: bool = True, labels: Sequence[str] 
         return _unmarked_utf16(sample)
     if _share_of_controls(sample) > 0.01:
         return None
+    if b"\x1b$" in sample and _unfit(sample, "iso2022_jp", whole) == 0:
+        return "iso2022_jp"
     if _unfit(sample, "utf-8", whole) == 0:
         return "utf-8"
     korean = _looks_korean(sample) and _unfit(sample, "cp949", whole) <= TOLERATED
@@ -78,6 +82,8 @@ def detect_encoding(sample: bytes, *, whole: bool = True, labels: Sequence[str] 
             return encoding
     if korean:
         return "cp949"
+    if _looks_japanese(sample, whole):
+        return "euc_jp"
     return "utf-8" if _unfit(sample, "utf-8", whole) <= TOLERATED else _guess(sample)
 
 
@@ -109,6 +115,13 @@ def _looks_korean(sample: bytes) -> bool:
     high = sum(byte > 0x7F for byte in sample)
     words = _PAIRS.findall(sample)
     return 2 * len(_COMMON_HANGUL.findall(sample)) > 0.5 * high and sum(map(len, words)) <= 12 * len(words)
+
+
+def _looks_japanese(sample: bytes, whole: bool) -> bool:
+    """Whether bytes are EUC-JP, with some kana among what is not ASCII that no Korean text has."""
+    text = sample.decode("euc_jp", "replace")
+    others = len(text) - len(text.encode("ascii", "ignore"))
+    return 30 * len(_KANA.findall(text)) > others and _unfit(sample, "euc_jp", whole) == 0
 
 
 def _unmarked_utf16(sample: bytes) -> str | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+UNDECODABLE = "undecodable"
+
 
 class Unreadable(Exception):
-    """A file that gives no documents; its message is the reason."""
+    """A file or a page that gives no document; its message is the reason: "REASON" or "REASON: DETAIL"."""
 
 
 @dataclass(frozen=True, slots=True)

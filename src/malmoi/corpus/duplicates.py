@@ -69,7 +69,6 @@ class Similar:
 
     first: int
     similarity: float
-    equal: bool = False
 
 
 def near_duplicates(

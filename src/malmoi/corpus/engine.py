@@ -38,7 +38,7 @@ def run_tasks(
 
 def _run_in_processes(function: Callable[[Task], Result], tasks: Sequence[Task], workers: int) -> Iterator[Result]:
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=end_with_parent) as pool:
         futures = [pool.submit(_portable, function, task) for task in tasks]
         try:
             for future in as_completed(futures):
@@ -81,7 +81,7 @@ def _unpack(result: Result | tuple[str, str]) -> Result:
     return result
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """A worker whose parent was killed would wait for its next task for ever."""
     threading.Thread(target=_wait_for_parent, daemon=True).start()
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import functools
 import importlib.util
 import io
-import json
+import multiprocessing
 import os
-import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import IO, Any, Literal, cast
+from multiprocessing.connection import Connection
+from typing import Literal
 
-from malmoi.core.errors import MissingExtra
+from malmoi.core.errors import MissingExtra, UserError
 from malmoi.corpus.decode import decode, decode_page
-from malmoi.corpus.document import Unreadable
+from malmoi.corpus.document import UNDECODABLE, Unreadable
 
 RECYCLED = 500
 """Pages after which a child is replaced: what the libraries leak goes with it."""
@@ -29,7 +28,6 @@ MEMORY = 2 << 30
 
 LARGEST_PAGE, LARGEST_PDF = 32 << 20, 256 << 20
 MOST_PDF_PAGES = 3_000
-UNDECODABLE = "undecodable"
 _PACKAGES = {"html": "trafilatura", "pdf": "pypdf", "text": "webencodings"}
 
 
@@ -46,7 +44,7 @@ class ExtractionPool:
     """Extracts pages in `workers` children, each page in at most `seconds`."""
 
     def __init__(self, workers: int, seconds: float) -> None:
-        self._workers, self._seconds = workers, seconds
+        self._workers, self.seconds = workers, seconds
         self._threads = ThreadPoolExecutor(workers, "extraction")
         self._local = threading.local()
 
@@ -56,35 +54,30 @@ class ExtractionPool:
         Raises:
             Unreadable: it has none, or took too long or too much memory.
         """
-        return self._threads.submit(self._in_child, page).result()
+        text = self._threads.submit(self._in_child, page).result()
+        if isinstance(text, Unreadable):
+            raise text
+        return text
 
     def map(self, pages: Iterable[Page | Unreadable]) -> Iterator[str | Unreadable]:
         """The text of each page, or why there is none, in the order of the pages and a few at a time."""
-        waiting: deque[Future[str]] = deque()
+        waiting: deque[Future[str | Unreadable]] = deque()
         for page in pages:
             waiting.append(self._threads.submit(self._in_child, page))
             if len(waiting) > 2 * self._workers:
-                yield _outcome(waiting.popleft())
+                yield waiting.popleft().result()
         while waiting:
-            yield _outcome(waiting.popleft())
+            yield waiting.popleft().result()
 
-    def _in_child(self, page: Page | Unreadable) -> str:
+    def _in_child(self, page: Page | Unreadable) -> str | Unreadable:
         if isinstance(page, Unreadable):
-            raise page
+            return page
         if importlib.util.find_spec(_PACKAGES[page.kind]) is None:
             raise MissingExtra(_PACKAGES[page.kind], "corpus", f"Reading {page.kind.upper()}")
-        if getattr(self._local, "child", None) is None:
-            self._local.child = _Child()
-        child: _Child = self._local.child
-        answer = child.ask(page, self._seconds)
-        if answer is None or child.answers == RECYCLED:
-            child.stop()
-            self._local.child = None
-        if answer is None:
-            raise Unreadable(f"extraction takes more than {self._seconds:g} s, or crashes")
-        if "text" not in answer:
-            raise Unreadable(answer["reason"])
-        return str(answer["text"])
+        child: _Child | None = getattr(self._local, "child", None)
+        if child is None or not child.pages_left:
+            child = self._local.child = _Child()
+        return child.extract(page, self.seconds)
 
 
 @functools.lru_cache(maxsize=4)
@@ -94,46 +87,38 @@ def shared_pool(workers: int, seconds: float, process: int) -> ExtractionPool:
 
 
 class _Child:
-    """A process that answers a line of JSON to each page; it ends when its input does."""
+    """One process that is ready: importing the libraries does not count as time of a page.
+
+    Raises:
+        UserError: it does not start.
+    """
 
     def __init__(self) -> None:
-        command = [sys.executable, "-m", __name__]
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
-        self._input = cast(IO[bytes], self._process.stdin)
-        self._output = cast(IO[bytes], self._process.stdout)
-        self._output.readline()  # it is ready: importing does not count as time of a page
-        self.answers = 0
-
-    def ask(self, page: Page, seconds: float) -> dict[str, Any] | None:
-        """The answer, or None when the child had to be killed or died."""
-        watchdog = threading.Timer(seconds, self._process.kill)
-        watchdog.start()
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()
+        self.pages_left = RECYCLED
         try:
-            head = {"kind": page.kind, "label": page.label, "bytes": len(page.data)}
-            self._input.write(json.dumps(head).encode() + b"\n" + page.data)
-            self._input.flush()
-            self.answers += 1
-            answer: dict[str, Any] = json.loads(self._output.readline())
-        except (OSError, ValueError):
-            return None
-        finally:
-            watchdog.cancel()
+            self._pipe.recv()
+        except EOFError:
+            way_out = "In a script of your own, what it does must stand below: if __name__ == '__main__'."
+            raise UserError("The process that takes the text out of pages does not start.", way_out) from None
+
+    def extract(self, page: Page, seconds: float) -> str | Unreadable:
+        self.pages_left -= 1
+        try:
+            self._pipe.send(page)
+            if self._pipe.poll(seconds):
+                answer: str | Unreadable = self._pipe.recv()
+            else:
+                self.pages_left, answer = 0, Unreadable(f"extraction timed out: more than {seconds:g} s")
+        except (EOFError, OSError):
+            self.pages_left, answer = 0, Unreadable("extraction crashed")
+        if not self.pages_left:
+            self._process.kill()
         return answer
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._input, self._output):
-            with suppress(OSError):
-                stream.close()
-
-
-def _outcome(future: Future[str]) -> str | Unreadable:
-    try:
-        return future.result()
-    except Unreadable as reason:
-        return reason
 
 
 def _plain_text(data: bytes, label: str) -> str:
@@ -172,31 +157,29 @@ def _pdf_text(data: bytes, label: str) -> str:
 _EXTRACTORS = {"html": _html_text, "pdf": _pdf_text, "text": _plain_text}
 
 
-def _answer(head: dict[str, Any], data: bytes) -> dict[str, str]:
-    try:
-        return {"text": _EXTRACTORS[head["kind"]](data, head["label"])}
-    except Unreadable as reason:
-        return {"reason": str(reason)}
-    except MemoryError:
-        return {"reason": "extraction takes too much memory"}
-    except Exception as error:  # whatever the libraries raise for what somebody else wrote
-        return {"reason": f"damaged {head['kind']}: {type(error).__name__}: {error}"[:200]}
-
-
-def _serve() -> None:
+def _serve(pipe: Connection) -> None:
+    """Answer each page with its text or with why it has none, until whoever asks is gone."""
     with suppress(ImportError, ValueError, OSError):  # Windows and some systems know no such limit
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)  # what a library prints is nobody's
+    os.dup2(silence, 2)
     with suppress(ImportError):
         importlib.import_module("trafilatura")
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a library prints is no answer
-    print("{}", file=answers, flush=True)
-    for line in iter(sys.stdin.buffer.readline, b""):
-        head = json.loads(line)
-        print(json.dumps(_answer(head, sys.stdin.buffer.read(head["bytes"]))), file=answers, flush=True)
+    pipe.send(True)
+    with suppress(EOFError):
+        while True:
+            pipe.send(_extract(pipe.recv()))
 
 
-if __name__ == "__main__":
-    _serve()
+def _extract(page: Page) -> str | Unreadable:
+    try:
+        return _EXTRACTORS[page.kind](page.data, page.label)
+    except Unreadable as reason:
+        return reason
+    except MemoryError:
+        return Unreadable("extraction out of memory")
+    except Exception as error:  # whatever the libraries raise for what somebody else wrote
+        return Unreadable(f"damaged {page.kind}: {type(error).__name__}: {error}"[:200])

@@ -23,16 +23,13 @@ _ALPHABETS = (("a", 26), ("A", 26), ("가", 11_172), ("ㄱ", 30))
 
 
 class HarmfulFilter(Filter):
-    """Drops texts in which more than a share `most` of the words, not counting the first, are harmful."""
-
-    def __init__(self, most: float = MOST) -> None:
-        self._most = most
+    """Drops texts in which more than a share `MOST` of the words, not counting the first, are harmful."""
 
     def judge(self, document: Document) -> Iterator[Verdict]:
         """One verdict: how dense the text is with harmful words."""
         found = len(harmful_words(document.text))
         density = round(max(0, found - 1) / max(1, len(document.text.split())), 4)
-        yield Verdict("harmful words", density, f"<= {self._most:g}", density <= self._most)
+        yield Verdict("harmful words", density, f"<= {MOST:g}", density <= MOST)
 
 
 def harmful_words(text: str) -> list[str]:

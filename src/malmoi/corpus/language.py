@@ -14,7 +14,9 @@ from malmoi.corpus.step import Filter, Verdict
 
 KOREAN = 0.3
 """Share of Hangul among the letters from which a text is Korean: code and English names are normal in Korean pages."""
-SAMPLE = 2_000
+LEAST = 0.2
+"""Probability below which a language counts as unknown."""
+SAMPLE = 1_000
 """Characters that the classifier sees."""
 
 
@@ -70,16 +72,15 @@ class LanguageFilter(Filter):
 
     Args:
         wanted: ISO 639 codes such as "ko" and "en"; none stands for all.
-        least: probability below which a language counts as unknown.
     """
 
-    def __init__(self, wanted: Sequence[str], least: float = 0.2) -> None:
-        self._wanted, self._least = tuple(wanted), least
+    def __init__(self, wanted: Sequence[str]) -> None:
+        self._wanted = tuple(wanted)
 
     def label(self, document: Document) -> Document:
         """The document with `language`, `language_score` and the shares `hangul` and `latin` in its metadata."""
         found = identify(document.text)
-        known = found.language if found.score >= self._least else "unknown"
+        known = found.language if found.score >= LEAST else "unknown"
         more = {
             "language": known,
             "language_score": round(found.score, 3),

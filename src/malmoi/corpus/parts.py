@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,12 +18,12 @@ from malmoi.core.files import atomic_file
 from malmoi.corpus.document import Document
 from malmoi.corpus.duplicates import BANDS
 from malmoi.corpus.shingles import Hashes
-from malmoi.corpus.step import Dropped
+from malmoi.corpus.step import Verdict
+from malmoi.corpus.store import DROPPED_SCHEMA, document_row, row_document
 
-_TEXTS = ("text", "source", "licence", "identifier", "metadata", "rule", "value", "limit")
-_SCHEMA = pa.schema(
+SCHEMA = pa.schema(
     [
-        *((name, pa.string()) for name in _TEXTS),
+        *DROPPED_SCHEMA,
         ("read_bytes", pa.int64()),
         ("digest", pa.binary(16)),
         ("bands", pa.list_(pa.uint64(), BANDS)),
@@ -49,15 +48,15 @@ class Cleaned:
     document: Document
     read_bytes: int
     digest: bytes
-    dropped: Dropped | None = None
+    dropped: Verdict | None = None
     bands: Hashes | None = None
     pieces: Hashes | None = None
 
 
 def write_part(path: Path, rows: Sequence[Cleaned]) -> None:
     """Write one part; the file is whole or absent."""
-    batch = pa.RecordBatch.from_pylist([_row(row) for row in rows], schema=_SCHEMA)
-    with atomic_file(path, "wb") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
+    batch = pa.RecordBatch.from_pylist([_row(row) for row in rows], schema=SCHEMA)
+    with atomic_file(path, "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
         writer.write_batch(batch)
 
 
@@ -130,16 +129,11 @@ def _open(path: Path) -> pa.RecordBatch:
 
 
 def _row(row: Cleaned) -> dict[str, Any]:
-    document, dropped = row.document, row.dropped
-    return {
-        "text": document.text,
-        "source": document.source,
-        "licence": document.licence,
-        "identifier": document.identifier,
-        "metadata": json.dumps(document.metadata, ensure_ascii=False),
-        "rule": dropped and dropped.rule,
-        "value": dropped and str(dropped.value),
-        "limit": dropped and str(dropped.limit),
+    verdict = row.dropped
+    return document_row(row.document) | {
+        "rule": verdict and verdict.rule,
+        "value": verdict and str(verdict.value),
+        "limit": verdict and str(verdict.limit),
         "read_bytes": row.read_bytes,
         "digest": row.digest,
         "bands": row.bands,
@@ -148,7 +142,6 @@ def _row(row: Cleaned) -> dict[str, Any]:
 
 
 def _cleaned(row: dict[str, Any]) -> Cleaned:
-    document = Document(row["text"], row["source"], row["licence"], row["identifier"], json.loads(row["metadata"]))
-    dropped = Dropped(row["rule"], row["value"], row["limit"]) if row["rule"] else None
+    dropped = Verdict(row["rule"], row["value"], row["limit"]) if row["rule"] else None
     pieces = None if row["pieces"] is None else np.array(row["pieces"], np.uint64)
-    return Cleaned(document, row["read_bytes"], row["digest"], dropped, None, pieces)
+    return Cleaned(row_document(row), row["read_bytes"], row["digest"], dropped, None, pieces)

@@ -42,15 +42,16 @@ class RepeatedText:
     """Removes repeated pieces from one document after the other; the first that has a piece keeps it."""
 
     def __init__(self, repeated: Hashes) -> None:
-        self._fresh = set(repeated.tolist())
-        self._repeated = repeated
+        self._repeated = set(repeated.tolist())
+        self._seen: set[int] = set()
 
     def remove(self, text: str, hashes: Hashes) -> str:
         """The text without what an earlier one had; `hashes` are its `piece_hashes`."""
-        if not np.isin(hashes, self._repeated, assume_unique=True).any():
+        found = self._repeated.intersection(hashes.tolist())
+        known = found & self._seen
+        self._seen |= found
+        if not known:
             return text
-        known = {value for value in hashes.tolist() if value not in self._fresh} & set(self._repeated.tolist())
-        self._fresh.difference_update(hashes.tolist())
         paragraphs = (
             "" if "\n" in paragraph and _hash(paragraph) in known else _without(paragraph, known)
             for paragraph in text.split("\n\n")

@@ -1,4 +1,4 @@
-"""The door of a step: a document goes in, a document or the reason to drop it comes out."""
+"""The door of a step: a document goes in, a document or the verdict that drops it comes out."""
 
 from __future__ import annotations
 
@@ -10,26 +10,17 @@ from malmoi.corpus.document import Document
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
-    """Why a document leaves: the rule, what was measured, and the limit it broke."""
-
-    rule: str
-    value: float | str
-    limit: float | str
-
-
-Step = Callable[[Document], Document | Dropped]
-"""A plain function of one document; it knows of no engine, no files and no other documents."""
-
-
-@dataclass(frozen=True, slots=True)
 class Verdict:
     """What one rule measured of a document, the limit, and whether it holds; the limit reads like ">= 0.35"."""
 
     rule: str
     value: float | str
     limit: float | str
-    holds: bool
+    holds: bool = False
+
+
+Step = Callable[[Document], Document | Verdict]
+"""A plain function of one document; it knows of no engine, no files and no other documents."""
 
 
 class Filter(ABC):
@@ -43,9 +34,6 @@ class Filter(ABC):
         """The document with what the filter found out about it; by default as it came."""
         return document
 
-    def __call__(self, document: Document) -> Document | Dropped:
+    def __call__(self, document: Document) -> Document | Verdict:
         labelled = self.label(document)
-        for verdict in self.judge(labelled):
-            if not verdict.holds:
-                return Dropped(verdict.rule, verdict.value, verdict.limit)
-        return labelled
+        return next((verdict for verdict in self.judge(labelled) if not verdict.holds), labelled)

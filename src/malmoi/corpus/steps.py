@@ -9,14 +9,13 @@ from pydantic import Field
 
 from malmoi.core.config import Settings
 from malmoi.corpus.contamination import ContaminationFilter, EvaluationTexts
-from malmoi.corpus.document import Document
-from malmoi.corpus.extract import UNDECODABLE
+from malmoi.corpus.document import UNDECODABLE, Document
 from malmoi.corpus.harmful import HarmfulFilter
 from malmoi.corpus.language import LanguageFilter
 from malmoi.corpus.personal import mask_personal_data
 from malmoi.corpus.quality_model import QualityFilter
 from malmoi.corpus.rules import RuleFilter
-from malmoi.corpus.step import Dropped, Filter, Step, Verdict
+from malmoi.corpus.step import Filter, Step, Verdict
 
 
 class StepSettings(Settings):
@@ -26,7 +25,7 @@ class StepSettings(Settings):
         minimum_characters: shorter texts are dropped.
         letters: least share of letters and digits among the characters that are not blank.
         replaced: largest share of U+FFFD, left by bytes that fit no encoding.
-        languages: the languages to keep, such as [ko, en]; all when empty.
+        languages: the languages to keep, the main one first, such as [ko, en]; all when empty.
         rules: drop what reads like no prose, by the table of limits of each language; or changes to that table,
             {ko: {MEASURE: LIMIT}}.
         harmful: drop texts that are dense with harmful words.
@@ -55,13 +54,13 @@ class ScrapFilter(Filter):
     def judge(self, document: Document) -> Iterator[Verdict]:
         text, settings = document.text, self._settings
         if reason := document.metadata.get("unreadable"):
-            yield Verdict(UNDECODABLE if reason == UNDECODABLE else "unreadable", str(reason), "", False)
+            yield Verdict(str(reason).partition(":")[0], str(reason), "", False)
         yield Verdict("empty", len(text), ">= 1", bool(text))
         yield Verdict(
             "too short", len(text), f">= {settings.minimum_characters}", len(text) >= settings.minimum_characters
         )
         replaced = text.count("\ufffd") / max(1, len(text))
-        yield Verdict("undecodable", round(replaced, 4), f"<= {settings.replaced}", replaced <= settings.replaced)
+        yield Verdict(UNDECODABLE, round(replaced, 4), f"<= {settings.replaced}", replaced <= settings.replaced)
         visible = "".join(text.split())
         letters = sum(map(str.isalnum, visible)) / max(1, len(visible))
         yield Verdict("few letters", round(letters, 4), f">= {settings.letters}", letters >= settings.letters)
@@ -85,11 +84,11 @@ def make_steps(settings: StepSettings, evaluation: EvaluationTexts | None = None
     return steps
 
 
-def apply_steps(document: Document, steps: Sequence[Step]) -> tuple[Document, Dropped | None]:
+def apply_steps(document: Document, steps: Sequence[Step]) -> tuple[Document, Verdict | None]:
     """The document as the last step left it, and why it is dropped, if it is."""
     for step in steps:
         result = step(document)
-        if isinstance(result, Dropped):
+        if isinstance(result, Verdict):
             return document, result
         document = result
     return document, None

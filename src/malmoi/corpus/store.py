@@ -37,15 +37,7 @@ class DocumentWriter:
 
     def write(self, document: Document, **more: str) -> None:
         """Add one document; `more` are columns of the schema that a document lacks."""
-        metadata = json.dumps(document.metadata, ensure_ascii=False)
-        row = {
-            "text": document.text,
-            "source": document.source,
-            "licence": document.licence,
-            "identifier": document.identifier,
-            "metadata": metadata,
-        }
-        self._rows.append(row | more)
+        self._rows.append(document_row(document) | more)
         self._characters += len(document.text)
         if len(self._rows) >= ROWS or self._characters >= CHARACTERS:
             self._flush()
@@ -81,7 +73,7 @@ def read_documents(directory: Path, split: Split) -> Iterator[Document]:
     """
     for batch in _open(directory, split).iter_batches(ROWS):
         for row in batch.to_pylist():
-            yield _document(row)
+            yield row_document(row)
 
 
 def count_documents(directory: Path, split: Split) -> int:
@@ -101,5 +93,17 @@ def _open(directory: Path, split: Split) -> pq.ParquetFile:
         raise UserError(f"{path} is broken: {error}.", "Make the corpus again.") from None
 
 
-def _document(row: dict[str, Any]) -> Document:
+def document_row(document: Document) -> dict[str, str]:
+    """The columns of a document."""
+    return {
+        "text": document.text,
+        "source": document.source,
+        "licence": document.licence,
+        "identifier": document.identifier,
+        "metadata": json.dumps(document.metadata, ensure_ascii=False),
+    }
+
+
+def row_document(row: dict[str, Any]) -> Document:
+    """The document of some columns."""
     return Document(row["text"], row["source"], row["licence"], row["identifier"], json.loads(row["metadata"]))

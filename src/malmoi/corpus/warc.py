@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
+import os
 import uuid
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from malmoi.core.errors import MissingExtra
-from malmoi.core.files import atomic_file
+from malmoi.core.errors import MissingExtra, UserError
 from malmoi.corpus.decode import media_type
 from malmoi.corpus.document import Unreadable
 
+SEGMENT = 64 << 20
+"""Bytes of an archive after which the next one begins."""
+_ARCHIVE = "pages-{:05}.warc.gz"
 _CODECS = {"gzip": "gzip", "x-gzip": "gzip", "br": "brotli", "zstd": "zstd"}
 
 
@@ -53,25 +56,53 @@ class Record:
     data: bytes | Unreadable
 
 
-def write_segment(path: Path, answers: Iterable[Answer], about: dict[str, str]) -> None:
-    """Write an archive that appears whole at `path`; the same answers make the same records."""
-    from warcio.statusandheaders import StatusAndHeaders
-    from warcio.warcwriter import WARCWriter
+class ArchiveWriter:
+    """Appends answers to archives of about `SEGMENT` bytes; the same answers make the same records.
 
-    with atomic_file(path, "wb") as file:
-        writer = WARCWriter(file, gzip=True, warc_version="1.1")
-        writer.write_record(writer.create_warcinfo_record(path.name, about))
-        for answer in answers:
-            identifier = uuid.uuid5(uuid.NAMESPACE_URL, f"{answer.url} {answer.fetched}")
-            fields = {"WARC-Date": answer.fetched, "WARC-Record-ID": f"<urn:uuid:{identifier}>"}
-            if answer.address:
-                fields["WARC-IP-Address"] = answer.address
-            headers = StatusAndHeaders(str(answer.status), _of_stored_body(answer), protocol="HTTP/1.1")
+    Args:
+        about: what the archives say of themselves.
+        ends: number of an archive -> how many of its bytes count; what a kill left behind them is cut off.
+
+    Raises:
+        UserError: an archive is shorter than that.
+    """
+
+    def __init__(self, directory: Path, about: dict[str, str], ends: Mapping[int, int]) -> None:
+        self._directory, self._about, self._number = directory, about, max(ends, default=1)
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / _ARCHIVE.format(self._number + 1)).unlink(missing_ok=True)
+        path, end = directory / _ARCHIVE.format(self._number), ends.get(self._number, 0)
+        with open(path, "ab") as file:
+            if file.tell() < end:
+                raise UserError(f"{path} has lost pages that were fetched.", "Crawl again, into another directory.")
+            file.truncate(end)
+
+    def write(self, answer: Answer) -> tuple[int, int]:
+        """The number of the archive that has the answer now, and the archive's bytes with it, which are on the disk."""
+        from warcio.statusandheaders import StatusAndHeaders
+        from warcio.warcwriter import WARCWriter
+
+        identifier = uuid.uuid5(uuid.NAMESPACE_URL, f"{answer.url} {answer.fetched}")
+        fields = {"WARC-Date": answer.fetched, "WARC-Record-ID": f"<urn:uuid:{identifier}>"}
+        if answer.address:
+            fields["WARC-IP-Address"] = answer.address
+        headers = StatusAndHeaders(str(answer.status), _of_stored_body(answer), protocol="HTTP/1.1")
+        path = self._directory / _ARCHIVE.format(self._number)
+        with open(path, "ab") as file:
+            writer = WARCWriter(file, gzip=True, warc_version="1.1")
+            if not file.tell():
+                writer.write_record(writer.create_warcinfo_record(path.name, self._about))
             body = io.BytesIO(answer.body)
-            record = writer.create_warc_record(
-                answer.url, "response", body, len(answer.body), http_headers=headers, warc_headers_dict=fields
+            writer.write_record(
+                writer.create_warc_record(
+                    answer.url, "response", body, len(answer.body), http_headers=headers, warc_headers_dict=fields
+                )
             )
-            writer.write_record(record)
+            file.flush()
+            os.fsync(file.fileno())
+            written = self._number, file.tell()
+        self._number += written[1] > SEGMENT
+        return written
 
 
 def read_records(stream: IO[bytes], largest: int) -> Iterator[Record]:

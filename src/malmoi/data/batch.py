@@ -29,23 +29,19 @@ class Batch:
 
     def to(self, device: torch.device) -> Self:
         """The same batch with every tensor on `device`."""
-        return dataclasses.replace(
-            self,
-            **{
-                field.name: value.to(device, non_blocking=True)
-                for field in dataclasses.fields(self)
-                if isinstance(value := getattr(self, field.name), torch.Tensor)
-            },
-        )
+        moved = {name: value.to(device, non_blocking=True) for name, value in self._tensors().items()}
+        return dataclasses.replace(self, **moved)
+
+    def pinned(self) -> Self:
+        """The same batch in memory that is never paged out, from which a GPU copies while it computes."""
+        return dataclasses.replace(self, **{name: value.pin_memory() for name, value in self._tensors().items()})
 
     def digest(self) -> str:
         """A hash of all its tensors."""
         digest = hashlib.sha256()
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, torch.Tensor):
-                digest.update(field.name.encode() + str(tuple(value.shape)).encode())
-                digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        for name, value in self._tensors().items():
+            digest.update(name.encode() + str(tuple(value.shape)).encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
     def part(self, index: int, count: int) -> Self:
@@ -54,11 +50,7 @@ class Batch:
         Raises:
             UserError: there are fewer rows than parts.
         """
-        tensors = {
-            field.name: value
-            for field in dataclasses.fields(self)
-            if isinstance(value := getattr(self, field.name), torch.Tensor)
-        }
+        tensors = self._tensors()
         rows = len(next(iter(tensors.values())))
         if rows < count:
             raise UserError(
@@ -81,14 +73,14 @@ class Batch:
         }
         return dataclasses.replace(self, **longer) if longer else self
 
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, torch.Tensor)}
+
     def _sequences(self) -> dict[str, torch.Tensor]:
         """The tensors of a number or a mark for each token."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {
-            name: value
-            for name, value in values.items()
-            if isinstance(value, torch.Tensor) and value.dim() == 2 and not value.is_floating_point()
-        }
+        tensors = self._tensors()
+        return {name: one for name, one in tensors.items() if one.dim() == 2 and not one.is_floating_point()}
 
 
 BatchType = TypeVar("BatchType", bound=Batch)
@@ -164,7 +156,11 @@ class BatchSource(Protocol):
     """
 
     def batch(self, step: int, slot: int) -> Batch:
-        """The micro-batch number `slot` of optimizer step `step` (both from 0)."""
+        """The micro-batch number `slot` of optimizer step `step` (both from 0).
+
+        Another thread asks for it while an earlier one is computed, or validation runs: it changes nothing that others
+        read, and draws no random numbers but its own.
+        """
         ...
 
     def validation(self) -> Iterator[Batch]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from malmoi.data.batch import IGNORED
 from malmoi.data.masking import Flags, Ids
 
 PairKind = Literal["next-sentence", "sentence-order"]
+PAIR_KINDS: tuple[PairKind, ...] = get_args(PairKind)
 
 CLASSES = ["no", "yes"]
 

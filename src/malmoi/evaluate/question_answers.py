@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,12 @@ from malmoi.tokenizers.tokenizer import Tokenizer
 
 ROWS = 32
 """Windows that are read at a time, of about one length."""
+
+_PARTICLE = re.compile(
+    r"(?<=[가-힣]{2})"
+    r"(에서는|으로는|이라는|이라고|에서|에게|으로|까지|부터|라는|라고|은|는|이|가|을|를|의|에|로|와|과|도)$"
+)
+"""What stands behind a Korean noun and belongs to no answer; two syllables stay at least."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,8 @@ def find_answers(
 def _best_of_window(passage: str, window: Window, scores: torch.Tensor, longest: int) -> Found:
     """The best answer of up to so many tokens; its score is the logarithm of its odds against no answer.
 
+    Tokens end where words do: a Korean answer that ends with a word is given without the particle.
+
     Args:
         scores: (length, 2) what the model gives for the row.
     """
@@ -83,8 +92,15 @@ def _best_of_window(passage: str, window: Window, scores: torch.Tensor, longest:
     begin, behind = window.places[start][0], window.places[end][1]
     text = passage[begin:behind]
     begin += len(text) - len(text.lstrip())
-    span = Span(begin, begin + len(text.strip()))
-    return Found(text.strip(), span, float(sums[start, end] - scores[0].sum()))
+    text = without_particle(passage, Span(begin, begin + len(text.strip())))
+    return Found(text, Span(begin, begin + len(text)), float(sums[start, end] - scores[0].sum()))
+
+
+def without_particle(passage: str, span: Span) -> str:
+    """The text of a span, without the particle of a Korean word that ends there."""
+    text = passage[span.start : span.end]
+    within_word = "가" <= passage[span.end : span.end + 1] <= "힣"
+    return text if within_word else _PARTICLE.sub("", text)
 
 
 def _impossible(count: int, longest: int) -> torch.Tensor:

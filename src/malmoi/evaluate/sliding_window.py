@@ -18,7 +18,7 @@ import numpy as np
 from malmoi.data.question_words import Word, rarity, words
 from malmoi.data.questions import Question, Span
 from malmoi.evaluate.answer_overlap import Unit, answer_f1
-from malmoi.evaluate.question_answers import Found
+from malmoi.evaluate.question_answers import Found, without_particle
 
 COMMON, WIDTHS, LENGTHS = (0.05, 0.1, 0.2), (8, 12, 20, 30), (1, 2, 3, 4, 6)
 """What is tried on questions whose answers are known: the share of passages from which on a word is common, the words
@@ -28,11 +28,6 @@ TRIED = 400
 """Questions on which it is tried."""
 
 _BREAK = re.compile(r"[.,;:?!()\[\]\"“”‘’《》〈〉\n]")
-_PARTICLE = re.compile(
-    r"(?<=[가-힣]{2})"
-    r"(에서는|으로는|이라는|이라고|에서|에게|으로|까지|부터|라는|라고|은|는|이|가|을|를|의|에|로|와|과|도)$"
-)
-"""What stands behind a Korean noun and belongs to no answer; two syllables stay at least."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +65,7 @@ class SlidingWindow:
                 key = (round(float(total), 6), float((matched / (1 + distance)).sum()))
                 if key > best:
                     best, where = key, Span(found[first].start, found[last].end)
-        text = _PARTICLE.sub("", question.passage[where.start : where.end])
+        text = without_particle(question.passage, where)
         possible = sum(weight.get(stem, math.log(2)) for stem in asked) or 1.0
         return Found(text, Span(where.start, where.start + len(text)), max(0.0, best[0]) / possible)
 

@@ -65,7 +65,7 @@ def _module_names(model: Model) -> dict[str, str]:
     """Our layers to theirs, where one is one."""
     names = merged_state(model).keys()
     family = family_of(model.config, names)
-    lines = family.lines(getattr(model.config, "layers", 0), names, classifier=False) if family else []
+    lines = family.lines(getattr(model.config, "layers", 0), names) if family else []
     return {
         line.ours[0].removesuffix(".weight"): line.theirs.removesuffix(".weight")
         for line in lines

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import torch
 
@@ -18,20 +18,18 @@ from malmoi.formats.families.decoding import DECODING
 from malmoi.formats.family import Family, Line
 from malmoi.formats.fill import fill, joined, shapes_of, stated_model
 from malmoi.formats.gguf import load_gguf, read_gguf_config
-from malmoi.formats.heads import find_head, head_of
+from malmoi.formats.head import Head
+from malmoi.formats.heads import find_head, head_for, head_of
 from malmoi.formats.mismatch import check_shapes
 from malmoi.formats.registry import express, family_of, find_family, understand
 from malmoi.formats.weights import SINGLE, open_weights
 from malmoi.layers.low_rank import merged_state
-from malmoi.models.classifier import Classifier
 from malmoi.models.encoder import NoHead
 from malmoi.models.headed import Headed
 from malmoi.models.language_model import LanguageModel
 from malmoi.models.model import Backbone, Model, ModelConfig
 from malmoi.models.registry import with_memory
 from malmoi.models.seq2seq import EncoderDecoder
-from malmoi.models.span_finder import SpanFinder
-from malmoi.models.token_labeller import TokenLabeller
 from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.tokenizer import Tokenizer
 
@@ -39,19 +37,26 @@ CONFIG = "config.json"
 GENERATION = "generation_config.json"
 CARD = "card.md"
 
+HeadedT = TypeVar("HeadedT", bound=Headed)
+
 
 @dataclass(frozen=True)
 class Checkpoint:
     """A model with its tokenizer.
 
     Attributes:
-        model: in evaluation mode, on the CPU.
+        model: in evaluation mode; as it was read, on the processor.
         card: the text of card.md, empty where there is none.
     """
 
     model: Model | Headed
     tokenizer: Tokenizer
     card: str = ""
+
+    def to(self, device: torch.device) -> Self:
+        """The same, with the model on `device`."""
+        self.model.to(device)
+        return self
 
     @property
     def language_model(self) -> LanguageModel:
@@ -92,48 +97,29 @@ class Checkpoint:
             UserError: it is of another kind.
         """
         if not isinstance(self.model, EncoderDecoder):
-            verb = "Use malmoi generate. " if isinstance(self.model, LanguageModel) else ""
-            verb = "Use malmoi predict. " if isinstance(self.model, Classifier) else verb
-            verb = "Use malmoi answer. " if isinstance(self.model, SpanFinder) else verb
-            way_out = f"{verb}Those of T5 and Marian are encoder-decoders."
+            way_out = f"{_asked(self.model)}Those of T5 and Marian are encoder-decoders."
             raise UserError("This checkpoint is no encoder-decoder and translates nothing.", way_out)
         return self.model
 
-    @property
-    def classifier(self) -> Classifier:
-        """The model, where it is one that names classes.
+    def headed(self, kind: type[HeadedT]) -> HeadedT:
+        """The model, where it has a head of this kind.
 
         Raises:
-            UserError: it is a language model.
+            UserError: it has none, or another one.
         """
-        if not isinstance(self.model, Classifier):
-            verb = "Use malmoi answer." if isinstance(self.model, SpanFinder) else "Make one: malmoi classify --help"
-            raise UserError("This checkpoint is no classifier.", verb)
+        if not isinstance(self.model, kind):
+            wanted = head_for(kind)
+            made = f"Make one: malmoi {wanted.stage} --help. What transformers calls Bert{wanted.ending} is one."
+            raise UserError(f"This checkpoint is not {wanted.words}.", f"{_asked(self.model)}{made}")
         return self.model
 
-    @property
-    def token_labeller(self) -> TokenLabeller:
-        """The model, where it is one that labels words.
 
-        Raises:
-            UserError: it is of another kind.
-        """
-        if not isinstance(self.model, TokenLabeller):
-            way_out = "Make one: malmoi label-words --help. What transformers calls BertForTokenClassification is one."
-            raise UserError("This checkpoint labels no words.", way_out)
-        return self.model
-
-    @property
-    def span_finder(self) -> SpanFinder:
-        """The model, where it is one that finds answers in a passage.
-
-        Raises:
-            UserError: it is of another kind.
-        """
-        if not isinstance(self.model, SpanFinder):
-            way_out = "Make one: malmoi questions --help. What transformers calls BertForQuestionAnswering is one."
-            raise UserError("This checkpoint finds no answers in a passage.", way_out)
-        return self.model
+def _asked(model: Model | Headed) -> str:
+    """Which command asks such a model, as a sentence; "" where none does."""
+    head = head_of(model)
+    verb = head.verb if head else "generate" if isinstance(model, LanguageModel) else ""
+    verb = "translate" if isinstance(model, EncoderDecoder) else verb
+    return f"Use malmoi {verb}. " if verb else ""
 
 
 def save_checkpoint(directory: Path, model: Model | Headed, tokenizer: Tokenizer, card: str) -> None:
@@ -148,7 +134,8 @@ def save_checkpoint(directory: Path, model: Model | Headed, tokenizer: Tokenizer
         UserError: the disk is full; what stood there before is untouched.
     """
     state, config, family = _published(model)
-    tensors = MadeOnDemand({line.theirs: partial(joined, line, state) for line in _plan(family, config, state)})
+    plan = _plan(family, config, state, head_of(model))
+    tensors = MadeOnDemand({line.theirs: partial(joined, line, state) for line in plan})
     fields = config_fields(model, tokenizer)
     with atomic_directory(directory) as temporary:
         write_tensors(tensors, temporary / SINGLE)
@@ -200,18 +187,20 @@ def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> Model | H
     head, family = find_head(fields), find_family(fields, where)
     with open_weights(directory) as weights:
         config = understand(fields, weights.shapes, where)
-        own: dict[str, torch.Size] = {}
         if head is not None:
-            config = body = head.body(config, where)
-            own = head.shapes(fields, body, where)
-        stated = stated_model(config, len(weights.shapes), where)
+            if family is not None and head.table(family) is None:
+                words = f"{where} is {head.words}, and malmoi has none of the family {family.model_type}."
+                raise UserError(words, "Take one on an encoder, as BERT.")
+            config = head.body(config, where)
+        stated: Model | Headed = stated_model(config, len(weights.shapes), where)
         expect_compressed(stated, fields, where)
-        shapes = shapes_of(stated) | own
-        plan, theirs = _matched(family, _plan(family, config, shapes), weights.shapes)
+        if head is not None and isinstance(stated, Backbone):
+            with torch.device("meta"):
+                stated = head.put_on(stated, fields, where)
+        shapes = {name.removeprefix("body."): shape for name, shape in shapes_of(stated).items()}
+        plan, theirs = _matched(family, _plan(family, config, shapes, head), weights.shapes)
         check_shapes(plan, shapes, theirs, str(directory))
-        model: Model | Headed = with_memory(stated, dtype)
-        if head is not None and isinstance(model, Backbone):
-            model = head.put_on(model, fields, where).to(dtype)
+        model = with_memory(stated, dtype)
         parameters = {name.removeprefix("body."): value for name, value in model.named_parameters()}
         fill(plan, parameters, weights.read, str(directory))
     return model.eval()
@@ -242,21 +231,22 @@ def _decoding(fields: dict[str, Any]) -> dict[str, Any]:
 def _published(model: Model | Headed) -> tuple[dict[str, torch.Tensor], ModelConfig, Family | None]:
     """Parameters, configuration and family of a model in the form in which it is published."""
     state, config = merged_state(model), _body(model).config
-    if head := head_of(model):
+    head = head_of(model)
+    if head:
         config = head.body(config, "This model")
         names = {name: name.removeprefix("body.") for name in state}
         state = {names[name]: value for name, value in state.items() if not names[name].startswith(head.left_out)}
-    return state, config, family_of(config, state)
+    return state, config, family_of(config, state, head)
 
 
 def _body(model: Model | Headed) -> Model:
     return model.body if isinstance(model, Headed) else model
 
 
-def _plan(family: Family | None, config: ModelConfig, names: Collection[str]) -> list[Line]:
+def _plan(family: Family | None, config: ModelConfig, names: Collection[str], head: Head | None) -> list[Line]:
     if family is None:
         return [Line(name, (name,)) for name in sorted(names)]
-    return family.lines(config.depth, names, classifier="score.weight" in names)
+    return family.lines(config.depth, names, head.table(family) if head else None)
 
 
 def _matched(
@@ -290,11 +280,12 @@ def _about(family: Family | None, model: Model | Headed, tokenizer: Tokenizer) -
 
 def _architecture(family: Family | None, model: Model | Headed) -> str:
     """The name of their class for this model."""
+    name = family.name if family else "Malmoi"
     if head := head_of(model):
-        return head.architecture(family) if family else f"Malmoi{head.ending}"
+        return f"{name}{head.ending}"
     if isinstance(_body(model).head, NoHead):
-        return family.bare if family else "MalmoiModel"
-    return family.words if family else f"Malmoi{type(model).__name__}"
+        return f"{name}Model"
+    return family.words if family else f"{name}{type(model).__name__}"
 
 
 def _card(card: str, family: Family | None) -> str:

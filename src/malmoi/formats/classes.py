@@ -7,12 +7,10 @@ from dataclasses import asdict
 from operator import attrgetter
 from typing import Any
 
-import torch
-
 from malmoi.core.errors import UserError
 from malmoi.data.batch import Answer
 from malmoi.formats.family import Fields
-from malmoi.formats.head import Head
+from malmoi.formats.head import Head, read_form
 from malmoi.models.classifier import Classifier, TextForm
 from malmoi.models.model import Backbone, BackboneConfig, ModelConfig
 
@@ -66,15 +64,10 @@ def _form(fields: Fields, where: str) -> TextForm:
     Raises:
         UserError: it is damaged.
     """
-    form = fields.get(_FORM) or {}
-    longest, suffix, pair = (
-        (form.get("longest", 0), form.get("suffix", ""), form.get("pair", False))
-        if isinstance(form, dict)
-        else [None] * 3
-    )
-    if not (isinstance(longest, int) and longest >= 0 and isinstance(suffix, str) and isinstance(pair, bool)):
-        raise UserError(f"{where} has no {_FORM} that can be read.", "Get the checkpoint again.")
-    return TextForm(longest, suffix, pair)
+    form = read_form(TextForm(), _FORM, fields, where)
+    if form.longest < 0:
+        raise UserError(f"{where} has a {_FORM} that cannot be: {form}.", "Get the checkpoint again.")
+    return form
 
 
 def _for_classes(config: ModelConfig, where: str) -> BackboneConfig:
@@ -88,22 +81,20 @@ def _for_classes(config: ModelConfig, where: str) -> BackboneConfig:
     return config.for_classes()
 
 
-def _shapes(fields: Fields, body: BackboneConfig, where: str) -> dict[str, torch.Size]:
-    return Classifier.score_shapes(body, len(read_classes(fields, where)))
-
-
 def _put_on(body: Backbone, fields: Fields, where: str) -> Classifier:
     classes = read_classes(fields, where)
     return Classifier(body, classes, form=_form(fields, where), answer=_answer(fields, classes))
 
 
 CLASSES = Head(
+    model=Classifier,
     words="a classifier",
+    verb="predict",
+    stage="classify",
     ending="ForSequenceClassification",
-    architecture=attrgetter("classes"),
+    table=attrgetter("classes_table"),
     left_out=("head.",),
     body=_for_classes,
-    shapes=_shapes,
     put_on=_put_on,
     fields=_classifier_fields,
 )

@@ -32,10 +32,12 @@ class Family:
             missing raises KeyError.
         express: our configuration to their fields, None where this family cannot say it.
         unsupported: features by name, and whether the fields ask for them; they would change the result silently.
-        words, classes, spans, labels, bare: names of their classes with a head of words, of classes, of answers in a
-            passage, of a label for each token ("" where malmoi has no such models), and without a head.
+        name: what the names of their classes begin with.
+        words: name of their class with a head of words.
         prefix: first part of the names of the body, which files of a bare body leave out.
-        classes_table: names that a classifier needs, instead of and beside those of `table`.
+        classes_table: names that a classifier needs, instead of and beside those of `table`; None where malmoi has no
+            classifier of this family.
+        token_heads: whether their heads that score every token read the last states as they are.
         gated_table: the same of a model whose feed-forward layers are gated.
         tied: tensors of theirs that repeat the embedding where the head is tied to it.
         unused: parts of theirs that malmoi has no use for, such as a head for the next sentence.
@@ -46,26 +48,22 @@ class Family:
     table: Table
     understand: Callable[[Fields, Collection[str]], dict[str, Any]]
     express: Callable[[Any], dict[str, Any] | None]
+    name: str
     words: str
-    classes: str
-    bare: str
     prefix: str
-    spans: str = ""
-    labels: str = ""
     unsupported: Callable[[Fields], dict[str, object]] = field(default=lambda fields: {})
-    classes_table: Table = field(default_factory=lambda: {"score.weight": "score.weight"})
+    classes_table: Table | None = field(default_factory=lambda: {"score.weight": "score.weight"})
+    token_heads: bool = False
     gated_table: Table = field(default_factory=dict)
     tied: tuple[str, ...] = ("lm_head.weight",)
     unused: tuple[str, ...] = ()
 
-    def lines(self, layers: int, names: Collection[str], *, classifier: bool) -> list[Line]:
-        """The table written out for a model whose parameters have these names."""
+    def lines(self, layers: int, names: Collection[str], head: Table | None = None) -> list[Line]:
+        """The table written out for a model whose parameters have these names, with those of its own head."""
         table = self.table
         if any(name.endswith(".feed_forward.gate.weight") for name in names):
             table = _replaced(table, self.gated_table)
-        if classifier:
-            table = _replaced(table, self.classes_table)
-        return lines(table, layers, names)
+        return lines(_replaced(table, head or {}), layers, names)
 
 
 @dataclass(frozen=True)

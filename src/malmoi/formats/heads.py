@@ -7,22 +7,23 @@ from malmoi.formats.family import Fields
 from malmoi.formats.head import Head
 from malmoi.formats.labels import LABELS
 from malmoi.formats.spans import SPANS
-from malmoi.models.classifier import Classifier
 from malmoi.models.headed import Headed
 from malmoi.models.model import Model
-from malmoi.models.span_finder import SpanFinder
-from malmoi.models.token_labeller import TokenLabeller
 
-HEADS: dict[type[Headed], Head] = {Classifier: CLASSES, SpanFinder: SPANS, TokenLabeller: LABELS}
-"""Class of the model to how its head is held."""
+HEADS = (CLASSES, SPANS, LABELS)
 
 
 def head_of(model: Model | Headed) -> Head | None:
     """How a model's head is held; None where it has none of its own."""
-    return HEADS[type(model)] if isinstance(model, Headed) else None
+    return head_for(type(model)) if isinstance(model, Headed) else None
+
+
+def head_for(kind: type[Headed]) -> Head:
+    """How the head of such models is held."""
+    return next(head for head in HEADS if head.model is kind)
 
 
 def find_head(fields: Fields) -> Head | None:
     """The head that a config.json tells of."""
     names = [str(name) for name in fields.get("architectures") or []]
-    return next((head for head in HEADS.values() if any(name.endswith(head.ending) for name in names)), None)
+    return next((head for head in HEADS if any(name.endswith(head.ending) for name in names)), None)

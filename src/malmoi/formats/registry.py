@@ -14,6 +14,7 @@ from malmoi.formats.families.longformer import LONGFORMER
 from malmoi.formats.families.marian import MARIAN
 from malmoi.formats.families.t5 import T5
 from malmoi.formats.family import Family, Fields
+from malmoi.formats.head import Head
 from malmoi.models.model import BackboneConfig, ModelConfig
 from malmoi.models.registry import FAMILIES as OURS
 from malmoi.models.registry import family_name
@@ -24,29 +25,28 @@ OWN = "malmoi"
 """`model_type` of what no family can express; the fields are those of our configuration."""
 
 
-def family_of(config: ModelConfig, names: Collection[str]) -> Family | None:
+def family_of(config: ModelConfig, names: Collection[str], head: Head | None = None) -> Family | None:
     """The family that can express a model, None where none can.
 
     Args:
-        names: of its parameters; a classifier has `score.weight`, a span finder `span.weight`, a token labeller
-            `label.weight`.
+        names: of its parameters, those of its own head among them.
+        head: how that is held, where it has one.
     """
     if isinstance(config, BackboneConfig) and config.pooling != "token":
         return None
     for family in FAMILIES:
         if type(config) is family.config and family.express(config) is not None:
-            return family if _holds(family, config, names) else None
+            return family if _holds(family, config, names, head) else None
     return None
 
 
-def _holds(family: Family, config: ModelConfig, names: Collection[str]) -> bool:
-    """Whether the family has a place for every parameter, and the model all that a classifier of the family has."""
-    classifier = "score.weight" in names
-    lines = family.lines(config.depth, names, classifier=classifier)
-    missing = classifier and not (family.classes and set(family.classes_table.values()) <= set(names))
-    missing = missing or ("span.weight" in names and not family.spans)
-    missing = missing or ("label.weight" in names and not family.labels)
-    return not missing and {name for line in lines for name in line.ours} == set(names)
+def _holds(family: Family, config: ModelConfig, names: Collection[str], head: Head | None) -> bool:
+    """Whether the family has a place for every parameter, and the model all that the family's head reads."""
+    table = head.table(family) if head else {}
+    if table is None or not set(table.values()) <= set(names):
+        return False
+    lines = family.lines(config.depth, names, table)
+    return {name for line in lines for name in line.ours} == set(names)
 
 
 def express(config: ModelConfig, family: Family | None) -> dict[str, Any]:

@@ -12,8 +12,7 @@ from malmoi.data.batch import Answer
 from malmoi.models.headed import Headed
 from malmoi.models.initialize import initialize
 from malmoi.models.matches import Texts, matches
-from malmoi.models.model import Backbone, BackboneConfig, Pooling
-from malmoi.models.registry import model_class
+from malmoi.models.model import Backbone, Pooling
 
 
 @dataclass(frozen=True)
@@ -66,14 +65,6 @@ class Classifier(Headed):
     def apart(self) -> bool:
         """Whether the two texts of a pair are read apart, each in special tokens of its own."""
         return self.body.config.pooling == "matches"
-
-    @staticmethod
-    def score_shapes(config: BackboneConfig, classes: int) -> dict[str, torch.Size]:
-        """The shapes of `score`, for so many classes on a body of this configuration."""
-        shapes = {"score.weight": torch.Size((classes, config.pooled_width))}
-        if model_class(config).score_bias:
-            shapes["score.bias"] = torch.Size((classes,))
-        return shapes
 
     def forward(
         self, tokens: torch.Tensor, lengths: torch.Tensor, segments: torch.Tensor | None = None

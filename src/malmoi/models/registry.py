@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from malmoi.models.convolution import Convolution, ConvolutionConfig
 from malmoi.models.encoder import Encoder
@@ -18,6 +19,8 @@ from malmoi.models.model import Model, ModelConfig
 from malmoi.models.seq2seq import EncoderDecoder
 from malmoi.models.seq2seq_config import EncoderDecoderConfig
 from malmoi.models.state_space import StateSpace, StateSpaceConfig
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 FAMILIES: dict[str, tuple[type[ModelConfig], Any]] = {
     "gpt": (GPTConfig, GPT),
@@ -52,8 +55,8 @@ def empty_model(config: ModelConfig, dtype: torch.dtype = torch.float32) -> Mode
     return with_memory(meta_model(config), dtype)
 
 
-def with_memory(model: Model, dtype: torch.dtype = torch.float32) -> Model:
-    """A model of `meta_model` with memory on the CPU, in place; its weights are yet to be filled."""
+def with_memory(model: ModuleT, dtype: torch.dtype = torch.float32) -> ModuleT:
+    """A model of shapes alone with memory on the CPU, in place; its weights are yet to be filled."""
     return model.to(dtype).to_empty(device="cpu")
 
 

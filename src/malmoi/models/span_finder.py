@@ -12,7 +12,7 @@ from malmoi.models.encoder import Encoder
 from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.headed import Headed
 from malmoi.models.initialize import initialize
-from malmoi.models.model import Backbone, BackboneConfig
+from malmoi.models.model import Backbone
 
 
 class SpanFinder(Headed):
@@ -43,11 +43,6 @@ class SpanFinder(Headed):
             )
         self.span = nn.Linear(body.config.width, 2)
         initialize(self.span, seed, prefix="span.score")
-
-    @staticmethod
-    def span_shapes(config: BackboneConfig) -> dict[str, torch.Size]:
-        """The shapes of the head, on a body of this configuration."""
-        return {"span.weight": torch.Size((2, config.width)), "span.bias": torch.Size((2,))}
 
     def forward(
         self, tokens: torch.Tensor, lengths: torch.Tensor, segments: torch.Tensor | None = None

@@ -12,7 +12,7 @@ from malmoi.core.errors import UserError
 from malmoi.models.encoder import Encoder
 from malmoi.models.headed import Headed
 from malmoi.models.initialize import initialize
-from malmoi.models.model import Backbone, BackboneConfig
+from malmoi.models.model import Backbone
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,6 @@ class TokenLabeller(Headed):
         self.body, self.classes, self.form = body, list(classes), form or WordForm()
         self.label = nn.Linear(body.config.width, len(self.classes))
         initialize(self.label, seed, prefix="label.score")
-
-    @staticmethod
-    def label_shapes(config: BackboneConfig, classes: int) -> dict[str, torch.Size]:
-        """The shapes of the head, for so many classes on a body of this configuration."""
-        return {"label.weight": torch.Size((classes, config.width)), "label.bias": torch.Size((classes,))}
 
     def forward(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Unnormalised log-probabilities, (rows, length, classes) in the model's dtype.

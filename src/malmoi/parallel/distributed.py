@@ -70,6 +70,8 @@ class DistributedExecution(Execution):
         UserError: the layout does not fit the model.
     """
 
+    shared = True
+
     def __init__(
         self, model: nn.Module, objective: Objective, layout: Layout, first_weights: FirstWeights | None = None
     ) -> None:
@@ -232,8 +234,8 @@ class DistributedExecution(Execution):
         """See `Execution.check_same`."""
         check_same(facts())
 
-    def any(self, here: bool) -> bool:
-        """See `Execution.any`."""
+    def anywhere(self, here: bool) -> bool:
+        """See `Execution.anywhere`."""
         return anywhere(here, self.device)
 
     def watchdog(self) -> Watchdog:

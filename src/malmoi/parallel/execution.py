@@ -54,9 +54,11 @@ class Execution:
     Attributes:
         parameters: what the optimizers of this process update, by name; they find gradients there.
         own_seconds: how long this process worked for the gradients of the last step, without waiting for others.
+        shared: whether other processes take part.
         divided: whether the model handed in is empty while it trains, because each process holds a part of it.
     """
 
+    shared = False
     divided = False
     own_seconds = 0.0
 
@@ -154,7 +156,7 @@ class Execution:
             UserError: on every process; says which differ.
         """
 
-    def any(self, here: bool) -> bool:
+    def anywhere(self, here: bool) -> bool:
         """Whether something holds in any process."""
         return here
 

@@ -67,7 +67,11 @@ class Layout(Settings):
 
 
 def _automatic(value: Any) -> Any:
-    return {"automatic": True} if value == "auto" else value
+    if isinstance(value, dict | Layout):
+        return value
+    if value == "auto":
+        return {"automatic": True}
+    raise ValueError("a layout is auto, or the sizes of its axes, such as parallel.data=2")
 
 
 AnyLayout = Annotated[Layout, BeforeValidator(_automatic)]

@@ -24,8 +24,7 @@ from malmoi.layers.feed_forward import FeedForward
 from malmoi.layers.low_rank import LowRankLinear
 from malmoi.layers.relative_positions import RelativePositions
 from malmoi.layers.short_convolution import ShortConvolution
-from malmoi.parallel.collectives import copied, gathered, scattered, split
-from malmoi.parallel.collectives import joined as put_together
+from malmoi.parallel.collectives import copied, gathered, put_together, scattered, split
 from malmoi.parallel.data import local
 from malmoi.parallel.vocabulary import VocabularyEmbedding, VocabularyLinear
 

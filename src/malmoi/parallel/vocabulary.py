@@ -24,7 +24,7 @@ class VocabularyEmbedding(nn.Embedding):
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """(...) int64 to (..., width), whole on every process."""
-        part = Part.of(self.weight)
+        part = OwnRows.of(self.weight)
         inside = (tokens >= part.first) & (tokens < part.first + part.size)
         own = F.embedding((tokens - part.first).masked_fill(~inside, 0), part.weight) if part.size else None
         shape = (*tokens.shape, self.embedding_dim)
@@ -52,7 +52,7 @@ class VocabularyLinear(nn.Linear):
         return divided_cross_entropy(hidden, self.weight, targets)
 
 
-class Part:
+class OwnRows:
     """The rows of a divided matrix that this process has.
 
     Attributes:
@@ -66,7 +66,7 @@ class Part:
         self.size = len(weight)
 
     @classmethod
-    def of(cls, matrix: torch.Tensor) -> Part:
+    def of(cls, matrix: torch.Tensor) -> OwnRows:
         """The part of a matrix divided by rows along the innermost axis of its mesh."""
         assert isinstance(matrix, DTensor)
         mesh = matrix.device_mesh
@@ -76,7 +76,7 @@ class Part:
 
 def all_scores(hidden: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
     """(..., width) times the rows of all processes, (..., vocabulary)."""
-    part = Part.of(matrix)
+    part = OwnRows.of(matrix)
     own = F.linear(copied(hidden, part.group), part.weight)
     result: torch.Tensor = _AllScores.apply(own, part.sizes, part.group)  # type: ignore[no-untyped-call]
     return result
@@ -92,7 +92,7 @@ def divided_cross_entropy(hidden: torch.Tensor, matrix: torch.Tensor, targets: t
         matrix: (vocabulary, width), divided by rows.
         targets: (rows,) int64, or IGNORED.
     """
-    part = Part.of(matrix)
+    part = OwnRows.of(matrix)
     total: torch.Tensor = _DividedCrossEntropy.apply(  # type: ignore[no-untyped-call]
         copied(hidden, part.group), part.weight, targets, part.first, part.group, torch.is_grad_enabled()
     )
@@ -136,7 +136,7 @@ class _DividedCrossEntropy(torch.autograd.Function):
         with torch.autocast(device, enabled=False):
             for start in range(0, len(hidden), rows):
                 chunk, wanted = states[start : start + rows], targets[start : start + rows]
-                loss, gradient = _part((chunk @ table.T).float(), wanted, first, group)
+                loss, gradient = _loss_and_gradient((chunk @ table.T).float(), wanted, first, group)
                 total += loss
                 if of_hidden is not None:
                     of_hidden[start : start + rows] = gradient.to(short) @ table
@@ -156,7 +156,9 @@ class _DividedCrossEntropy(torch.autograd.Function):
         return of_hidden, of_weight, None, None, None, None
 
 
-def _part(logits: torch.Tensor, targets: torch.Tensor, first: int, group: Group) -> tuple[torch.Tensor, torch.Tensor]:
+def _loss_and_gradient(
+    logits: torch.Tensor, targets: torch.Tensor, first: int, group: Group
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The loss of some rows, and the gradient of this process's (rows, own tokens) scores, in their memory."""
     greatest = logits.amax(1) if logits.shape[1] else logits.new_full((len(logits),), -torch.inf)
     dist.all_reduce(greatest, op=dist.ReduceOp.MAX, group=group)

@@ -16,6 +16,7 @@ LOUD_SHARE, LOUD_DOCUMENTS = 0.99, 100
 CAUSES = {
     "empty": "the column of the text is empty or another one: set read.SOURCE.text=COLUMN",
     "too short": "what is read as one document is a line or a cell: set read.SOURCE.split=file, or minimum_characters",
+    "words": "what is read as one document is a line or a cell: set read.SOURCE.split=file, or rules.ko.words",
     "few letters": "these are numbers or markup rather than text: lower letters, or leave the source out",
     "undecodable": "the files are in an encoding that was not recognised: save them as UTF-8",
     "language": "the text is in another language than languages says, or was decoded wrongly",
@@ -36,8 +37,10 @@ def reasons(counts: Mapping[str, Any], unreadable: Mapping[str, str]) -> str:
 
 def likely_cause(counts: Mapping[str, Any], settings: CorpusSettings) -> str:
     """One sentence on why a corpus is empty, or an empty one."""
+    if not counts["read"]:
+        return "None of the files has any text: unreadable.json says why of each."
     rule = next(iter(counts["dropped"]), "")
-    if rule and "ko" in settings.languages and not counts["hangul_documents"]:
+    if rule == "language" and settings.languages[0] == "ko":
         return "There is no Hangul in the text: it is not Korean, or it was decoded wrongly."
     cause = CAUSES.get(rule)
     return f"Most likely {cause}." if cause else ""
@@ -54,7 +57,7 @@ def warnings(counts: Mapping[str, Any], settings: CorpusSettings) -> list[str]:
     for source, row in counts["sources"].items():
         if row["read"] and not row["kept"]:
             found.append(f"Nothing is left of the source {source!r}: {reasons(row, {})}.")
-    if "ko" in settings.languages and not counts["hangul_documents"]:
+    if settings.languages[:1] == ["ko"] and not counts["hangul_documents"]:
         found.append(
             "The corpus is declared Korean, but no document has Hangul; it was decoded wrongly, or is another."
         )

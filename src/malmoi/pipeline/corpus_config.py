@@ -12,6 +12,7 @@ from malmoi.pipeline.recipe import Recipe, build_step
 from malmoi.pipeline.stages.corpus import CorpusSettings
 
 THOROUGH: dict[str, Any] = {
+    "languages": ["en", "ko"],
     "rules": True,
     "harmful": True,
     "personal": True,

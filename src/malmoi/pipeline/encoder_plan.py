@@ -5,19 +5,23 @@ from __future__ import annotations
 import copy
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 from torch import nn
 
 from malmoi.core.config import Settings, parse_settings
 from malmoi.core.console import console
 from malmoi.core.files import read_json, write_json
 from malmoi.data.batch import BatchSource
-from malmoi.data.sentence_pairs import PairKind
+from malmoi.data.sentence_pairs import PAIR_KINDS, PairKind
 from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.registry import count_parameters
+from malmoi.objectives.classification import Classification
+from malmoi.objectives.joint import StatesObjective
+from malmoi.objectives.masked import Masked
 from malmoi.objectives.objective import Objective
 from malmoi.pipeline.costs import Training
 from malmoi.pipeline.plan import ASSUMED_VOCABULARY
@@ -25,7 +29,8 @@ from malmoi.pipeline.stage import Estimate, StageInput
 from malmoi.train.optimizers import OptimizerSettings, build_optimizers
 from malmoi.train.settings import TrainerFields, TrainerSettings
 
-ObjectiveName = Literal["masked", "next-sentence", "sentence-order"]
+OBJECTIVES: dict[str, Callable[[], StatesObjective]] = {"masked": Masked} | dict.fromkeys(PAIR_KINDS, Classification)
+"""What an encoder can learn, by the words of the settings."""
 
 SHAPE = {"layers": 4, "width": 256, "heads": 4}
 """The encoder where nothing else is asked for."""
@@ -76,7 +81,7 @@ class PretrainEncoderSettings(Settings):
     steps: PositiveInt | None = None
     initial: StageInput | None = None
     model: dict[str, Any] = {}
-    objectives: dict[ObjectiveName, PositiveInt] = {"masked": 1}
+    objectives: dict[str, PositiveInt] = {"masked": 1}
     counted: bool = True
     masked_share: float = Field(0.15, gt=0, lt=1)
     mixture: dict[str, float] = {}
@@ -85,11 +90,18 @@ class PretrainEncoderSettings(Settings):
     trainer: TrainerFields = {}
     seed: int = 0
 
+    @field_validator("objectives")
+    @classmethod
+    def _check_objectives(cls, objectives: dict[str, int]) -> dict[str, int]:
+        if not objectives:
+            raise ValueError("objectives is empty; {masked: 1} guesses hidden words")
+        for name in objectives.keys() - OBJECTIVES.keys():
+            raise ValueError(f"there is no objective {name!r}; there are {', '.join(OBJECTIVES)}")
+        return objectives
+
     @model_validator(mode="after")
     def _check_choices(self) -> Self:
-        if not self.objectives:
-            raise ValueError("objectives is empty; {masked: 1} guesses hidden words")
-        if len(self.objectives.keys() - {"masked"}) > 1:
+        if self.objectives.keys() >= set(PAIR_KINDS):
             raise ValueError("next-sentence and sentence-order ask two things of the same pair; take one of them")
         if "next-sentence" in self.objectives and self.rows < 2:
             raise ValueError("next-sentence takes the other half from another row; set rows to 2 or more")
@@ -100,7 +112,7 @@ class PretrainEncoderSettings(Settings):
     @property
     def pair(self) -> PairKind | None:
         """The objective that asks about two halves, if there is one."""
-        return next((name for name in self.objectives if name != "masked"), None)
+        return next((kind for kind in PAIR_KINDS if kind in self.objectives), None)
 
 
 def encoder_config(settings: PretrainEncoderSettings, vocabulary: int) -> EncoderConfig:

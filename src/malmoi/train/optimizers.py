@@ -11,7 +11,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import nn
 
-from malmoi.core.accelerator import device_of, wants_static_shapes
+from malmoi.core.accelerator import wants_static_shapes
 from malmoi.core.config import Settings
 from malmoi.layers.sparse import zeros
 from malmoi.train.compact_states import CompactAdamW
@@ -85,7 +85,8 @@ def build_optimizers(
         optimizers.append(CompactAdamW(adamw, settings.betas))
     elif adamw:
         # what is compiled must not change from step to step: the number of the step is then a tensor, too
-        form = {"capturable": True} if wants_static_shapes(device_of(model)) else {"fused": True}
+        static = any(wants_static_shapes(one.device) for one in parameters.values())
+        form = {"capturable": True} if static else {"fused": True}
         optimizers.append(torch.optim.AdamW(adamw, betas=settings.betas, eps=1e-8, **form))
     if muon:
         optimizers.append(Muon(muon, settings.matrix_learning_rate, compact=compact, matrices=matrices))

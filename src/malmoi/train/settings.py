@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from malmoi.core.config import parse_settings
+from malmoi.train.compilation import Compile
 from malmoi.train.optimizers import OptimizerSettings
 from malmoi.train.schedules import Schedule
 
@@ -25,6 +26,7 @@ class TrainerSettings(OptimizerSettings):
         recompute: activations that are not kept but computed again, which saves memory and costs time: "blocks",
             "feed_forward" or "attention", with ":2" behind it in every second block only; "" for none.
         keep_best: end with the weights of the lowest validation loss, not the last.
+        compile: the blocks (torch.compile): "auto" where it is measured to pay within the training, "always", "never".
         seed: of dropout.
     """
 
@@ -40,6 +42,7 @@ class TrainerSettings(OptimizerSettings):
     checkpoint_every: NonNegativeInt = 0
     recompute: str = ""
     keep_best: bool = False
+    compile: Compile = "auto"
     seed: int = 0
 
 

@@ -33,7 +33,8 @@ class Progress:
         step: optimizer steps done.
         items: targets counted so far.
         skipped: steps left out because their gradient was not finite.
-        scale: loss scale of float16.
+        scale: loss scale of float16. Losses are sums over thousands of tokens: what suits a mean, such as 65,536, is
+            too much for them.
         best_loss, best_step: the lowest validation loss and after which step.
         precision: number format of the forward pass; a run keeps the one it began with.
         threads: on how many threads sums were split, which decides their last bits.
@@ -43,12 +44,17 @@ class Progress:
     step: int = 0
     items: int = 0
     skipped: int = 0
-    scale: float = 65_536.0
+    scale: float = 16.0
     best_loss: float | None = None
     best_step: int = 0
     precision: Precision = "float32"
     threads: int = 1
     seconds: float = 0.0
+
+    @property
+    def loss_scale(self) -> float:
+        """What losses are multiplied with, so that their gradients fit into the format."""
+        return self.scale if self.precision == "float16" else 1.0
 
 
 class Trained:
@@ -121,7 +127,8 @@ class Trained:
             if full.startswith("optimizer.") and name in self._parameters:
                 held = self._parameters[name].detach()
                 like = shape == self._placed(name, held).shape
-                room = torch.empty_like(held, dtype=dtype) if like else torch.empty(shape, dtype=dtype)
+                alone = torch.empty(shape, dtype=dtype, device=held.device)
+                room = torch.empty_like(held, dtype=dtype) if like else alone
                 remembered.setdefault(name, {})[key] = room
         return remembered
 

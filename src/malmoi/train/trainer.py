@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -15,7 +14,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from malmoi.core.accelerator import end_step
 from malmoi.core.console import Advance, console, progress
 from malmoi.core.errors import UserError
 from malmoi.core.hashing import hash_value
@@ -28,27 +26,19 @@ from malmoi.parallel.layout_check import recomputes_too_often
 from malmoi.parallel.watchdog import Watchdog
 from malmoi.train.advice import Advisor, free_bytes
 from malmoi.train.allocator import keep_freed_memory
+from malmoi.train.compilation import Compilation
 from malmoi.train.metrics import Metrics
 from malmoi.train.optimizers import build_optimizers
 from malmoi.train.precision import Precision, autocast, choose_precision
 from malmoi.train.recompute import recomputing
-from malmoi.train.schedules import factor
 from malmoi.train.settings import TrainerSettings
 from malmoi.train.signals import StopSignals
 from malmoi.train.state import Progress, Trained, load_best, load_state, save_best, save_state, trainable
+from malmoi.train.step_batches import StepBatches
+from malmoi.train.update import Updates
 from malmoi.train.watch import Watched, opened
 
-PATIENCE = 10
-"""Steps in a row that may be skipped because their gradient is not finite."""
-
-SCALE_DOUBLES = 2_000
-"""Steps after which the loss scale of float16 is tried higher; a gradient that overflows halves it again."""
-
 CHECKPOINTS = "checkpoints"
-
-
-class Diverged(UserError):
-    """The gradient of a training is not finite any more."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +96,7 @@ class Trainer:
         parameters, matrices = self._execution.parameters, self._execution.matrices()
         self._optimizers = build_optimizers(model, settings, parameters, matrices)
         self._trained = Trained(model, self._optimizers, parameters, self._execution.placed)
+        self._updates = Updates(self._execution, self._optimizers, settings, self._states)
         self._writer = self._execution.state_writer()
         self._execution.check_same(
             lambda: {
@@ -116,14 +107,13 @@ class Trainer:
         )
         self._advisor = Advisor(settings.steps, settings.clip, settings.keep_best, lambda: free_bytes(directory))
         self._validation: float | None = None
-        self._refused = 0
 
     def run(self) -> TrainingResult:
         """Train to the end.
 
         Raises:
             Diverged: the gradient was not finite too often.
-            UserError: the disk is full. The last saved state is kept in both cases.
+            UserError: the disk is full, or compiled blocks are wanted and cannot be had. The last state is kept.
             StageDone: see `Execution.end`.
         """
         keep_freed_memory()
@@ -131,14 +121,18 @@ class Trainer:
         done = self._go_on()
         if done.step == 0 and not self._execution.divided:
             self._on_checkpoint(0)
+        model, shared = self._execution.model, self._execution.shared
+        compilation = Compilation(model, settings.compile, self._directory, done.step, self.device, shared)
         with (
-            recomputing(self._execution.model, settings.recompute),
+            compilation,
+            recomputing(model, settings.recompute),
             opened(Watched(self._directory, settings.model_dump(), done.step)) as listeners,
             progress("training", settings.steps) as advance,
             StopSignals() as stop,
             self._execution.watchdog() as watchdog,
         ):
-            self._all_steps(done, Metrics(self._directory, done.step, listeners), advance, stop, watchdog)
+            metrics = Metrics(self._directory, done.step, listeners)
+            self._all_steps(done, metrics, compilation, advance, stop, watchdog)
             watchdog.phase("last validation", done.step, patient=True)
             validation = self._finish(done)
         self._execution.end()
@@ -185,28 +179,37 @@ class Trainer:
         return done
 
     def _all_steps(
-        self, done: Progress, metrics: Metrics, advance: Advance, stop: StopSignals, watchdog: Watchdog
+        self,
+        done: Progress,
+        metrics: Metrics,
+        compilation: Compilation,
+        advance: Advance,
+        stop: StopSignals,
+        watchdog: Watchdog,
     ) -> None:
         """Every step that is not done yet, with what is due after it; ends early, all saved, when asked to."""
-        settings = self.settings
+        settings, execution = self.settings, self._execution
         before, started = done.seconds, time.monotonic()
+        steps, shares = range(done.step, settings.steps), execution.shares(settings.slots)
         advance(done.step)
-        for step in range(done.step, settings.steps):
-            watchdog.phase("training", step)
-            self._one_step(step, done, metrics, advance)
-            done.step, done.seconds = step + 1, before + time.monotonic() - started
-            self._say(watchdog.step(done.step, self._execution.own_seconds), done.step, metrics)
-            asked = self._execution.any(stop.received is not None)
-            last = done.step == settings.steps
-            if last or _due(done.step, settings.validate_every):
-                watchdog.phase("validation", step, patient=True)
-                self._validate_and_record(done, metrics)
-            if last or asked or _due(done.step, settings.checkpoint_every):
-                watchdog.phase("saving", step, patient=True)
-                self._save(done, metrics, last)
-            if asked and not last:
-                self.close()
-                stop.end(done.step)
+        with StepBatches(self.source, shares, steps, settings.seed, self.device) as batches:
+            for step in steps:
+                watchdog.phase("training", step)
+                seconds = self._one_step(step, done, partial(batches.take, step), metrics, advance)
+                compilation.after_step(step + 1, seconds, settings.steps - step - 1, self._format)
+                done.step, done.seconds = step + 1, before + time.monotonic() - started
+                self._say(watchdog.step(done.step, execution.own_seconds), done.step, metrics)
+                asked = execution.anywhere(stop.received is not None)
+                last = done.step == settings.steps
+                if last or _due(done.step, settings.validate_every):
+                    watchdog.phase("validation", step, patient=True)
+                    self._validate_and_record(done, metrics)
+                if last or asked or _due(done.step, settings.checkpoint_every):
+                    watchdog.phase("saving", step, patient=True)
+                    self._save(done, metrics, last)
+                if asked and not last:
+                    self.close()
+                    stop.end(done.step)
 
     def _save(self, done: Progress, metrics: Metrics, last: bool) -> None:
         if last:
@@ -216,24 +219,15 @@ class Trainer:
         self._say(self._advisor.before_saving(3 * self._bytes), done.step, metrics)
         save_state(self._states, self._trained, done, self._writer)
 
-    def _one_step(self, step: int, done: Progress, metrics: Metrics, advance: Advance) -> None:
-        started, settings = time.monotonic(), self.settings
-        rate = self._set_learning_rates(step)
-        execution = self._execution
-        factor = done.scale if self.precision == "float16" else 1.0
-        sums = execution.backward(execution.shares(settings.slots), partial(self._batch, step), self._format, factor)
+    def _one_step(
+        self, step: int, done: Progress, batch: Callable[[Share], Batch], metrics: Metrics, advance: Advance
+    ) -> float:
+        """Returns the seconds it took."""
+        started, worked, execution = time.monotonic(), time.process_time(), self._execution
+        rate = self._updates.set_learning_rates(step)
+        sums = execution.backward(execution.shares(self.settings.slots), batch, self._format, done.loss_scale)
         count = sums.count
-        norm = self._scale_gradients(count, factor)
-        if math.isfinite(norm):
-            for optimizer in self._optimizers:
-                optimizer.step()
-            end_step(self.device)
-            self._refused = 0
-            if self.precision == "float16" and (step + 1) % SCALE_DOUBLES == 0:
-                done.scale *= 2
-        else:
-            self._refuse(step, done)
-        execution.forget_gradients()
+        norm = self._updates.apply(step, count, done)
         done.items += count
         seconds = time.monotonic() - started
         loss = sums.total / max(1, count)
@@ -243,56 +237,15 @@ class Trainer:
             learning_rate=rate,
             gradient_norm=norm if math.isfinite(norm) else None,
             tokens_per_second=count / seconds,
+            processor_seconds=time.process_time() - worked,
             seconds=done.seconds + seconds,
         )
         self._say(self._advisor.after_step(step + 1, loss, norm), step + 1, metrics)
         advance(1, f"loss {loss:.3f}, {count / seconds:,.0f}/s")
-
-    def _batch(self, step: int, share: Share) -> Batch:
-        """What a share of a step is, with the seed of its dropout set."""
-        torch.manual_seed(_seed(self.settings.seed, step, share))
-        batch = self.source.batch(step, share.slot)
-        return batch.part(share.part, share.parts) if share.parts > 1 else batch
+        return seconds
 
     def _format(self) -> AbstractContextManager[Any]:
         return autocast(self.device, self.precision)
-
-    def _scale_gradients(self, count: int, scale: float) -> float:
-        """Turn gradients of a sum into those of a mean, clipped; returns the norm before clipping."""
-        divisor = max(1, count) * scale
-        norm = self._execution.gradient_norm() / divisor
-        clip = self.settings.clip
-        if math.isfinite(norm):
-            self._execution.scale_gradients((clip / norm if clip and norm > clip else 1.0) / divisor)
-        return norm
-
-    def _set_learning_rates(self, step: int) -> float:
-        settings = self.settings
-        multiplier = factor(
-            step,
-            settings.steps,
-            schedule=settings.schedule,
-            warm_up=settings.warm_up,
-            cool_down=settings.cool_down,
-            final=settings.final,
-        )
-        for optimizer in self._optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * multiplier
-        return settings.learning_rate * multiplier
-
-    def _refuse(self, step: int, done: Progress) -> None:
-        done.skipped += 1
-        if self.precision == "float16" and done.scale > 1:
-            done.scale /= 2
-            return
-        self._refused += 1
-        if self._refused >= PATIENCE:
-            raise Diverged(
-                f"The gradient was not finite in {PATIENCE} steps in a row, up to step {step + 1}.",
-                f"Lower learning_rate and matrix_learning_rate, or set precision=float32; the last good state is in "
-                f"{self._states}.",
-            )
 
     def _validate_and_record(self, done: Progress, metrics: Metrics) -> None:
         values = self.validate()
@@ -326,10 +279,3 @@ class Trainer:
 
 def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
-
-
-def _seed(seed: int, step: int, share: Share) -> int:
-    """The seed of dropout in one micro-batch, or in a part of its rows, so that nothing about it is state."""
-    place = f"{seed}/{step}/{share.slot}" + (f"/{share.part}" if share.part else "")
-    digest = hashlib.sha256(place.encode()).digest()
-    return int.from_bytes(digest[:8], "little", signed=True)

@@ -17,7 +17,7 @@ from malmoi.core.errors import UserError, nearest
 from malmoi.core.files import read_json, read_json_lines
 from malmoi.pipeline.runner import run_step
 from malmoi.train.metrics import FILE as METRICS
-from malmoi.train.trainer import Diverged
+from malmoi.train.update import Diverged
 from malmoi.train.watch import Listener, Watched, Watcher, watching
 from malmoi.tune.prepare import LOSS, Search, needed_stages
 from malmoi.tune.space import changed, value_of

@@ -5,6 +5,7 @@ import sqlite3
 import pytest
 
 from malmoi.core.errors import UserError
+from malmoi.corpus import warc
 from malmoi.corpus.crawl.frontier import KEPT, Fate, Frontier
 from malmoi.corpus.read import ReadSettings, read_file
 from malmoi.corpus.warc import Answer
@@ -36,6 +37,7 @@ def begin(tmp_path):
             opened.pop().close()
         opened.append(Frontier(tmp_path / "crawl.sqlite", {HOST}, depth=2))
         opened[0].begin([url("")])
+        opened[0].open_archives(tmp_path, {})
         return opened[0]
 
     yield begin
@@ -77,16 +79,28 @@ def test_the_same_content_is_kept_once_and_its_links_are_not_followed(begin):
     assert fates(frontier) == {"": KEPT, "s1": "same content"}
 
 
-def test_an_archive_that_was_cut_short_is_written_again(begin, tmp_path):
+def test_what_a_kill_left_in_an_archive_is_cut_off(begin, tmp_path, monkeypatch):
     frontier = begin()
-    frontier.settle(frontier.next(HOST), Fate(KEPT, links=links("a")), answer(""))
-    (tmp_path / "pages-00001.warc.gz").write_bytes(b"killed in between")
-    frontier.pack(tmp_path, {})
+    frontier.settle(frontier.next(HOST), Fate(KEPT, links=links("a", "b")), answer(""))
+    with (tmp_path / "pages-00001.warc.gz").open("ab") as file:
+        file.write(b"killed in between")
+    (tmp_path / "pages-00002.warc.gz").write_bytes(b"or here")
+    frontier = begin()
     frontier.settle(frontier.next(HOST), Fate(KEPT), answer("a"))
-    frontier.pack(tmp_path, {})
+    monkeypatch.setattr(warc, "SEGMENT", 1)
+    frontier.settle(frontier.next(HOST), Fate(KEPT), answer("b"))
+    frontier = begin()
     archives = sorted(tmp_path.glob("*.warc.gz"))
     texts = [document.text for path in archives for document in read_file(path, "s", "l", ReadSettings())]
-    assert texts == ["말모이 ", "말모이 a"]
+    assert texts == ["말모이 ", "말모이 a", "말모이 b"]
+
+
+def test_an_archive_that_lost_pages_is_not_gone_on_with(begin, tmp_path):
+    frontier = begin()
+    frontier.settle(frontier.next(HOST), Fate(KEPT), answer(""))
+    (tmp_path / "pages-00001.warc.gz").unlink()
+    with pytest.raises(UserError, match="has lost pages"):
+        frontier.open_archives(tmp_path, {})
 
 
 @pytest.mark.parametrize("foreign", [b"not a database at all" * 100, None])

@@ -19,7 +19,7 @@ PAGE = "https://example.com/a/b/page?x=1"
         ("/%ed%95%9c%ea%b8%80%20%ea%b2%bd%eb%a1%9c", "https://example.com/%ED%95%9C%EA%B8%80%20%EA%B2%BD%EB%A1%9C"),
         ("/%7Euser/%41", "https://example.com/~user/A"),
         ("?b=2&a=1&utm_source=mail&fbclid=x&NaPm=y", "https://example.com/a/b/page?a=1&b=2"),
-        ("?a=2&a=1&B=3", "https://example.com/a/b/page?B=3&a=2&a=1"),
+        ("?a=2&a=1&B=3", "https://example.com/a/b/page?B=3&a=1&a=2"),
         ("/list;jsessionid=0A1B?page=2", "https://example.com/list?page=2"),
         ("//www.말모이.한국./", "https://www.xn--pz2bmpe12a.xn--3e0b707e/"),
         ("http://[::FFFF:7F00:1]/", "http://[::ffff:7f00:1]/"),

@@ -10,6 +10,7 @@ from malmoi.cli.predict import predict as ask
 from malmoi.core.errors import UserError
 from malmoi.core.files import read_json
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
+from malmoi.models.classifier import Classifier
 from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.registry import build_model
 from malmoi.pipeline.report.render import render
@@ -79,7 +80,7 @@ def test_a_number_is_told_of_a_pair(base, write, tmp_path, capsys):
     assert result["control"]["pearson"] > 0.9
     assert len(read_json(tmp_path / "predictions.json")["predicted"]) == result["test_texts"]
     checkpoint = load_checkpoint(tmp_path)
-    assert checkpoint.classifier.answer == "number"
+    assert checkpoint.headed(Classifier).answer == "number"
     capsys.readouterr()
     ask(tmp_path, ["사랑\t사랑"])
     said = float(capsys.readouterr().out.split("\t")[0])

@@ -13,6 +13,7 @@ from malmoi.core.files import read_json
 from malmoi.data.labelled import LabelledText
 from malmoi.evaluate.predict import encode_texts, predict
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
+from malmoi.models.classifier import Classifier
 from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import build_model
@@ -77,10 +78,10 @@ def close_to_theirs(directory, texts):
     """Our probabilities beside those of transformers, text by text."""
     checkpoint = load_checkpoint(directory)
     theirs = transformers.AutoModelForSequenceClassification.from_pretrained(directory / "model").eval()
-    rows = encode_texts(checkpoint.tokenizer, texts, checkpoint.classifier)
+    rows = encode_texts(checkpoint.tokenizer, texts, checkpoint.headed(Classifier))
     named = [{} if row.segments is None else {"token_type_ids": row.segments[None]} for row in rows]
     wanted = [theirs(row.tokens[None], **each).logits.softmax(-1) for row, each in zip(rows, named, strict=True)]
-    torch.testing.assert_close(predict(checkpoint.classifier, rows), torch.cat(wanted), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(predict(checkpoint.headed(Classifier), rows), torch.cat(wanted), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("changes", FAMILIES.values(), ids=FAMILIES.keys())
@@ -97,7 +98,9 @@ def test_a_published_encoder_learns_and_opens_again(published, reviews, tmp_path
     classify.run(settings, tmp_path)
     checkpoint = load_checkpoint(tmp_path)
     tested = read_splits(settings).test
-    classes = predict(checkpoint.model, encode_texts(checkpoint.tokenizer, tested, checkpoint.classifier)).argmax(-1)
+    classes = predict(
+        checkpoint.model, encode_texts(checkpoint.tokenizer, tested, checkpoint.headed(Classifier))
+    ).argmax(-1)
     assert classes.tolist() == read_json(tmp_path / "predictions.json")["predicted"]
     close_to_theirs(tmp_path, tested)
 
@@ -147,7 +150,7 @@ def test_pairs_are_told_by_their_matching_words(own, repeated, tmp_path):
     settings = ClassifySettings(base=base, train="head", **pairs, **quick)
     assert classify.run(settings, tmp_path)["accuracy"] > 0.9
     stored = load_checkpoint(tmp_path)
-    tested = encode_texts(stored.tokenizer, read_splits(settings).test, stored.classifier)
+    tested = encode_texts(stored.tokenizer, read_splits(settings).test, stored.headed(Classifier))
     assert predict(stored.model, tested).argmax(-1).tolist() == read_json(tmp_path / "predictions.json")["predicted"]
     with pytest.raises(UserError, match="compares two texts"):
         classify.run(ClassifySettings(base=base, file=repeated, text="one", pooling="matches", **quick), tmp_path)
@@ -165,7 +168,7 @@ def test_what_reads_all_tokens_opens_here_alone_and_says_so(own, reviews, tmp_pa
     settings = ClassifySettings(base=base, file=reviews, train=train, pooling="concat", **QUICK)
     classify.run(settings, tmp_path)
     stored = load_checkpoint(tmp_path)
-    tested = encode_texts(stored.tokenizer, read_splits(settings).test, stored.classifier)
+    tested = encode_texts(stored.tokenizer, read_splits(settings).test, stored.headed(Classifier))
     assert predict(stored.model, tested).argmax(-1).tolist() == read_json(tmp_path / "predictions.json")["predicted"]
     assert "only malmoi opens it" in stored.card
 
@@ -239,7 +242,7 @@ def test_from_scratch_only_shape_and_tokenizer_stay(own, reviews, tmp_path):
     base = own(EncoderConfig(**SHAPE))
     settings = ClassifySettings(base=base, file=reviews, train="head", from_scratch=True, seed=3, **QUICK)
     classify.run(settings, tmp_path)
-    new = load_checkpoint(tmp_path).classifier.body
+    new = load_checkpoint(tmp_path).headed(Classifier).body
     assert torch.equal(new.embedding.weight, build_model(new.config, seed=3).embedding.weight)
     assert not torch.equal(new.embedding.weight, load_checkpoint(base).model.embedding.weight)
     assert "in the shape of" in load_checkpoint(tmp_path).card

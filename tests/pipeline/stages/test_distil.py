@@ -77,7 +77,7 @@ def test_a_classifier_teaches_another(judge, reviews, tmp_path):
     facts = run(DistilSettings(teacher=judge, file=reviews, layers=1, **QUICK), tmp_path)
     assert facts["figure"] == "accuracy"
     assert 0 <= facts["figures"]["student"] <= 1
-    assert load_checkpoint(tmp_path).classifier.classes == ["나쁨", "좋음"]
+    assert load_checkpoint(tmp_path).headed(Classifier).classes == ["나쁨", "좋음"]
 
 
 def test_another_student_may_be_given(corpus, teacher, tmp_path, make_model, shake, tokenizer):

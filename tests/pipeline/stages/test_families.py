@@ -138,6 +138,7 @@ def test_they_are_evaluated_and_compared(trained, corpus, tmp_path, capsys):
     assert kept["gpt"][1] == 2 * kept["gpt"][0]
     assert all(kept[name][0] == kept[name][1] for name in MODELS if name != "gpt")
     assert all(len(models[name]["learning"]) == 2 for name in MODELS)
+    assert all(models[name]["training_processor_seconds"] > 0 for name in MODELS)
     assert load_checkpoint(trained / "gpt").language_model.config.context == 32
 
 

@@ -8,6 +8,7 @@ from malmoi.cli.main import main
 from malmoi.core.errors import UserError
 from malmoi.core.files import read_json
 from malmoi.formats.checkpoint import load_checkpoint
+from malmoi.models.classifier import Classifier
 from malmoi.pipeline.stages import label_words
 from malmoi.pipeline.stages.label_words import LabelWordsSettings
 
@@ -78,9 +79,11 @@ def test_texts_are_kept_with_their_labels(names):
 
 def test_it_labels_words_and_nothing_else(names):
     opened = load_checkpoint(names[0])
-    for what in ("language_model", "backbone", "translator", "classifier", "span_finder"):
+    for what in ("language_model", "backbone", "translator"):
         with pytest.raises(UserError):
             getattr(opened, what)
+    with pytest.raises(UserError, match=r"not a classifier.*Use malmoi predict. Make one: malmoi classify --help"):
+        opened.headed(Classifier)
 
 
 def test_a_file_or_spacing_is_needed(tmp_path):

@@ -19,6 +19,7 @@ from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import build_model
 from malmoi.models.seq2seq_config import EncoderDecoderConfig
+from malmoi.models.span_finder import SpanFinder
 from malmoi.pipeline.stages import questions
 from malmoi.pipeline.stages.questions import QuestionsSettings
 
@@ -129,11 +130,11 @@ def test_a_published_encoder_learns_and_opens_there_again(published, squad, tmp_
     questions.run(QuestionsSettings(base=published, file=squad, train=train, limit=16, **QUICK), tmp_path)
     checkpoint = load_checkpoint(tmp_path)
     theirs = transformers.BertForQuestionAnswering.from_pretrained(tmp_path / "model").eval()
-    windows = Windows(checkpoint.tokenizer, checkpoint.span_finder.form)
+    windows = Windows(checkpoint.tokenizer, checkpoint.headed(SpanFinder).form)
     batch = collate_windows(windows.of(Question("강 누구?", "토끼 산 살다. 여우 강 살다.")))
     with torch.no_grad():
         wanted = theirs(batch.tokens, token_type_ids=batch.segments)
-        ours = checkpoint.span_finder(batch.tokens, batch.lengths, batch.segments)
+        ours = checkpoint.headed(SpanFinder)(batch.tokens, batch.lengths, batch.segments)
     torch.testing.assert_close(ours, torch.stack([wanted.start_logits, wanted.end_logits], -1), rtol=1e-5, atol=1e-5)
 
 

@@ -15,7 +15,7 @@ from malmoi.core.files import read_json, read_json_lines
 from malmoi.core.hashing import hash_file
 from malmoi.evaluate.predict import encode_texts, predict
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
-from malmoi.models.classifier import TextForm
+from malmoi.models.classifier import Classifier, TextForm
 from malmoi.pipeline.labelled_texts import read_splits
 from malmoi.pipeline.stages import classify, instruct
 from malmoi.pipeline.stages.classify import ClassifySettings
@@ -61,9 +61,9 @@ def test_a_stored_classifier_reads_texts_as_it_learned_to(base, reviews, tmp_pat
     settings = ClassifySettings(base=base, file=reviews, train="last:1", epochs=1, rows=8, suffix=" The film is")
     classify.run(settings, tmp_path)
     stored = load_checkpoint(tmp_path)
-    tested = encode_texts(stored.tokenizer, read_splits(settings).test, stored.classifier)
+    tested = encode_texts(stored.tokenizer, read_splits(settings).test, stored.headed(Classifier))
     classes = predict(stored.model, tested).argmax(-1)
-    assert stored.classifier.form == TextForm(128, " The film is")
+    assert stored.headed(Classifier).form == TextForm(128, " The film is")
     assert classes.tolist() == read_json(tmp_path / "predictions.json")["predicted"]
 
 

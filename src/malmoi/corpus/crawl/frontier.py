@@ -1,37 +1,33 @@
 """Every address that a crawl has seen and what became of it, in one SQLite file that is right at every moment.
 
 A page's fate, its content and the links in it are one transaction. Killed at any time, the crawl goes on: what was
-answered is never asked for again, what was found is never forgotten. Contents move from here into WARC archives, whose
-number stands in the same transaction as their removal, so that an archive cut short is written again, the same.
+answered is never asked for again, what was found is never forgotten. The content is in a WARC archive by then, whose
+length stands in the same transaction: what a kill leaves behind it is cut off.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from malmoi.core.errors import UserError
 from malmoi.corpus.crawl.urls import host_of
-from malmoi.corpus.warc import Answer, write_segment
+from malmoi.corpus.warc import Answer, ArchiveWriter
 
 KEPT = "kept"
-APPLICATION = 0x6D616C6D
+APPLICATION = 0x6D616C6E
 _SCHEMA = """
 CREATE TABLE pages (
     number INTEGER PRIMARY KEY, url TEXT UNIQUE NOT NULL, host TEXT NOT NULL, kind TEXT NOT NULL,
     depth INTEGER NOT NULL, hops INTEGER NOT NULL, found_on INTEGER, requests INTEGER NOT NULL DEFAULT 0,
-    fate TEXT, detail TEXT, passing INTEGER, status INTEGER, bytes INTEGER, digest BLOB, segment INTEGER
+    fate TEXT, detail TEXT, passing INTEGER, status INTEGER, bytes INTEGER, digest BLOB, segment INTEGER, end INTEGER
 );
 CREATE INDEX waiting ON pages (host, kind DESC, depth, number) WHERE fate IS NULL;
 CREATE INDEX digests ON pages (digest) WHERE digest IS NOT NULL;
-CREATE TABLE contents (
-    page INTEGER PRIMARY KEY, status INTEGER, headers TEXT, body BLOB, fetched TEXT, address TEXT
-);
 """
 
 
@@ -125,24 +121,26 @@ class Frontier:
         ).fetchone()
         return row and Entry(*row)
 
+    def open_archives(self, directory: Path, about: dict[str, str]) -> None:
+        """Let what is kept go into archives of `directory`, behind what is known to be there."""
+        ends = dict(self._base.execute("SELECT segment, max(end) FROM pages WHERE segment NOT NULL GROUP BY segment"))
+        self._archives = ArchiveWriter(directory, about, ends)
+
     def settle(self, entry: Entry, fate: Fate, answer: Answer | None = None) -> None:
-        """Write down what became of an entry, with its content where it is kept and all links found in it."""
+        """Write down what became of an entry, its content where it is kept, and all links found in it."""
         digest = hashlib.blake2b(answer.body, digest_size=16).digest() if answer else None
         with self._base:
             same = digest and self._base.execute("SELECT url FROM pages WHERE digest = ?", (digest,)).fetchone()
             if same:  # mirrors and session numbers in paths: their links would only lead to the same again
                 fate, digest, answer = Fate("same content", same[0], status=fate.status), None, None
             size = len(answer.body) if answer else None
+            segment, end = self._archives.write(answer) if answer else (None, None)
+            found = (fate.name, fate.detail, fate.passing, fate.status, fate.asked, digest, size, segment, end)
             self._base.execute(
-                "UPDATE pages SET fate = :name, detail = :detail, passing = :passing, status = :status,"
-                " requests = requests + :asked, digest = :digest, bytes = :size WHERE number = :number",
-                {**asdict(fate), "links": None, "digest": digest, "size": size, "number": entry.number},
+                "UPDATE pages SET fate = ?, detail = ?, passing = ?, status = ?, requests = requests + ?, digest = ?,"
+                " bytes = ?, segment = ?, end = ? WHERE number = ?",
+                (*found, entry.number),
             )
-            if answer:
-                row = {**asdict(answer), "page": entry.number, "headers": json.dumps(answer.headers)}
-                self._base.execute(
-                    "INSERT INTO contents VALUES (:page, :status, :headers, :body, :fetched, :address)", row
-                )
             depth = entry.depth if fate.hops else entry.depth + 1
             for url, kind in fate.links:
                 self._add(url, kind, depth, fate.hops, entry.number)
@@ -168,10 +166,6 @@ class Frontier:
         rows = self._base.execute("SELECT DISTINCT host FROM pages WHERE fate IS NULL ORDER BY host")
         return [host for (host,) in rows]
 
-    def is_done(self) -> bool:
-        """Whether nothing waits, and every kept page is in an archive."""
-        return not self.waiting_hosts() and not self._value("SELECT count(*) FROM contents")
-
     def requests(self, host: str) -> int:
         """How many requests a host has had."""
         return int(self._value("SELECT coalesce(sum(requests), 0) FROM pages WHERE host = ?", host))
@@ -179,20 +173,6 @@ class Frontier:
     def kept_bytes(self) -> int:
         """Bytes of all kept pages."""
         return int(self._value("SELECT coalesce(sum(bytes), 0) FROM pages"))
-
-    def unpacked_bytes(self) -> int:
-        """Bytes of kept pages that are in no archive yet."""
-        return int(self._value("SELECT coalesce(sum(length(body)), 0) FROM contents"))
-
-    def pack(self, directory: Path, about: dict[str, str]) -> None:
-        """Move all contents into one more archive of `directory`."""
-        segment = int(self._value("SELECT coalesce(max(segment), 0) FROM pages")) + 1
-        if not self._value("SELECT count(*) FROM contents"):
-            return
-        write_segment(directory / f"pages-{segment:05}.warc.gz", self._answers(), about)
-        with self._base:
-            self._base.execute("UPDATE pages SET segment = ? WHERE number IN (SELECT page FROM contents)", (segment,))
-            self._base.execute("DELETE FROM contents")
 
     def report(self) -> Iterator[dict[str, Any]]:
         """Every address that was seen, in the order of finding, and what became of it."""
@@ -218,14 +198,6 @@ class Frontier:
             "INSERT OR IGNORE INTO pages (url, host, kind, depth, hops, found_on, fate) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (url, host, kind, depth, hops, found_on, fate),
         )
-
-    def _answers(self) -> Iterator[Answer]:
-        rows = self._base.execute(
-            "SELECT url, contents.status, headers, body, fetched, address FROM contents JOIN pages ON page = number"
-            " ORDER BY page"
-        )
-        for url, status, headers, body, fetched, address in rows:
-            yield Answer(url, status, [tuple(pair) for pair in json.loads(headers)], body, fetched, address)
 
     def _value(self, query: str, *arguments: Any) -> Any:
         return self._base.execute(query, arguments).fetchone()[0]

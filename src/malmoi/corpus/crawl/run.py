@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
+import multiprocessing
+import os
+import signal
 import sys
 from collections import Counter
+from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 from malmoi.core.console import progress
 from malmoi.core.errors import MissingExtra, UserError
 from malmoi.core.files import atomic_file
 from malmoi.corpus.crawl.frontier import KEPT, Frontier
-from malmoi.corpus.crawl.settings import CrawlSettings
+from malmoi.corpus.crawl.settings import CrawlSettings, scrapy_settings
+from malmoi.corpus.engine import end_with_parent
 
 ARCHIVES, REPORT = "warc", "pages.jsonl"
 
@@ -43,28 +48,55 @@ def crawl(settings: CrawlSettings, directory: Path, work: Path) -> dict[str, Any
 
 
 def _run(settings: CrawlSettings, archives: Path, work: Path) -> None:
-    wanted = {"crawl": settings.model_dump(mode="json"), "work": str(work), "archives": str(archives)}
-    work.parent.mkdir(parents=True, exist_ok=True)
-    log = work.with_suffix(".log")
-    with log.open("ab") as errors, progress("crawl") as advance:
-        process = subprocess.Popen(
-            [sys.executable, "-m", __package__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
-        )
-        stdin, stdout = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
+    """Crawl in a process of its own, since scrapy's reactor runs once in a process."""
+    context = multiprocessing.get_context("spawn")
+    heard, said = context.Pipe(duplex=False)
+    process = context.Process(target=_crawl_here, args=(settings, archives, work, said), daemon=True)
+    with progress("crawl") as advance:
+        process.start()
+        said.close()
         try:
-            stdin.write(json.dumps(wanted).encode() + b"\n")
-            stdin.flush()
-            for line in stdout:
-                said = json.loads(line)
-                if "error" in said:
-                    raise UserError(*said["error"])
-                advance(1, said["url"])
-            code = process.wait()
+            with suppress(EOFError):
+                while True:
+                    message = heard.recv()
+                    if isinstance(message, tuple):
+                        raise UserError(*message)
+                    advance(1, message)
+            process.join()
         finally:
             process.kill()
-            process.wait()
-    if code:
-        raise UserError(f"The crawl broke off (code {code}); {log} says why.", "The same command goes on from there.")
+            process.join()
+    if process.exitcode:
+        log = work.with_suffix(".log")
+        raise UserError(
+            f"The crawl broke off (code {process.exitcode}); {log} says why.", "The same command goes on from there."
+        )
+
+
+def _crawl_here(settings: CrawlSettings, archives: Path, work: Path, said: Connection) -> None:
+    """Crawl until nothing waits, and say each address; exit code 1 where something still waits."""
+    from scrapy.crawler import CrawlerProcess
+
+    from malmoi.corpus.crawl.spider import PageSpider
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this process decides
+    end_with_parent()  # the queue is right at every moment
+    work.parent.mkdir(parents=True, exist_ok=True)
+    with work.with_suffix(".log").open("ab") as log:
+        os.dup2(log.fileno(), 2)
+    try:
+        frontier = Frontier(work, settings.allowed_hosts(), settings.depth)
+        frontier.open_archives(archives, settings.about)
+    except UserError as error:
+        said.send((error.what, error.way_out))
+        return
+    frontier.begin(settings.starts())
+    process = CrawlerProcess(scrapy_settings(settings))
+    process.crawl(PageSpider, crawl=settings, frontier=frontier, say=said.send)
+    process.start(install_signal_handlers=False)
+    waiting = frontier.waiting_hosts()
+    frontier.close()
+    sys.exit(1 if waiting else 0)
 
 
 def _report(frontier: Frontier, path: Path) -> dict[str, Any]:

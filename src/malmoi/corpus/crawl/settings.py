@@ -79,6 +79,16 @@ class CrawlSettings(Settings):
         return f"{NAME}/{malmoi.__version__} (+{self.contact})"
 
     @property
+    def about(self) -> dict[str, str]:
+        """What an archive of the crawl says of itself."""
+        return {
+            "software": f"{NAME}/{malmoi.__version__}",
+            "format": "WARC File Format 1.1",
+            "robots": "obey",
+            "http-header-user-agent": self.user_agent,
+        }
+
+    @property
     def largest_page(self) -> int:
         """Bytes of a page after decompression, at most."""
         return int(self.page_megabytes * 1e6)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -18,7 +16,6 @@ from scrapy import exceptions, signals
 from scrapy.crawler import Crawler
 from scrapy.http import Headers, Response
 
-import malmoi
 from malmoi.corpus.crawl.frontier import KEPT, Entry, Fate, Frontier
 from malmoi.corpus.crawl.page import LARGEST_SITEMAP, PageFacts, read_page, read_sitemap
 from malmoi.corpus.crawl.robots import RobotsForbid, RobotsMiddleware, RobotsOutOfReach, consents, redirected
@@ -32,9 +29,6 @@ DEEPEST_SITEMAP, MOST_SITEMAPS = 2, 100
 LONGEST_WAIT = 600
 """Seconds; a host that asks to come back later than that is left alone by this crawl."""
 
-SEGMENT = 64 << 20
-"""Bytes of pages after which an archive is written."""
-
 _HTML = ("", "text/html", "application/xhtml+xml")
 _LATER = (408, 429, 500, 502, 503, 504)
 
@@ -44,9 +38,9 @@ class PageSpider(scrapy.Spider):
 
     name = "malmoi"
 
-    def __init__(self, crawl: CrawlSettings, frontier: Frontier, archives: Path) -> None:
+    def __init__(self, crawl: CrawlSettings, frontier: Frontier, say: Callable[[str], None]) -> None:
         super().__init__()
-        self.crawl, self.frontier, self.archives = crawl, frontier, archives
+        self.crawl, self.frontier, self.say = crawl, frontier, say
         self.end = time.monotonic() + 60 * crawl.minutes
         self.free_at: defaultdict[str, float] = defaultdict(float)
         self.delays: dict[str, float] = {}
@@ -62,7 +56,6 @@ class PageSpider(scrapy.Spider):
         """Crawl; scrapy's own queue has nothing to do."""
         while hosts := self.frontier.waiting_hosts():
             await asyncio.gather(*map(self._crawl_host, hosts))
-        self._pack()
         return
         yield
 
@@ -83,7 +76,7 @@ class PageSpider(scrapy.Spider):
                 self.frontier.close_host(host, Fate("limit of pages"))
             else:
                 await self._visit(entry)
-                print(json.dumps({"url": entry.url}), flush=True)
+                self.say(entry.url)
 
     async def _visit(self, entry: Entry) -> None:
         try:
@@ -145,8 +138,6 @@ class PageSpider(scrapy.Spider):
             self.frontier.postpone(entry)
             return
         self.frontier.settle(entry, fate, answer)
-        if answer and self.frontier.unpacked_bytes() > SEGMENT:
-            self._pack()
 
     def _close_without_robots(self, entry: Entry, why: str) -> None:
         self.robots_failures[entry.host] += 1
@@ -173,15 +164,6 @@ class PageSpider(scrapy.Spider):
                 address = _refused_address(entry)
                 return Fate("private address", address) if address else Fate("no such host", said, passing=True)
         return Fate("certificate", said) if "certificate" in said else Fate("out of reach", said, passing=True)
-
-    def _pack(self) -> None:
-        about = {
-            "software": f"malmoi/{malmoi.__version__}",
-            "format": "WARC File Format 1.1",
-            "robots": "obey",
-            "http-header-user-agent": self.crawl.user_agent,
-        }
-        self.frontier.pack(self.archives, about)
 
 
 def _outcome(entry: Entry, response: Response) -> tuple[Fate, Answer | None]:

@@ -36,20 +36,12 @@ _BODY = {
     "P.pooler.dense.bias": "pooler.bias",
 }
 
-_OF_TOKENS = {
-    "qa_outputs.weight": "span.weight",
-    "qa_outputs.bias": "span.bias",
-    "classifier.weight": "label.weight",
-    "classifier.bias": "label.bias",
-}
-
 BERT_TABLE = {theirs.replace("P.", "bert."): ours for theirs, ours in _BODY.items()} | {
     "cls.predictions.transform.dense.weight": "head.dense.weight",
     "cls.predictions.transform.dense.bias": "head.dense.bias",
     "cls.predictions.transform.LayerNorm.weight": "head.norm.weight",
     "cls.predictions.transform.LayerNorm.bias": "head.norm.bias",
     "cls.predictions.bias": "head.bias",
-    **_OF_TOKENS,
 }
 
 ROBERTA_TABLE = {theirs.replace("P.", "roberta."): ours for theirs, ours in _BODY.items()} | {
@@ -58,7 +50,6 @@ ROBERTA_TABLE = {theirs.replace("P.", "roberta."): ours for theirs, ours in _BOD
     "lm_head.layer_norm.weight": "head.norm.weight",
     "lm_head.layer_norm.bias": "head.norm.bias",
     "lm_head.bias": "head.bias",
-    **_OF_TOKENS,
 }
 
 DISTILBERT_TABLE = {
@@ -87,7 +78,6 @@ DISTILBERT_TABLE = {
     "vocab_layer_norm.weight": "head.norm.weight",
     "vocab_layer_norm.bias": "head.norm.bias",
     "vocab_projector.bias": "head.bias",
-    **_OF_TOKENS,
 }
 
 _ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
@@ -193,13 +183,11 @@ BERT = Family(
     BERT_TABLE,
     partial(_understand, "bert"),
     partial(_express, "bert"),
+    name="Bert",
     words="BertForMaskedLM",
-    classes="BertForSequenceClassification",
-    spans="BertForQuestionAnswering",
-    labels="BertForTokenClassification",
-    bare="BertModel",
     prefix="bert.",
     unsupported=_unsupported,
+    token_heads=True,
     classes_table={
         "bert.pooler.dense.weight": "pooler.weight",
         "bert.pooler.dense.bias": "pooler.bias",
@@ -215,13 +203,11 @@ ROBERTA = Family(
     ROBERTA_TABLE,
     partial(_understand, "roberta"),
     partial(_express, "roberta"),
+    name="Roberta",
     words="RobertaForMaskedLM",
-    classes="RobertaForSequenceClassification",
-    spans="RobertaForQuestionAnswering",
-    labels="RobertaForTokenClassification",
-    bare="RobertaModel",
     prefix="roberta.",
     unsupported=_unsupported,
+    token_heads=True,
     classes_table={
         "classifier.dense.weight": "pooler.weight",
         "classifier.dense.bias": "pooler.bias",
@@ -236,13 +222,11 @@ DISTILBERT = Family(
     DISTILBERT_TABLE,
     _understand_distilbert,
     _express_distilbert,
+    name="DistilBert",
     words="DistilBertForMaskedLM",
-    classes="DistilBertForSequenceClassification",
-    spans="DistilBertForQuestionAnswering",
-    labels="DistilBertForTokenClassification",
-    bare="DistilBertModel",
     prefix="distilbert.",
     unsupported=_unsupported,
+    token_heads=True,
     classes_table={
         "pre_classifier.weight": "pooler.weight",
         "pre_classifier.bias": "pooler.bias",

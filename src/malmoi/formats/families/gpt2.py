@@ -91,9 +91,8 @@ GPT2 = Family(
     TABLE,
     _understand,
     _express,
+    name="GPT2",
     words="GPT2LMHeadModel",
-    classes="GPT2ForSequenceClassification",
-    bare="GPT2Model",
     prefix="transformer.",
     unsupported=_unsupported,
 )

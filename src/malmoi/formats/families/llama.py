@@ -182,16 +182,15 @@ def _kind(config: GPTConfig, windows: list[int]) -> str:
     return "llama"
 
 
-def _family(kind: str, architecture: str) -> Family:
+def _family(kind: str, name: str) -> Family:
     return Family(
         kind,
         GPTConfig,
         TABLE,
         partial(_understand, kind),
         partial(_express, kind),
-        words=f"{architecture}ForCausalLM",
-        classes=f"{architecture}ForSequenceClassification",
-        bare=f"{architecture}Model",
+        name=name,
+        words=f"{name}ForCausalLM",
         prefix="model.",
         unsupported=partial(_unsupported, kind),
     )

@@ -122,11 +122,11 @@ MARIAN = Family(
     TABLE,
     _understand,
     _express,
+    name="Marian",
     words="MarianMTModel",
-    classes="",
-    bare="MarianModel",
     prefix="model.",
     unsupported=_unsupported,
+    classes_table=None,
     tied=("lm_head.weight", *(f"{body}{part}coder.embed_tokens." for body in ("", "model.") for part in ("en", "de"))),
     unused=tuple(f"{body}{part}coder.embed_positions." for body in ("", "model.") for part in ("en", "de")),
 )

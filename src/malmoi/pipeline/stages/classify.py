@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
+from malmoi.core.accelerator import pick_device
 from malmoi.core.console import console, progress
 from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_file, read_json_lines, write_json
@@ -87,6 +88,7 @@ def run(settings: ClassifySettings, directory: Path) -> dict[str, Any]:
         initialize(base, settings.seed)
     classifier = _classifier(base, answers.classes, settings)
     first = freeze(classifier.body, settings.train, settings.seed)
+    classifier.to(pick_device())
     encoded = [encode_texts(tokenizer, part, classifier) for part in (splits.train, splits.validation, splits.test)]
     model: Classifier | UpperClassifier = classifier
     if first:

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from torch import nn
 
+from malmoi.core.accelerator import pick_device
 from malmoi.core.config import parse_settings
 from malmoi.core.console import console, progress
 from malmoi.core.errors import UserError
@@ -80,7 +81,7 @@ def run(settings: ClassifyImagesSettings, directory: Path) -> dict[str, Any]:
     splits = read_image_splits(settings, body.config.size, body.config.channels)
     classes, truth = splits.train.classes, splits.test.labels.tolist()
     controls = _controls(splits)
-    classifier = new_image_classifier(body, classes, settings.seed)
+    classifier = new_image_classifier(body, classes, settings.seed).to(pick_device())
     frozen = {name: value.clone() for name, value in body.blocks[:first].state_dict().items()}
     model, inputs = _prepared(classifier, splits, first)
     rows = image_rows(inputs[:2], [splits.train.labels, splits.validation.labels], settings.rows, settings.seed)

@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt
 from rich import box
 from rich.table import Table
 
+from malmoi.core.accelerator import pick_device
 from malmoi.core.config import Settings
 from malmoi.core.console import console, progress
 from malmoi.core.errors import UserError
@@ -101,7 +102,7 @@ def _models(settings: CompareSettings) -> tuple[dict[str, LanguageModel], Tokeni
     models: dict[str, LanguageModel] = {}
     vocabulary: dict[str, int] = {}
     for path in settings.checkpoints:
-        checkpoint = load_checkpoint(path)
+        checkpoint = load_checkpoint(path).to(pick_device())
         known = checkpoint.tokenizer.backend.get_vocab()
         if models and known != vocabulary:
             raise UserError(
@@ -135,7 +136,11 @@ def _generation(
 
 
 def _training(path: Path) -> dict[str, Any]:
-    """What a stage that trained the model says of it: its time, and the loss on held-out text over it."""
+    """What a stage that trained the model says of it: its time, and the loss on held-out text over it.
+
+    Processor seconds are those of the steps alone, without validation and samples: what "trained equally long" means on
+    a machine that does other things too.
+    """
     record, metrics = path / "stage.json", path / METRICS
     result = (read_json(record).get("result") or {}) if record.is_file() else {}
     found = {key: result[key] for key in ("training_seconds", "tokens", "tokens_per_second") if key in result}
@@ -143,6 +148,8 @@ def _training(path: Path) -> dict[str, Any]:
         lines = list(read_json_lines(metrics))
         seconds = {line["step"]: line["seconds"] for line in lines if "seconds" in line}
         validated = [line for line in lines if "validation_loss" in line and line["step"] in seconds]
+        worked = [line["processor_seconds"] for line in lines if "processor_seconds" in line]
+        found |= {"training_processor_seconds": round(sum(worked), 1)} if worked else {}
         found["learning"] = [(seconds[line["step"]], line["validation_loss"]) for line in validated]
     return found
 
@@ -163,8 +170,8 @@ def _print(found: dict[str, dict[str, Any]]) -> None:
 
 
 def _print_generation(found: dict[str, dict[str, Any]], step_tokens: int) -> None:
-    """Tokens a second are of processor time, as in the table above."""
-    table = Table("model", "weights", "bits per\nbyte", "trains\ntokens/s", box=box.SIMPLE_HEAD, padding=0)
+    """Seconds are of processor time, as in the table above."""
+    table = Table("model", "weights", "bits per\nbyte", "trained\ns", "tokens/s", box=box.SIMPLE_HEAD, padding=0)
     lengths = next(iter(found.values()))["generation"]
     for length in lengths:
         table.add_column(f"writes\nat {int(length):,}")
@@ -178,7 +185,8 @@ def _print_generation(found: dict[str, dict[str, Any]], step_tokens: int) -> Non
             for figure in (f"{cost['tokens_per_second']:,.0f}/s", f"{cost['bytes'] / 2**10:,.0f}")
         ]
         speed = f"{step_tokens / one['seconds']:,.0f}"
-        table.add_row(name, f"{one['parameters']:,}", f"{one['bits_per_byte']:.3f}", speed, *costs)
+        trained = f"{one['training_processor_seconds']:,.0f}" if "training_processor_seconds" in one else ""
+        table.add_row(name, f"{one['parameters']:,}", f"{one['bits_per_byte']:.3f}", trained, speed, *costs)
     console.print(table)
 
 

@@ -177,7 +177,7 @@ class Quality:
                 return bits_per_byte(checkpoint.language_model, self._text)
         if self.figure:
             with console.status("scoring labelled texts"):
-                return score(checkpoint.classifier, checkpoint.tokenizer, self._tested, self.figure)
+                return score(checkpoint.headed(Classifier), checkpoint.tokenizer, self._tested, self.figure)
         return None
 
 

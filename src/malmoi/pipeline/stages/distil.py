@@ -11,7 +11,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from malmoi.compress.smaller import check_whole, keep_layers, spread
-from malmoi.core.accelerator import device_of
+from malmoi.core.accelerator import device_of, pick_device
 from malmoi.core.console import console
 from malmoi.core.errors import UserError
 from malmoi.data.batch import BatchSource
@@ -85,7 +85,7 @@ def run(settings: DistilSettings, directory: Path) -> dict[str, Any]:
             f"hidden compares the states of whole blocks, and {layout} divides them.",
             "Set hidden=0, or use data or shard in the layout.",
         )
-    teacher = load_checkpoint(settings.teacher)
+    teacher = load_checkpoint(settings.teacher).to(pick_device())
     lesson = _lesson(settings, teacher, directory)
     student, blocks = _student(settings, teacher)
     objective = Distillation(_taught(teacher), settings.temperature, settings.alpha, settings.hidden, blocks)

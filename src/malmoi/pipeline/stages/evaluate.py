@@ -11,6 +11,7 @@ from pydantic import Field
 from rich import box
 from rich.table import Table as RichTable
 
+from malmoi.core.accelerator import pick_device
 from malmoi.core.config import Settings
 from malmoi.core.console import console, progress
 from malmoi.core.errors import UserError
@@ -60,7 +61,7 @@ def run(settings: EvaluateSettings, directory: Path) -> dict[str, Any]:
             "Give the corpus stage a larger held_out, or more text.",
         )
     train, train_step = thin_out(lambda: read("train"), round(settings.train_mebibytes * MEBIBYTE))
-    checkpoint = load_checkpoint(settings.checkpoint)
+    checkpoint = load_checkpoint(settings.checkpoint).to(pick_device())
     model, tokenizer = checkpoint.language_model, checkpoint.tokenizer
     if settings.stride > model.config.context:
         raise UserError(

@@ -69,7 +69,7 @@ def run(settings: FewShotSettings, directory: Path) -> dict[str, Any]:
     """
     tasks = {name: _read(name, settings) for name in settings.tasks}
     path = settings.checkpoint if settings.checkpoint is not None else fetch_weights(settings.weights)
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_checkpoint(path).to(pick_device())
     asking = partial(ask, checkpoint.language_model, checkpoint.tokenizer)
     rounds = sorted(set(settings.shots))
     (directory / ITEMS).unlink(missing_ok=True)

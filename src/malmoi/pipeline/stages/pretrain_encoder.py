@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -26,11 +26,15 @@ from malmoi.models.encoder import Encoder, MaskedHead, NoHead
 from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.initialize import EMBEDDING_DEVIATION
 from malmoi.models.registry import build_model, count_parameters
-from malmoi.objectives.classification import Classification
-from malmoi.objectives.joint import Joint, Part, StatesObjective
-from malmoi.objectives.masked import Masked
+from malmoi.objectives.joint import Joint, Part
 from malmoi.pipeline.corpus_tokens import corpus_tokens, mixed_for
-from malmoi.pipeline.encoder_plan import PretrainEncoderSettings, encoder_config, estimate_encoder, make_plan
+from malmoi.pipeline.encoder_plan import (
+    OBJECTIVES,
+    PretrainEncoderSettings,
+    encoder_config,
+    estimate_encoder,
+    make_plan,
+)
 from malmoi.pipeline.stage import Stage
 from malmoi.pipeline.stages.pretrain import PLAN
 from malmoi.tokenizers.load import load_tokenizer
@@ -44,12 +48,6 @@ GUESSES = "guesses.json"
 
 UNSEEN = 1e-6
 """Frequency that a token is expected with where it does not occur."""
-
-OBJECTIVES: dict[str, Callable[[], StatesObjective]] = {
-    "masked": Masked,
-    "next-sentence": Classification,
-    "sentence-order": Classification,
-}
 
 
 def run(settings: PretrainEncoderSettings, directory: Path) -> dict[str, Any]:

@@ -1,0 +1,264 @@
+"""Tokens a second of a training step, ours beside what others train the same shape with, in float32.
+
+All sides train GPT-2's depth, width, heads, context and vocabulary on the same random rows, each by the loop that its
+project prints, without dropout. Ours are the trainer's own steps: Qwen3's shape with AdamW, the same compiled, the same
+with Muon (the default), and GPT-2's own shape. Every side has a process of its own, so that no setting of one reaches
+another, and they make their steps in turns. Medians, by the clock and in processor seconds: on a busy machine, with
+one thread, the latter are the ones to compare.
+Run: python benchmarks/train_step.py [--threads 1] [--rounds 5] [--shapes 12M,124M] [--litgpt DIRECTORY]
+with the folder into which `pip install --no-deps --target` has put litgpt, lightning, lightning-utilities,
+torchmetrics and jsonargparse.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.metadata
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from book_gpt import BookGPT
+from torch.nn import functional as F
+
+from malmoi.core.device import machine_facts
+from malmoi.core.files import read_json, write_json
+from malmoi.data.batch import TextBatch
+from malmoi.models.gpt_config import GPTConfig
+from malmoi.models.registry import build_model
+from malmoi.objectives.causal import Causal
+from malmoi.parallel.execution import Execution, Share
+from malmoi.pipeline.bench import step_operations
+from malmoi.train.allocator import keep_freed_memory
+from malmoi.train.compilation import Compilation
+from malmoi.train.optimizers import build_optimizers
+from malmoi.train.settings import TrainerSettings
+from malmoi.train.state import Progress
+from malmoi.train.update import Updates
+
+RESULT = Path(__file__).parent / "results" / "train_step.json"
+CPU = torch.device("cpu")
+SETTLING = 3
+"""First steps of every side that are not counted; compilation is in them."""
+
+Step = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What all sides train, `rows` of `context` tokens a step."""
+
+    layers: int
+    width: int
+    heads: int
+    vocabulary: int
+    context: int
+    rows: int
+
+    def batch(self) -> torch.Tensor:
+        """(rows, context + 1) int64."""
+        generator = torch.Generator().manual_seed(0)
+        return torch.randint(self.vocabulary, (self.rows, self.context + 1), generator=generator)
+
+
+SHAPES = {"12M": Shape(6, 384, 6, 4_096, 256, 16), "124M": Shape(12, 768, 12, 50_257, 256, 4)}
+
+
+def config(shape: Shape, gpt2: bool = False) -> GPTConfig:
+    """Qwen3's kind, or GPT-2's."""
+    sizes = {"vocabulary": shape.vocabulary, "context": shape.context, "layers": shape.layers}
+    sizes |= {"width": shape.width, "heads": shape.heads}
+    others: dict[str, Any] = {"norm": "layer", "norm_epsilon": 1e-5, "positions": "learned", "activation": "gelu_tanh"}
+    return GPTConfig(**sizes, **(others | {"bias": True, "query_key_norm": False} if gpt2 else {}))
+
+
+def ours(shape: Shape, gpt2: bool = False, optimizer: str = "adamw", compiled: bool = False) -> Step:
+    """Our trainer's step."""
+    keep_freed_memory()
+    model, rows = build_model(config(shape, gpt2), 0), shape.batch()
+    settings = TrainerSettings(steps=1_000_000, optimizer=optimizer, learning_rate=1e-3)
+    execution = Execution(model, Causal())
+    updates = Updates(execution, build_optimizers(model, settings), settings, Path())
+    batch, done = TextBatch(rows[:, :-1], rows[:, 1:]), Progress()
+    directory = Path(tempfile.mkdtemp())
+    compilation = Compilation(model, "always" if compiled else "never", directory, 0, CPU, shared=False).__enter__()
+
+    def step() -> None:
+        updates.set_learning_rates(done.step)
+        sums = execution.backward([Share(0)], lambda share: batch, contextlib.nullcontext, 1.0)
+        updates.apply(done.step, sums.count, done)
+        done.step += 1
+        compilation.after_step(done.step, 1.0, 1, contextlib.nullcontext)
+
+    return step
+
+
+def transformers_gpt2(shape: Shape) -> Step:
+    """`GPT2LMHeadModel` in the plain loop of its documentation, clipped as its Trainer does."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    sizes = {"vocab_size": shape.vocabulary, "n_positions": shape.context, "n_layer": shape.layers}
+    dropout = {"embd_pdrop": 0.0, "resid_pdrop": 0.0, "attn_pdrop": 0.0}
+    model = GPT2LMHeadModel(GPT2Config(**sizes, n_embd=shape.width, n_head=shape.heads, **dropout)).train()
+    tokens = shape.batch()[:, :-1]
+    return plain_step(model, lambda: model(input_ids=tokens, labels=tokens).loss, clip=1.0)
+
+
+def book(shape: Shape) -> Step:
+    """The textbook's model and loop."""
+    model = BookGPT(shape.vocabulary, shape.context, shape.width, shape.layers, shape.heads).train()
+    rows = shape.batch()
+    tokens, targets = rows[:, :-1], rows[:, 1:].flatten()
+    return plain_step(model, lambda: F.cross_entropy(model(tokens).flatten(0, 1), targets), clip=None)
+
+
+def litgpt(shape: Shape) -> Step:
+    """litgpt's model and loss in the loop of its `pretrain`."""
+    from litgpt.model import GPT, Config
+    from litgpt.utils import chunked_cross_entropy
+
+    sizes = {"n_layer": shape.layers, "n_head": shape.heads, "n_embd": shape.width, "block_size": shape.context}
+    model = GPT(Config(**sizes, vocab_size=shape.vocabulary, padded_vocab_size=shape.vocabulary, rotary_percentage=1.0))
+    rows = shape.batch()
+    tokens, targets = rows[:, :-1], rows[:, 1:].contiguous()
+    model.train()
+    return plain_step(model, lambda: chunked_cross_entropy(model(tokens), targets), clip=1.0)
+
+
+def plain_step(model: torch.nn.Module, loss: Callable[[], torch.Tensor], clip: float | None) -> Step:
+    """Forward, backward, AdamW with PyTorch's defaults."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1)
+
+    def step() -> float:
+        optimizer.zero_grad()
+        value = loss()
+        value.backward()  # type: ignore[no-untyped-call]
+        if clip is not None:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+        optimizer.step()
+        return value.item()
+
+    return step
+
+
+def product(shape: Shape) -> Step:
+    """One matrix product of `PRODUCT` operations: what this machine can do."""
+    matrix = torch.ones(1_024, 1_024)
+    return lambda: [matrix @ matrix for _ in range(8)]
+
+
+PRODUCT = 8 * 2 * 1_024**3
+
+SIDES: dict[str, Callable[[Shape], Step]] = {
+    "matrix product": product,
+    "malmoi": ours,
+    "malmoi, compiled": lambda shape: ours(shape, compiled=True),
+    "malmoi, Muon": lambda shape: ours(shape, optimizer="muon"),
+    "malmoi, GPT-2's shape": lambda shape: ours(shape, gpt2=True),
+    "malmoi, GPT-2's shape, compiled": lambda shape: ours(shape, gpt2=True, compiled=True),
+    "transformers": transformers_gpt2,
+    "book": book,
+    "litgpt": litgpt,
+}
+
+
+def main() -> None:
+    """Measure, print, write benchmarks/results/train_step.json."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=1, help="of every side")
+    parser.add_argument("--rounds", type=int, default=5, help="steps that are counted")
+    parser.add_argument("--shapes", default="12M", help="of " + ", ".join(SHAPES))
+    parser.add_argument("--litgpt", type=Path, help="folder with litgpt; without it that side is left out")
+    parser.add_argument("--sides", default=";".join(SIDES), help="to be measured, with semicolons between")
+    parser.add_argument("--serve", nargs=2, metavar=("SIDE", "SHAPE"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.litgpt:
+        sys.path.append(str(arguments.litgpt.resolve()))
+    if arguments.serve:
+        torch.set_num_threads(arguments.threads)
+        serve(*arguments.serve)
+        return
+    sides = [side for side in arguments.sides.split(";") if side != "litgpt" or arguments.litgpt]
+    found = read_json(RESULT) if RESULT.exists() else {}
+    for name in arguments.shapes.split(","):
+        found[name] = {
+            "machine": machine_facts(),
+            "threads": arguments.threads,
+            "versions": versions(),
+            "shape": vars(SHAPES[name]),
+            "sides": measured(name, sides, arguments.rounds),
+        }
+        write_json(RESULT, found)
+
+
+def serve(side: str, shape: str) -> None:
+    """A step for each line that comes in, and a line with its seconds."""
+    step = SIDES[side](SHAPES[shape])
+    for _ in sys.stdin:
+        began = time.perf_counter(), time.process_time()
+        step()
+        print(json.dumps([time.perf_counter() - began[0], time.process_time() - began[1]]), flush=True)
+
+
+def measured(name: str, sides: list[str], rounds: int) -> dict[str, Any]:
+    """All sides, a step each in turns."""
+    shape = SHAPES[name]
+    command = [sys.executable, *sys.argv, "--serve"]
+    running = {
+        side: subprocess.Popen([*command, side, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for side in sides
+    }
+    times: dict[str, list[list[float]]] = {side: [] for side in sides}
+    for number in range(rounds + SETTLING):
+        for side, process in running.items():
+            assert process.stdin
+            assert process.stdout
+            process.stdin.write("\n")
+            process.stdin.flush()
+            line = ""
+            while not line.startswith("["):
+                line = process.stdout.readline() or sys.exit(f"{side} ended")
+            if number >= SETTLING:
+                times[side].append(json.loads(line))
+    for process in running.values():
+        process.communicate()
+    return summary(shape, times)
+
+
+def summary(shape: Shape, times: dict[str, list[list[float]]]) -> dict[str, Any]:
+    """Rates of all sides; of ours also the share of what the matrix product reached, in processor seconds."""
+    tokens, sides = shape.rows * shape.context, {}
+    peak = PRODUCT / statistics.median(column[1] for column in times["matrix product"])
+    for side, rows in times.items():
+        clock, processor = (statistics.median(column) for column in zip(*rows, strict=True))
+        if side == "matrix product":
+            sides[side] = {"operations_per_processor_second": peak}
+            continue
+        sides[side] = {"tokens_per_second": tokens / clock, "tokens_per_processor_second": tokens / processor}
+        if side.startswith("malmoi"):
+            operations = step_operations(config(shape, "GPT-2" in side), shape.rows, shape.context)
+            sides[side]["share_of_matrix_product"] = operations / processor / peak
+        print(side, {key: round(value, 3) for key, value in sides[side].items()}, flush=True)
+    return sides
+
+
+def versions() -> dict[str, str]:
+    """Of what is compared, as far as it is here."""
+    found = {}
+    for package in ("torch", "transformers", "litgpt"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
+
+
+if __name__ == "__main__":
+    main()

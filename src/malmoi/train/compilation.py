@@ -1,0 +1,272 @@
+"""Blocks that run compiled, where that pays within a training.
+
+One block is compiled at a time, not the whole model: blocks of one kind share the code, so that the latency does not
+grow with depth ("regional compilation" in the documentation of torch.compile).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from torch import nn
+
+from malmoi.core.accelerator import synchronize, wants_static_shapes
+from malmoi.core.console import console
+from malmoi.core.errors import UserError
+from malmoi.core.files import read_json, write_json
+
+Compile = Literal["auto", "always", "never"]
+
+RECORD = "compile.json"
+
+WORTH_TRYING = 300.0
+"""Seconds that must be left of a training: compiling takes 20 to 45 of them on two cores, and saves 2 to 30 %."""
+
+EAGER_STEPS = 5
+"""Steps after which "auto" decides; what they took, but for the first, tells how long the rest will take."""
+
+FASTER = 0.97
+"""Compiled blocks have to take less than this share of the time of plain ones; less difference is noise."""
+
+ROUNDS = 3
+
+
+class Compilation:
+    """Inside, the blocks of a model run compiled from some step on, if that is wanted or pays.
+
+    A compiled block rounds otherwise. So the choice of "auto" is written down, and kept when a training goes on.
+
+    Args:
+        wanted: "always" from the second step on; "auto" after `EAGER_STEPS`, where much is left to do and the blocks
+            are then measured to be faster; "never" leaves everything as it is.
+        directory: gets `compile.json`, which says what was measured and chosen.
+        step: after which the training goes on.
+        shared: whether several processes train the model; "auto" compiles nothing then.
+
+    Raises:
+        UserError: "always" is wanted and cannot be had.
+    """
+
+    def __init__(
+        self, model: nn.Module, wanted: Compile, directory: Path, step: int, device: torch.device, shared: bool
+    ) -> None:
+        if shared and wanted == "always":
+            raise UserError("compile=always: blocks are compiled where one process trains.", "Set compile=never.")
+        self._decides_after = {"always": 1, "auto": 0 if shared else EAGER_STEPS, "never": 0}[wanted]
+        self._wanted, self._device, self._record = wanted, device, directory / RECORD
+        self._regions = [_Region(block) for block in _blocks(model)] if self._decides_after else []
+        self._seconds: list[float] = []
+        self._look_closely_before(step + 1)
+        if step >= self._decides_after and self._regions and self._compiled_before():
+            self._switch_on()
+
+    def __enter__(self) -> Self:
+        for region in self._regions:
+            region.enter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for region in self._regions:
+            region.leave()
+        if any(region.compiled for region in self._regions):
+            torch.compiler.reset()
+
+    def after_step(
+        self, step: int, seconds: float, left: int, inside: Callable[[], AbstractContextManager[Any]]
+    ) -> None:
+        """Decide, when it is time.
+
+        Args:
+            step: steps done.
+            seconds: of this one.
+            left: steps still to do.
+            inside: the number format of the forward pass.
+
+        Raises:
+            UserError: "always" is wanted and cannot be had.
+        """
+        if step > self._decides_after or not left:
+            return
+        self._seconds.append(seconds)
+        self._look_closely_before(step + 1)
+        if step < self._decides_after:
+            return
+        whole = statistics.median(self._seconds[1:] or self._seconds) * left
+        chosen = self._compiled_before() if self._record.exists() else self._decide(whole, inside)
+        for region in self._regions:
+            region.call = None
+        if chosen:
+            self._switch_on()
+
+    def _look_closely_before(self, step: int) -> None:
+        """Hold what the blocks get in the step after which it is decided: that is memory, and wanted only there."""
+        for region in self._regions:
+            region.holds = step == self._decides_after
+
+    def _decide(self, left: float, inside: Callable[[], AbstractContextManager[Any]]) -> bool:
+        """Whether the rest of a training, so many seconds as it is, goes on compiled."""
+        if self._wanted == "auto" and left < WORTH_TRYING:
+            return False
+        found = self._obstacle() or self._measured(inside)
+        if isinstance(found, str) and self._wanted == "always":
+            raise UserError(f"compile=always: {found}.", "Set compile=never.")
+        chosen = self._wanted == "always" or (isinstance(found, _Seconds) and found.pays)
+        console.print(f"  blocks are {'' if chosen else 'not '}compiled: {found}; about {left:,.0f} s are left")
+        write_json(self._record, {"compiled": chosen, "reason": str(found), "seconds_left": left})
+        return chosen
+
+    def _obstacle(self) -> str:
+        """Why nothing can be compiled; "" if nothing is known to stand in the way."""
+        if wants_static_shapes(self._device):
+            return "this device compiles everything itself"
+        if not any(region.call for region in self._regions):
+            return "this model has no blocks that take hidden states and give hidden states"
+        if self._wanted == "auto" and any(len(region.shapes) > 1 for region in self._regions):
+            return "batches have different lengths, and each would be compiled anew"
+        if any("forward" in vars(part) for region in self._regions for part in region.parts()):
+            return "parts of a block are computed again, with random numbers that compiled code would not draw again"
+        return _missing_compiler(self._device)
+
+    def _measured(self, inside: Callable[[], AbstractContextManager[Any]]) -> _Seconds | str:
+        """What the first and the last block take; or why they cannot be compiled."""
+        called = [region for region in self._regions if region.call]
+        ends = called if len(called) < 2 else [called[0], called[-1]]
+        plain, compiled, latency = 0.0, 0.0, 0.0
+        try:
+            with console.status("compiling a block"):
+                for region in ends:
+                    made = region.make()
+                    latency += self._timed(region, made, inside)
+                    plain += min(self._timed(region, region.forward, inside) for _ in range(ROUNDS)) / len(ends)
+                    compiled += min(self._timed(region, made, inside) for _ in range(ROUNDS)) / len(ends)
+        except Exception as error:  # whatever a compiler may raise
+            message = str(error).strip() or type(error).__name__
+            return f"compiling a block failed ({message.splitlines()[0][:200]})"
+        return _Seconds(plain, compiled, latency)
+
+    def _timed(
+        self, region: _Region, forward: Callable[..., Any], inside: Callable[[], AbstractContextManager[Any]]
+    ) -> float:
+        synchronize(self._device)
+        started = time.perf_counter()
+        region.run(forward, inside)
+        synchronize(self._device)
+        return time.perf_counter() - started
+
+    def _compiled_before(self) -> bool:
+        return self._wanted == "always" or (self._record.exists() and bool(read_json(self._record)["compiled"]))
+
+    def _switch_on(self) -> None:
+        missing = _missing_compiler(self._device)
+        if missing:
+            raise UserError(
+                f"This training has compiled blocks, and {missing}.",
+                "Install one, or set compile=never and begin anew.",
+            )
+        for region in self._regions:
+            region.compiled = region.compiled or region.make()
+
+
+@dataclass(frozen=True)
+class _Seconds:
+    """What a block takes forward and backward, and how long compiling took."""
+
+    plain: float
+    compiled: float
+    latency: float
+
+    @property
+    def pays(self) -> bool:
+        """Whether compiled blocks are faster; the latency is past."""
+        return self.compiled < FASTER * self.plain
+
+    def __str__(self) -> str:
+        return (
+            f"one takes {1e3 * self.compiled:,.1f} ms instead of {1e3 * self.plain:,.1f}, "
+            f"and compiling took {self.latency:.0f} s"
+        )
+
+
+class _Region:
+    """The forward pass of a block while it is trained: plain or compiled. Elsewhere it is plain.
+
+    Attributes:
+        forward: the plain one.
+        compiled: the other one, once it is used.
+        holds: whether to hold what the block gets, if it turns hidden states into hidden states that learn.
+        call: what it got last.
+        shapes: of all it got.
+    """
+
+    def __init__(self, block: nn.Module) -> None:
+        self.block, self.forward = block, block.forward
+        self.compiled: Callable[..., Any] | None = None
+        self.call: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+        self.shapes: set[torch.Size] = set()
+        self.holds = False
+
+    def enter(self) -> None:
+        """Stand in for the block's own forward pass."""
+        self.block.forward = self
+
+    def leave(self) -> None:
+        """Give the block its own back."""
+        self.block.__dict__.pop("forward", None)  # `recomputing` has put its own in front and taken both away
+
+    def parts(self) -> list[nn.Module]:
+        """The modules inside the block."""
+        return [module for module in self.block.modules() if module is not self.block]
+
+    def make(self) -> Callable[..., Any]:
+        """The compiled forward pass; nothing is compiled before it is called."""
+        compiled: Callable[..., Any] = torch.compile(self.forward)
+        return compiled
+
+    def run(self, forward: Callable[..., Any], inside: Callable[[], AbstractContextManager[Any]]) -> None:
+        """Forward and backward as in the last call; no gradient is kept."""
+        assert self.call is not None
+        (hidden, *others), named = self.call
+        hidden = hidden.detach().requires_grad_(hidden.requires_grad)
+        with torch.enable_grad(), inside():
+            made = forward(hidden, *others, **named)
+        learning = [one for one in (hidden, *self.block.parameters()) if one.requires_grad]
+        torch.autograd.grad(made, learning, torch.ones_like(made), allow_unused=True)
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        if not (self.block.training and torch.is_grad_enabled()):
+            return self.forward(*arguments, **named)
+        if self.compiled is not None:
+            return self.compiled(*arguments, **named)
+        result = self.forward(*arguments, **named)
+        if all(_are_hidden_states(one) for one in (*arguments[:1], result)) and result.requires_grad:
+            self.shapes.add(arguments[0].shape)
+            if self.holds:
+                self.call = (arguments, named)
+        return result
+
+
+def _blocks(model: nn.Module) -> list[nn.Module]:
+    return [module for path, module in model.named_modules() if re.fullmatch(r"(?:.*\.)?blocks\.\d+", path)]
+
+
+def _are_hidden_states(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.dim() == 3 and value.is_floating_point()
+
+
+def _missing_compiler(device: torch.device) -> str:
+    """What torch.compile needs for this device and does not find; "" where it finds all."""
+    if device.type != "cpu":
+        return ""
+    compiler = os.environ.get("CXX", {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++"))
+    return "" if shutil.which(compiler) else f"there is no C++ compiler ({compiler}) here"
