@@ -154,11 +154,11 @@ def aware(bench: Bench) -> None:
     steps = [{"method": "int4", "rounding": "nearest"}]
     bench.keep("aware", "rounded", measured(bench, steps))
     trained = copy.deepcopy(bench.original.language_model)
-    facts = {"control": bench.after_training(trained, 1e-3), "steps": bench.steps}
+    facts = {"control": bench.after_training(trained, 2e-4), "steps": bench.steps}
     Int4(rounding="nearest").apply(trained, Calibration())
     bench.keep("aware", "trained, then rounded", facts | {"bits_per_byte": bench.bits(trained)})
     for codes in (False, True):
-        after = bench.after_training(bench.compressed(steps), 1e-3, codes=codes)
+        after = bench.after_training(bench.compressed(steps), 2e-4, codes=codes)
         bench.keep("aware", f"rounded, then trained{', codes too' if codes else ''}", facts | {"bits_per_byte": after})
 
 

@@ -70,7 +70,9 @@ def test_the_command_and_its_children_ask_nobody_on_the_network(config, tmp_path
     """Every Python process that the command starts has sockets that raise."""
     paragraphs = "".join(f"<p>{number}. {PROSE}</p>" for number in range(3))
     (tmp_path / "texts" / "page.html").write_text(f"<html><body>{paragraphs}</body></html>", encoding="cp949")
-    (tmp_path / "texts" / "english.txt").write_text("It was a dark night, and the rain fell on the roof of the house. " * 9)
+    (tmp_path / "texts" / "english.txt").write_text(
+        "It was a dark night, and the rain fell on the roof of the house. " * 9
+    )
     (tmp_path / "closed").mkdir()
     (tmp_path / "closed" / "sitecustomize.py").write_text(f"PATH = {str(tmp_path / 'asked')!r}\n{NO_NETWORK}")
     path = os.pathsep.join([str(tmp_path / "closed"), *filter(None, sys.path)])

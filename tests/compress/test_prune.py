@@ -88,7 +88,7 @@ def test_zeros_stay_zero_in_training_and_after_a_kill(model, calibration, tokeni
 def test_zeros_stay_zero_beneath_a_head_of_classes(model, calibration, tokenizer, tmp_path):
     Prune(pattern="2:4").apply(model, calibration)
     save_checkpoint(tmp_path / "model", Classifier(model, ["나쁨", "좋음"]), tokenizer, "")
-    loaded = load_checkpoint(tmp_path / "model").classifier
+    loaded = load_checkpoint(tmp_path / "model").headed(Classifier)
     assert len(sparse_layers(loaded.body)) == 2 * 7
     texts = [EncodedText(row, label) for label, row in enumerate(TOKENS)]
     settings = TrainerSettings(steps=2, optimizer="adamw", weight_decay=0.1, precision="float32")

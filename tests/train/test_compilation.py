@@ -118,7 +118,7 @@ def test_a_killed_training_goes_on_with_the_choice_it_made(tmp_path, traced, mon
 
 
 def test_nothing_is_tried_in_a_short_training(tmp_path, traced, monkeypatch):
-    monkeypatch.setattr(compilation, "WORTH_TRYING", 300.0)
+    monkeypatch.setattr(compilation, "WORTH_TRYING", 600.0)
     auto, _ = train(tmp_path / "auto")
     never, _ = train(tmp_path / "never", compile="never")
     assert torch.equal(auto, never)

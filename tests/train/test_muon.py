@@ -38,6 +38,14 @@ def test_many_steps_of_the_slow_way_agree():
     assert torch.nn.functional.cosine_similarity(made.flatten(), x.flatten(), 0) > 0.97
 
 
+@pytest.mark.parametrize("rank", [3, 16])
+def test_flat_matrices_are_iterated_on_their_gram_matrix_to_the_same_end(rank):
+    flat = random(2, 16, rank) @ random(2, rank, 64) + 1e-4 * random(2, 16, 64)
+    small, exact = orthogonalize(flat), orthogonalize(flat.double())  # in float64 the matrix itself is iterated on
+    torch.testing.assert_close(small.double(), exact, atol=1e-4, rtol=0)
+    assert torch.equal(orthogonalize(flat.mT), small.mT)
+
+
 def test_a_stack_is_each_matrix_alone():
     stack = random(4, 7, 5)
     torch.testing.assert_close(orthogonalize(stack), torch.cat([orthogonalize(m[None]) for m in stack]))

@@ -30,8 +30,8 @@ Compile = Literal["auto", "always", "never"]
 
 RECORD = "compile.json"
 
-WORTH_TRYING = 300.0
-"""Seconds that must be left of a training: compiling takes 20 to 45 of them on two cores, and saves 2 to 30 %."""
+WORTH_TRYING = 600.0
+"""Seconds that must be left of a training: compiling takes 20 to 45 of them on two cores, and saves 0 to 30 %."""
 
 EAGER_STEPS = 5
 """Steps after which "auto" decides; what they took, but for the first, tells how long the rest will take."""
