@@ -117,3 +117,11 @@ def test_a_broken_archive_is_told(tmp_path):
     files = {"": {path.name: path for path in tmp_path.iterdir()}}
     with pytest.raises(UserError, match="cannot be unpacked"):
         read_pair_splits(files, PairSettings())
+
+
+def test_pairs_are_learned_by_sentences_where_both_sides_have_as_many(write):
+    long = "예를 들면 이렇다. 둘째 문장이다.\tSee e.g. this. A second one!\n셋. 넷째다.\tNot as many\n"
+    splits = read_pair_splits(write(ko__tsv=rows(400) + long), TABLE.model_copy(update={"sentences": True}))
+    pairs = {pair.source: pair.target for pair in (*splits.train, *splits.validation, *splits.test)}
+    assert pairs["둘째 문장이다."] == "A second one!"
+    assert pairs["셋. 넷째다."] == "Not as many"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import Field
@@ -14,6 +15,9 @@ from malmoi.core.errors import UserError, nearest
 from malmoi.core.hashing import text_digest
 from malmoi.data.examples import one_line
 from malmoi.data.table import TABLES, read_rows, read_text
+
+_END = re.compile(r"(?<=\w\w[.!?:])\s+(?![a-zà-ÿ])")
+"""What stands between two sentences: behind a word, not behind an initial or a part of "e.g.", and not in one."""
 
 SHOWN = 5
 """Places that are kept as examples of what was left out."""
@@ -51,6 +55,8 @@ class PairSettings(Settings):
             a share of every file instead.
         held_out: that share, half for validation and half for testing; chosen by the source, so that a text with
             several translations is on one side.
+        sentences: whether pairs are learned sentence by sentence where both sides have as many: a word of a long text
+            is then not seen at its end alone.
     """
 
     languages: tuple[str, str] = ("en", "de")
@@ -60,6 +66,7 @@ class PairSettings(Settings):
     validation: str = ""
     test: str = ""
     held_out: float = Field(0.02, ge=0, lt=1)
+    sentences: bool = False
 
 
 @dataclass
@@ -115,12 +122,21 @@ def read_pair_splits(files: Mapping[str, Mapping[str, Path]], settings: PairSett
     parts: dict[str, list[Pair]] = {"train": [], "validation": [], "test": []}
     for name, pairs in read.items():
         for pair in pairs:
-            parts[_part(pair, name, settings)].append(pair)
+            chosen = _part(pair, name, settings)
+            parts[chosen] += by_sentence(pair) if settings.sentences and chosen == "train" else [pair]
     splits = _without_repeats(parts, left_out)
     for title, part in (("learn from", splits.train), ("test on", splits.test)):
         if not part:
             raise UserError(f"Of {sum(map(len, read.values())):,} pairs none is left to {title}.", "Add pairs.")
     return splits
+
+
+def by_sentence(pair: Pair) -> list[Pair]:
+    """A pair for each sentence where both sides have as many, else the pair as it is."""
+    sources, targets = (_END.split(side) for side in (pair.source, pair.target))
+    if len(sources) != len(targets):
+        return [pair]
+    return [replace(pair, source=source, target=target) for source, target in zip(sources, targets, strict=True)]
 
 
 def _files_of_pairs(
