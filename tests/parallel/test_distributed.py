@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,29 @@ def test_a_wrong_gradient_is_found_though_the_losses_look_alike():
     alone, together = trace(Layout(), "gpt", 3, "adamw"), run_on(2, wrong_gradients, Layout(tensor=2))[0]
     assert compare(Layout(tensor=2), alone, together).parts == 1
     assert alone.losses[0] == pytest.approx(together.losses[0], rel=1e-6)
+
+
+def compiled(layout):
+    """With blocks that are traced as for a compiler, which itself is left out."""
+    from malmoi.pipeline import verify_parallel
+    from malmoi.train import compilation
+
+    compilation._Region.make = lambda region: torch.compile(region.forward, backend="eager")
+    verify_parallel.TrainerSettings = partial(TrainerSettings, compile="always")
+    return verify_parallel.trace(layout, "gpt", 3, "adamw")
+
+
+def test_compiled_blocks_learn_the_same_in_several_processes():
+    from malmoi.pipeline.verify_parallel import compare, trace
+
+    alone = trace(Layout(), "gpt", 3, "adamw")
+    for layout in (Layout(data=2), Layout(shard=2), Layout(context=2)):
+        assert compare(layout, alone, run_on(2, compiled, layout)[0]).parts is None
+
+
+def test_blocks_that_are_divided_are_not_compiled():
+    with pytest.raises(ProcessFailed, match="blocks that tensor or pipeline divide cannot be compiled"):
+        run_on(2, compiled, Layout(tensor=2))
 
 
 @pytest.mark.parametrize(("layout", "message"), [

@@ -55,10 +55,12 @@ class Execution:
         parameters: what the optimizers of this process update, by name; they find gradients there.
         own_seconds: how long this process worked for the gradients of the last step, without waiting for others.
         shared: whether other processes take part.
+        compiles: whether blocks can run compiled in this layout.
         divided: whether the model handed in is empty while it trains, because each process holds a part of it.
     """
 
     shared = False
+    compiles = True
     divided = False
     own_seconds = 0.0
 

@@ -25,6 +25,8 @@ from malmoi.core.accelerator import synchronize, wants_static_shapes
 from malmoi.core.console import console
 from malmoi.core.errors import UserError
 from malmoi.core.files import read_json, write_json
+from malmoi.core.processes import is_first
+from malmoi.parallel.execution import Execution
 
 Compile = Literal["auto", "always", "never"]
 
@@ -52,21 +54,27 @@ class Compilation:
             are then measured to be faster; "never" leaves everything as it is.
         directory: gets `compile.json`, which says what was measured and chosen.
         step: after which the training goes on.
-        shared: whether several processes train the model; "auto" compiles nothing then.
+        execution: what trains the model. Where several processes do, "auto" compiles nothing: it would have to measure
+            blocks of which each process holds a part.
+
+    Attributes:
+        begins: whether the next step is the first compiled one, and takes as long as compiling does.
 
     Raises:
         UserError: "always" is wanted and cannot be had.
     """
 
-    def __init__(
-        self, model: nn.Module, wanted: Compile, directory: Path, step: int, device: torch.device, shared: bool
-    ) -> None:
-        if shared and wanted == "always":
-            raise UserError("compile=always: blocks are compiled where one process trains.", "Set compile=never.")
-        self._decides_after = {"always": 1, "auto": 0 if shared else EAGER_STEPS, "never": 0}[wanted]
-        self._wanted, self._device, self._record = wanted, device, directory / RECORD
-        self._regions = [_Region(block) for block in _blocks(model)] if self._decides_after else []
+    def __init__(self, wanted: Compile, directory: Path, step: int, execution: Execution) -> None:
+        if wanted == "always" and not execution.compiles:
+            raise UserError(
+                "compile=always: blocks that tensor or pipeline divide cannot be compiled.", "Set compile=never."
+            )
+        self._decides_after = {"always": 1, "auto": 0 if execution.shared else EAGER_STEPS, "never": 0}[wanted]
+        self._wanted, self._device, self._record = wanted, execution.device, directory / RECORD
+        self._shared = execution.shared
+        self._regions = [_Region(block) for block in _blocks(execution.model)] if self._decides_after else []
         self._seconds: list[float] = []
+        self.begins = False
         self._look_closely_before(step + 1)
         if step >= self._decides_after and self._regions and self._compiled_before():
             self._switch_on()
@@ -96,6 +104,7 @@ class Compilation:
         Raises:
             UserError: "always" is wanted and cannot be had.
         """
+        self.begins = False
         if step > self._decides_after or not left:
             return
         self._seconds.append(seconds)
@@ -118,12 +127,17 @@ class Compilation:
         """Whether the rest of a training, so many seconds as it is, goes on compiled."""
         if self._wanted == "auto" and left < WORTH_TRYING:
             return False
-        found = self._obstacle() or self._measured(inside)
-        if isinstance(found, str) and self._wanted == "always":
-            raise UserError(f"compile=always: {found}.", "Set compile=never.")
-        chosen = self._wanted == "always" or (isinstance(found, _Seconds) and found.pays)
-        console.print(f"  blocks are {'' if chosen else 'not '}compiled: {found}; about {left:,.0f} s are left")
-        write_json(self._record, {"compiled": chosen, "reason": str(found), "seconds_left": left})
+        obstacle, found = self._obstacle(), None
+        if not (obstacle or self._shared):
+            found = self._measured(inside)
+            obstacle = found if isinstance(found, str) else ""
+        if obstacle and self._wanted == "always":
+            raise UserError(f"compile=always: {obstacle}.", "Set compile=never.")
+        chosen = not obstacle and (self._wanted == "always" or (isinstance(found, _Seconds) and found.pays))
+        reason = obstacle or str(found or "as the settings say")
+        console.print(f"  blocks are {'' if chosen else 'not '}compiled: {reason}; about {left:,.0f} s are left")
+        if is_first():
+            write_json(self._record, {"compiled": chosen, "reason": reason, "seconds_left": left})
         return chosen
 
     def _obstacle(self) -> str:
@@ -176,6 +190,7 @@ class Compilation:
             )
         for region in self._regions:
             region.compiled = region.compiled or region.make()
+        self.begins = True
 
 
 @dataclass(frozen=True)

@@ -121,11 +121,10 @@ class Trainer:
         done = self._go_on()
         if done.step == 0 and not self._execution.divided:
             self._on_checkpoint(0)
-        model, shared = self._execution.model, self._execution.shared
-        compilation = Compilation(model, settings.compile, self._directory, done.step, self.device, shared)
+        compilation = Compilation(settings.compile, self._directory, done.step, self._execution)
         with (
             compilation,
-            recomputing(model, settings.recompute),
+            recomputing(self._execution.model, settings.recompute),
             opened(Watched(self._directory, settings.model_dump(), done.step)) as listeners,
             progress("training", settings.steps) as advance,
             StopSignals() as stop,
@@ -194,7 +193,7 @@ class Trainer:
         advance(done.step)
         with StepBatches(self.source, shares, steps, settings.seed, self.device) as batches:
             for step in steps:
-                watchdog.phase("training", step)
+                watchdog.phase("training", step, patient=compilation.begins)
                 seconds = self._one_step(step, done, partial(batches.take, step), metrics, advance)
                 compilation.after_step(step + 1, seconds, settings.steps - step - 1, self._format)
                 done.step, done.seconds = step + 1, before + time.monotonic() - started

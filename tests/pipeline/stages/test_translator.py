@@ -100,7 +100,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(pairs, tmp_path, monkeypatch):
     def dying(self, step, *rest):
         if step == 20:
             raise _Killed
-        steps(self, step, *rest)
+        return steps(self, step, *rest)
 
     with monkeypatch.context() as patch, pytest.raises(_Killed):
         patch.setattr(Trainer, "_one_step", dying)
