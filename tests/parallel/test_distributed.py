@@ -107,13 +107,13 @@ def test_compiled_blocks_learn_the_same_in_several_processes():
     from malmoi.pipeline.verify_parallel import compare, trace
 
     alone = trace(Layout(), "gpt", 3, "adamw")
-    for layout in (Layout(data=2), Layout(shard=2), Layout(context=2)):
+    for layout in (Layout(shard=2), Layout(tensor=2), Layout(pipeline=2)):
         assert compare(layout, alone, run_on(2, compiled, layout)[0]).parts is None
 
 
-def test_blocks_that_are_divided_are_not_compiled():
-    with pytest.raises(ProcessFailed, match="blocks that tensor or pipeline divide cannot be compiled"):
-        run_on(2, compiled, Layout(tensor=2))
+def test_compiled_blocks_in_a_zero_bubble_pipeline_are_refused():
+    with pytest.raises(ProcessFailed, match="goes back through a block in two parts"):
+        run_on(2, compiled, Layout(pipeline=2, schedule="zero-bubble"))
 
 
 @pytest.mark.parametrize(("layout", "message"), [

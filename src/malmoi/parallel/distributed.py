@@ -78,7 +78,7 @@ class DistributedExecution(Execution):
         _refuse_batch_norms(model, layout)
         self.divided = layout.processes > layout.data * layout.context
         super().__init__(model, objective, first_weights)
-        self.compiles = layout.tensor * layout.pipeline == 1
+        self.compiles = layout.pipeline == 1 or layout.schedule != "zero-bubble"
         self.mesh, self.layout = Mesh(layout, self.device.type), layout
         self._lent = model if self.divided else None
         if self.divided:

@@ -67,7 +67,8 @@ class Compilation:
     def __init__(self, wanted: Compile, directory: Path, step: int, execution: Execution) -> None:
         if wanted == "always" and not execution.compiles:
             raise UserError(
-                "compile=always: blocks that tensor or pipeline divide cannot be compiled.", "Set compile=never."
+                "compile=always: a zero-bubble pipeline goes back through a block in two parts, compiled code in one.",
+                "Set schedule=1f1b, or compile=never.",
             )
         self._decides_after = {"always": 1, "auto": 0 if execution.shared else EAGER_STEPS, "never": 0}[wanted]
         self._wanted, self._device, self._record = wanted, execution.device, directory / RECORD
