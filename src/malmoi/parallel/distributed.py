@@ -13,7 +13,6 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.fsdp import FSDPModule
-from torch.distributed.tensor import DTensor
 
 from malmoi.core.errors import UserError
 from malmoi.data.batch import Batch, alike
@@ -28,6 +27,7 @@ from malmoi.parallel.divided import DividedParameters
 from malmoi.parallel.execution import Execution, FirstWeights, Share, Sums, Value, dealt, place
 from malmoi.parallel.layout import Layout
 from malmoi.parallel.layout_check import Work, check_layout
+from malmoi.parallel.lent import LentModel
 from malmoi.parallel.matrices import DividedMatrices
 from malmoi.parallel.mesh import REPLICAS, SEEN, Mesh
 from malmoi.parallel.pipeline import Pipeline
@@ -80,12 +80,10 @@ class DistributedExecution(Execution):
         super().__init__(model, objective, first_weights)
         self.compiles = layout.pipeline == 1 or layout.schedule != "zero-bubble"
         self.mesh, self.layout = Mesh(layout, self.device.type), layout
-        self._lent = model if self.divided else None
+        self._lent: LentModel | None = None
         if self.divided:
             self.model = copy.deepcopy(model)
-            self._shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-            for parameter in model.parameters():
-                parameter.data = parameter.new_empty(0)
+            self._lent = LentModel(model)
         self._apply(layout)
         if self.divided:
             place(self.model, self.device, first_weights)
@@ -246,32 +244,13 @@ class DistributedExecution(Execution):
 
     def give_back(self) -> None:
         """Fill the model that was handed in with the trained weights, whole, on every process."""
-        if self._lent is None:
-            return
-        if next(self._lent.parameters()).is_meta:
-            self._lent.to_empty(device=self.device)
-        own = {name: parameter.detach() for name, parameter in self.model.named_parameters()}
-        owners = self._owners(list(own))
-        for name, parameter in self._lent.named_parameters():
-            whole = torch.empty(self._shapes[name], dtype=parameter.dtype, device=parameter.device)
-            if name in own:
-                held = own[name]
-                whole.copy_(held.full_tensor() if isinstance(held, DTensor) else held)
-            if self._pipeline is not None:
-                dist.broadcast(whole, group=self.mesh.group("pipeline"), group_src=owners[name])
-            parameter.data = whole
+        if self._lent is not None:
+            pipeline = None if self._pipeline is None else self.mesh.group("pipeline")
+            self._lent.give_back(self.model, self.device, pipeline)
 
     def end(self) -> None:
         """See `Execution.end`."""
         training_ends()
-
-    def _owners(self, own: list[str]) -> dict[str, int]:
-        """Name to the first process of the pipeline that has this parameter."""
-        if self._pipeline is None:
-            return {}
-        names: list[Any] = [None] * self.layout.pipeline
-        dist.all_gather_object(names, own, group=self.mesh.group("pipeline"))
-        return {name: index for index in reversed(range(len(names))) for name in names[index]}
 
     def _sharded(self) -> Sequence[nn.Module]:
         """The modules whose parameters are sharded, from the root down."""
