@@ -13,7 +13,7 @@ from datetime import timedelta
 from torch.distributed import PrefixStore, TCPStore
 from malmoi.parallel.watchdog import Limits, Watchdog
 
-LIMITS = Limits(silence=8, patience=12, first=60, interval=0.2)
+LIMITS = Limits(silence=4, patience=12, first=60, interval=0.2)
 
 def steps(watchdog, count, own=lambda step: 0.01):
     found = []

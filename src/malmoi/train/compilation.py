@@ -166,8 +166,9 @@ class Compilation:
                     plain += min(self._timed(region, region.forward, inside) for _ in range(ROUNDS)) / len(ends)
                     compiled += min(self._timed(region, made, inside) for _ in range(ROUNDS)) / len(ends)
         except Exception as error:  # whatever a compiler may raise
-            message = str(error).strip() or type(error).__name__
-            return f"compiling a block failed ({message.splitlines()[0][:200]})"
+            cause = getattr(error, "inner_exception", error)  # torch wraps what its backend raised
+            lines = str(cause).strip().splitlines()
+            return f"compiling a block failed ({type(cause).__name__}{': ' + lines[0][:200] if lines else ''})"
         return _Seconds(plain, compiled, latency)
 
     def _timed(
