@@ -1,5 +1,6 @@
 """Blocks that run compiled. The compiler itself is left out but once: tracing and its bookkeeping are what is ours."""
 
+import os
 import shutil
 
 import pytest
@@ -13,6 +14,7 @@ from malmoi.models.gpt import GPT
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.initialize import initialize
 from malmoi.objectives.causal import Causal
+from malmoi.parallel.spawn import run_on
 from malmoi.train import compilation
 from malmoi.train.settings import TrainerSettings
 from malmoi.train.trainer import Trainer
@@ -174,13 +176,20 @@ def test_a_model_without_blocks_of_hidden_states_stays_as_it_is(tmp_path, traced
     assert "no blocks that take hidden states" in " ".join(capsys.readouterr().out.split())
 
 
+def really_compiled(directory):
+    """Weights of a training that nobody killed, of one that was killed and went on, and of a plain one."""
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(directory / "cache")
+    settings = {"compile": "always", "checkpoint_every": 1}
+    untouched, _ = train(directory / "untouched", **settings)
+    with pytest.raises(KeyboardInterrupt):
+        train(directory / "killed", Text(4), **settings)
+    again, _ = train(directory / "killed", **settings)
+    plain, _ = train(directory / "plain", compile="never")
+    return [weights.tolist() for weights in (untouched, again, plain)]
+
+
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 def test_really_compiled_it_goes_on_with_the_same_bits(tmp_path):
-    settings = {"compile": "always", "checkpoint_every": 1}
-    untouched, _ = train(tmp_path / "untouched", **settings)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "killed", Text(4), **settings)
-    again, _ = train(tmp_path / "killed", **settings)
-    plain, _ = train(tmp_path / "plain", compile="never")
-    assert torch.equal(untouched, again)
-    assert not torch.equal(untouched, plain), "dropout is drawn otherwise, so that this was another training"
+    ((untouched, again, plain),) = run_on(1, really_compiled, tmp_path)
+    assert untouched == again
+    assert untouched != plain, "dropout is drawn otherwise, so that this was another training"
