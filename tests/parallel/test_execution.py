@@ -5,6 +5,8 @@ import torch
 
 from malmoi.core.errors import UserError
 from malmoi.data.batch import IGNORED, TextBatch, alike
+from malmoi.objectives.causal import Causal
+from malmoi.parallel import execution
 from malmoi.parallel.execution import dealt
 
 
@@ -48,3 +50,10 @@ def test_padding_is_never_learned():
 
 def test_batches_are_padded_to_the_longest():
     assert [tuple(batch.tokens.shape) for batch in alike([text(2, 3), text(2, 7)])] == [(2, 7), (2, 7)]
+
+
+def test_a_model_that_was_loaded_goes_to_the_device_as_one_that_is_filled(monkeypatch):
+    monkeypatch.setattr(execution, "pick_device", lambda: torch.device("meta"))
+    model = torch.nn.Linear(2, 2)
+    run = execution.Execution(model, Causal())
+    assert {one.device.type for one in run.parameters.values()} == {"meta"}

@@ -176,6 +176,18 @@ def test_a_model_without_blocks_of_hidden_states_stays_as_it_is(tmp_path, traced
     assert "no blocks that take hidden states" in " ".join(capsys.readouterr().out.split())
 
 
+def test_a_compiler_that_fails_where_a_training_goes_on_is_told(tmp_path, traced, monkeypatch):
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, Text(4), compile="always", checkpoint_every=1)
+
+    def refuse(*_):
+        raise OSError("컴파일러가 없습니다")
+
+    monkeypatch.setattr(compilation._Region, "make", lambda region: torch._dynamo.optimize(refuse)(region.forward))
+    with pytest.raises(UserError, match=r"has compiled blocks, and compiling a block failed \(OSError: 컴파일러가"):
+        train(tmp_path, compile="always", checkpoint_every=1)
+
+
 def really_compiled(directory):
     """Weights of a training that nobody killed, of one that was killed and went on, and of a plain one."""
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(directory / "cache")

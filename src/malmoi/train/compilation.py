@@ -43,6 +43,8 @@ FASTER = 0.97
 
 ROUNDS = 3
 
+_BEGIN_ANEW = "Set compile=never, and begin anew: it rounds otherwise."
+
 
 class Compilation:
     """Inside, the blocks of a model run compiled from some step on, if that is wanted or pays.
@@ -85,11 +87,19 @@ class Compilation:
             region.enter()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Leave the blocks as they were.
+
+        Raises:
+            UserError: the compiler failed in the first step that was to be compiled.
+        """
         for region in self._regions:
             region.leave()
-        if any(region.compiled for region in self._regions):
-            torch.compiler.reset()
+        if not any(region.compiled for region in self._regions):
+            return
+        torch.compiler.reset()
+        if self.begins and isinstance(error, torch._dynamo.exc.TorchDynamoException):
+            raise UserError(f"This training has compiled blocks, and {_failed(error)}.", _BEGIN_ANEW) from None
 
     def after_step(
         self, step: int, seconds: float, left: int, inside: Callable[[], AbstractContextManager[Any]]
@@ -166,9 +176,7 @@ class Compilation:
                     plain += min(self._timed(region, region.forward, inside) for _ in range(ROUNDS)) / len(ends)
                     compiled += min(self._timed(region, made, inside) for _ in range(ROUNDS)) / len(ends)
         except Exception as error:  # whatever a compiler may raise
-            cause = getattr(error, "inner_exception", error)  # torch wraps what its backend raised
-            lines = str(cause).strip().splitlines()
-            return f"compiling a block failed ({type(cause).__name__}{': ' + lines[0][:200] if lines else ''})"
+            return _failed(error)
         return _Seconds(plain, compiled, latency)
 
     def _timed(
@@ -186,10 +194,7 @@ class Compilation:
     def _switch_on(self) -> None:
         missing = _missing_compiler(self._device)
         if missing:
-            raise UserError(
-                f"This training has compiled blocks, and {missing}.",
-                "Install one, or set compile=never and begin anew.",
-            )
+            raise UserError(f"This training has compiled blocks, and {missing}.", f"Install one. {_BEGIN_ANEW}")
         for region in self._regions:
             region.compiled = region.compiled or region.make()
         self.begins = True
@@ -279,6 +284,12 @@ def _blocks(model: nn.Module) -> list[nn.Module]:
 
 def _are_hidden_states(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.dim() == 3 and value.is_floating_point()
+
+
+def _failed(error: BaseException) -> str:
+    cause = getattr(error, "inner_exception", error)  # torch wraps what its backend raised
+    lines = str(cause).strip().splitlines()
+    return f"compiling a block failed ({type(cause).__name__}{': ' + lines[0][:200] if lines else ''})"
 
 
 def _missing_compiler(device: torch.device) -> str:
