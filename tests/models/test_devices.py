@@ -15,6 +15,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 from malmoi.data.batch import TextBatch
+from malmoi.evaluate.predict import EncodedText, lower_states, predict
+from malmoi.models.classifier import Classifier
 from malmoi.models.registry import FAMILIES
 from malmoi.objectives.causal import Causal
 
@@ -24,10 +26,10 @@ _setup_privateuseone_for_python_backend("elsewhere")
 torch.get_device_module("elsewhere").get_amp_supported_dtype = lambda: [torch.bfloat16]
 device = torch.device("elsewhere")
 
-def model_of(family):
+def model_of(family, head=lambda body: body):
     config, build = FAMILIES[family]
     with torch.device("meta"):
-        model = build(config(**SHAPE, **MORE.get(family, {})))
+        model = head(build(config(**SHAPE, **MORE.get(family, {}))))
     for module in model.modules():
         for held in (module._parameters, module._buffers):
             for name, one in held.items():
@@ -52,7 +54,14 @@ def translated(family):
     tokens, lengths = torch.zeros(2, 8, dtype=torch.int64, device=device), torch.full((2,), 8, device=device)
     return [model_of(family).logits(tokens, lengths, tokens)]
 
+def predicted():
+    texts = [EncodedText(torch.zeros(length, dtype=torch.int64), 0) for length in (3, 5)]
+    classes = model_of("encoder", lambda body: Classifier(body, ["yes", "no"]))
+    return [*predict(classes, texts), *(one.tokens for one in lower_states(classes, texts, 1))]
+
 found = {}
+with FakeTensorMode():
+    found["predictions"] = sorted({one.device.type for one in predicted()})
 for family in FAMILIES:
     do = {"encoder": encoded, "encoder-decoder": translated}.get(family, learned_and_written)
     try:
@@ -77,3 +86,7 @@ def places() -> dict[str, list[str]]:
 @pytest.mark.parametrize("family", ["gpt", "lstm", "convolution", "state-space", "encoder", "encoder-decoder"])
 def test_all_lies_where_the_model_is(places, family):
     assert places[family] == ["elsewhere"]
+
+
+def test_predictions_are_made_there_and_brought_back(places):
+    assert places["predictions"] == ["cpu"]
