@@ -134,6 +134,7 @@ def main() -> None:
             precision,
             recompute,
             OptimizerSettings(optimizer=optimizer),  # type: ignore
+            device="cpu",
         )
         planned = as_dict(process_memory(job, 0))
         off = {part: planned[part] / measured[part] - 1 for part in measured}

@@ -28,7 +28,7 @@ def make_batch(rows: int, seed: int = 0) -> MaskedBatch:
 
 
 def part(batch: MaskedBatch, rows: slice) -> MaskedBatch:
-    return MaskedBatch(*(value if value is None else value[rows] for value in vars(batch).values()))
+    return MaskedBatch(**{name: value if value is None else value[rows] for name, value in vars(batch).items()})
 
 
 @pytest.fixture

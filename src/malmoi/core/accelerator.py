@@ -74,6 +74,12 @@ def device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
+def product_dtype(value: torch.Tensor) -> torch.dtype:
+    """In which a matrix product of the value is computed: that of autocast where there is one, else its own."""
+    device = value.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else value.dtype
+
+
 def process_group_backend(device: torch.device) -> str:
     """The name of what carries messages between processes: the device's own, and gloo for what is on processors."""
     own = torch.distributed.get_default_backend_for_device(device)

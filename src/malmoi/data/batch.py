@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, Self, TypeVar
 
 import torch
 from torch.nn import functional as F
 
+from malmoi.core.accelerator import wants_static_shapes
 from malmoi.core.errors import UserError
 
 IGNORED = -100
@@ -94,7 +95,26 @@ def alike(batches: Sequence[BatchType]) -> list[BatchType]:
 
 
 @dataclass(frozen=True)
-class TextBatch(Batch):
+class TargetBatch(Batch):
+    """Base of batches with a target for each token.
+
+    Attributes:
+        counted: how many targets are not IGNORED, where that is known: counted before they go to a device that would
+            have to be waited for.
+    """
+
+    counted: int | None = field(default=None, kw_only=True)
+
+    def to(self, device: torch.device) -> Self:
+        """See `Batch.to`; the targets are counted on the way."""
+        targets = self._tensors()["targets"]
+        at_hand = targets.device.type == "cpu" and not wants_static_shapes(device)
+        known = int((targets != IGNORED).sum()) if at_hand else self.counted
+        return dataclasses.replace(super().to(device), counted=known)
+
+
+@dataclass(frozen=True)
+class TextBatch(TargetBatch):
     """Rows of text for next-token objectives.
 
     Attributes:
@@ -127,7 +147,7 @@ class LabelledBatch(Batch):
 
 
 @dataclass(frozen=True)
-class MaskedBatch(Batch):
+class MaskedBatch(TargetBatch):
     """Texts, or pairs of them, with words to be guessed, and a class each where there is one.
 
     Attributes:

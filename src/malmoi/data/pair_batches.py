@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from malmoi.data.batch import IGNORED, Batch
+from malmoi.data.batch import IGNORED, TargetBatch
 from malmoi.data.order import permute
 
 
@@ -29,7 +29,7 @@ class EncodedPair:
 
 
 @dataclass(frozen=True)
-class PairBatch(Batch):
+class PairBatch(TargetBatch):
     """Texts with their translations.
 
     Attributes:

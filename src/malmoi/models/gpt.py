@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from malmoi.core.accelerator import device_of
+from malmoi.core.accelerator import device_of, product_dtype
 from malmoi.core.errors import UserError
 from malmoi.layers.attention import Attention
 from malmoi.layers.bigram import BigramTable
@@ -151,8 +151,7 @@ class GPT(LanguageModel):
     def _rotary(self, start: int, length: int, hidden: torch.Tensor) -> RotaryTable | None:
         if self.config.positions != "rotary":
             return None
-        config, device = self.config, hidden.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+        config, dtype = self.config, product_dtype(hidden)
         return rotary_table(
             start, length, config.head_width, config.rotary_base, dtype, hidden.device, config.rotary_scaling
         )

@@ -18,7 +18,7 @@ class Causal:
 
     def loss(self, model: Model, batch: TextBatch) -> Loss:
         """See `Objective.loss`; the head looks only at positions that count when many do not."""
-        hidden, targets = counted_rows(model(batch.tokens), batch.targets)
+        hidden, targets = counted_rows(model(batch.tokens), batch.targets, batch.counted)
         count = (targets != IGNORED).sum()
         head = model.head
         matrix = head.embedding if type(head) is TiedHead else head

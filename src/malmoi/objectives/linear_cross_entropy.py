@@ -11,8 +11,13 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch.nn import functional as F
 
+from malmoi.core.accelerator import product_dtype
+
 LOGITS, LEAST_ROWS = 1 << 22, 256
 """Logits that are held at once (16 MiB of float32); more of large vocabularies, where products of few rows are slow."""
+
+MORE_LOGITS = 1 << 27
+"""The same of an accelerator: every part of the rows reads and writes the gradient of the whole table once."""
 
 
 @runtime_checkable
@@ -36,18 +41,22 @@ def linear_cross_entropy(hidden: torch.Tensor, weight: torch.Tensor, targets: to
     return total
 
 
+def rows_at_once(vocabulary: int, device: str) -> int:
+    """Rows whose logits are held at once on a kind of device."""
+    return max(LEAST_ROWS, (LOGITS if device == "cpu" else MORE_LOGITS) // max(1, vocabulary))
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, learns: bool
     ) -> torch.Tensor:
-        device = hidden.device.type
-        short = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+        device, short = hidden.device.type, product_dtype(weight)
         states, table = hidden.to(short), weight.to(short)
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         of_hidden = torch.empty_like(hidden, dtype=torch.float32) if learns and ctx.needs_input_grad[0] else None
         of_weight = torch.zeros_like(weight, dtype=torch.float32) if learns and ctx.needs_input_grad[1] else None
-        rows = max(LEAST_ROWS, LOGITS // len(weight))
+        rows = rows_at_once(len(weight), device)
         with torch.autocast(device, enabled=False):
             for start in range(0, len(hidden), rows):
                 part, wanted = states[start : start + rows], targets[start : start + rows]

@@ -30,7 +30,7 @@ class Masked:
     def of_states(self, model: Backbone | Classifier, states: torch.Tensor, batch: Any) -> Loss:
         """See `StatesObjective.of_states`; the head looks only at the positions that count."""
         body = body_of(model)
-        states, targets = counted_rows(states, batch.targets)
+        states, targets = counted_rows(states, batch.targets, batch.counted)
         logits = body.head(body.finish(states)).float()
         total = F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
         return Loss(total, (targets != IGNORED).sum(), {"correct": (logits.argmax(-1) == targets).sum()})

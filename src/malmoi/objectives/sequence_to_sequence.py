@@ -26,7 +26,8 @@ class SequenceToSequence:
 
     def loss(self, model: EncoderDecoder, batch: PairBatch) -> Loss:
         """See `Objective.loss`; `cross_entropy` is that of the targets as they are, `correct` counts the right ones."""
-        hidden, targets = counted_rows(model(batch.source, batch.source_lengths, batch.inputs), batch.targets)
+        states = model(batch.source, batch.source_lengths, batch.inputs)
+        hidden, targets = counted_rows(states, batch.targets, batch.counted)
         counted = targets != IGNORED
         logits = model.head(hidden).float()
         likelihoods = logits.log_softmax(-1)

@@ -44,9 +44,8 @@ class ContextPart:
         """This process's part of a batch."""
         assert isinstance(batch, TextBatch)
         parts, own = dist.get_world_size(self._group), dist.get_rank(self._group)
-        return dataclasses.replace(
-            batch, tokens=batch.tokens.chunk(parts, 1)[own], targets=batch.targets.chunk(parts, 1)[own]
-        )
+        tokens, targets = (whole.chunk(parts, 1)[own] for whole in (batch.tokens, batch.targets))
+        return dataclasses.replace(batch, tokens=tokens, targets=targets, counted=None)
 
     def _with_cache(self, _model: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
         tokens = inputs[0]

@@ -13,7 +13,8 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 from torch.nn import functional as F
 
-from malmoi.objectives.linear_cross_entropy import LEAST_ROWS, LOGITS
+from malmoi.core.accelerator import product_dtype
+from malmoi.objectives.linear_cross_entropy import rows_at_once
 from malmoi.parallel.collectives import Group, all_gather, copied, summed
 from malmoi.parallel.data import local
 from malmoi.parallel.mesh import split_sizes
@@ -127,12 +128,12 @@ class _DividedCrossEntropy(torch.autograd.Function):
         learns: bool,
     ) -> torch.Tensor:
         device = hidden.device.type
-        short = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+        short = product_dtype(weight)
         states, table = hidden.to(short), weight.to(short)
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         of_hidden = torch.empty_like(hidden, dtype=torch.float32) if learns else None
         of_weight = torch.zeros_like(weight, dtype=torch.float32) if learns and ctx.needs_input_grad[1] else None
-        rows = max(LEAST_ROWS, LOGITS // max(1, len(weight)))
+        rows = rows_at_once(len(weight), device)
         with torch.autocast(device, enabled=False):
             for start in range(0, len(hidden), rows):
                 chunk, wanted = states[start : start + rows], targets[start : start + rows]

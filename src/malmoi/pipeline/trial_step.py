@@ -58,7 +58,8 @@ class TrialStep:
 
     def update(self) -> None:
         """Change the weights, and forget the gradients."""
-        for optimizer in self._optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
+        with autocast(self.device, self.precision):
+            for optimizer in self._optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
         synchronize(self.device)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import torch
 
+from malmoi.core.accelerator import product_dtype
 from malmoi.train.compact_states import rounded
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -28,19 +29,19 @@ def orthogonalize(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
     Newton-Schulz iteration on a stack, so that matrices of one shape share their products.
 
     Args:
-        matrices: (n, rows, columns) floating point.
+        matrices: (n, rows, columns) floating point; products are in the dtype of autocast, where there is one.
     """
     a, b, c = COEFFICIENTS
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
-    x = (x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)).contiguous()
+    x = (x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)).to(product_dtype(x)).contiguous()
     if x.shape[2] > FLAT * x.shape[1] and x.dtype == torch.float32:
         x = _iterated(x @ x.mT, steps) @ x
     else:
         for _ in range(steps):
             gram = x @ x.mT
             x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.mT if tall else x
+    return (x.mT if tall else x).to(matrices.dtype)
 
 
 def _iterated(gram: torch.Tensor, steps: int) -> torch.Tensor:

@@ -11,6 +11,7 @@ import torch
 from malmoi.core.accelerator import end_step
 from malmoi.core.errors import UserError
 from malmoi.parallel.execution import Execution
+from malmoi.train.precision import autocast
 from malmoi.train.schedules import factor
 from malmoi.train.settings import TrainerSettings
 from malmoi.train.state import Progress
@@ -77,8 +78,9 @@ class Updates:
         """
         norm = self._to_mean(count, done.loss_scale)
         if math.isfinite(norm):
-            for optimizer in self._optimizers:
-                optimizer.step()
+            with autocast(self._execution.device, done.precision):
+                for optimizer in self._optimizers:
+                    optimizer.step()
             end_step(self._execution.device)
             self._refused = 0
             if done.precision == "float16" and (step + 1) % SCALE_DOUBLES == 0:

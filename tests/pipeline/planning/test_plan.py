@@ -33,7 +33,7 @@ HUNDRED = parse_hardware("8xH100").device
 
 
 def job(layout=Layout(), config=SMALL, **changes):
-    return replace(Job(config, layout, 8, 1, config.context), **changes)
+    return replace(Job(config, layout, 8, 1, config.context, device="cpu"), **changes)
 
 
 def test_gpt3_has_the_parameters_that_its_shape_says():

@@ -53,6 +53,7 @@ class Job:
         micro_rows: rows of a micro-batch, of one replica.
         length: tokens of a row.
         recompute: see `TrainerSettings`.
+        device: kind of the devices, as in `torch.device.type`.
     """
 
     config: GPTConfig
@@ -64,6 +65,7 @@ class Job:
     recompute: str = ""
     optimizer: OptimizerSettings = ADAMW
     software: Software = OURS
+    device: str = "cuda"
 
     @property
     def micro_batches(self) -> int:

@@ -6,7 +6,7 @@ from dataclasses import astuple, dataclass, replace
 from functools import cache
 
 from malmoi.models.gpt_config import GPTConfig
-from malmoi.objectives.linear_cross_entropy import LEAST_ROWS, LOGITS
+from malmoi.objectives.linear_cross_entropy import rows_at_once
 from malmoi.parallel.layout import PipelineSchedule
 from malmoi.parallel.schedule import order_of
 from malmoi.pipeline.planning.block_costs import block_costs
@@ -115,7 +115,7 @@ def _buffers(job: Job, place: int, sizes: Sizes) -> int:
     if place == layout.pipeline - 1:
         vocabulary = -(-job.config.vocabulary // layout.tensor)
         logits = 8 * vocabulary  # float32, and once more for their logarithms
-        logits *= min(job.tokens, max(LEAST_ROWS, LOGITS // vocabulary))
+        logits *= min(job.tokens, rows_at_once(vocabulary, job.device))
     if job.recompute:
         recomputed = block_costs(job.block).kept - block_costs(replace(job.block, recompute=job.recomputed_part)).kept
         bytes_each = 4 if job.precision == "float32" else 2

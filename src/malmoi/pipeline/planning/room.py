@@ -59,7 +59,7 @@ def _peak(config: GPTConfig, layout: Layout, settings: TrainerSettings, rows: in
     each = max(1, rows // dealt(settings.slots, 0, layout.replicas)[0].parts)
     assert settings.precision != "auto"
     job = Job(config, layout, rows * settings.slots, each, length, settings.precision, settings.recompute, settings)
-    return fullest(replace(job, rows=max(job.rows, layout.replicas * each))).peak
+    return fullest(replace(job, rows=max(job.rows, layout.replicas * each), device=pick_device().type)).peak
 
 
 def _memory() -> int:
