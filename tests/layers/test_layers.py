@@ -30,6 +30,17 @@ def test_rms_norm_with_its_gradient():
         torch.testing.assert_close(norm(hidden), obvious)
 
 
+def test_rms_norm_of_short_numbers_has_their_gradient():
+    norm, hidden = RMSNorm(12, 1e-3).bfloat16(), torch.randn(2, 5, 12).bfloat16().requires_grad_()
+    torch.nn.init.normal_(norm.weight)
+    exact, weight = (one.detach().float().requires_grad_() for one in (hidden, norm.weight))
+    wanted = exact * (exact.square().mean(-1, keepdim=True) + 1e-3).rsqrt() * weight
+    found = gradients(norm(hidden), hidden, norm.weight)
+    assert {one.dtype for one in found} == {torch.bfloat16}
+    for one, other in zip(found, gradients(wanted, exact, weight), strict=True):
+        torch.testing.assert_close(one.float(), other, rtol=0.02, atol=0.02)
+
+
 @pytest.mark.parametrize("norm", [RMSNorm(64), LayerNorm(64)])
 def test_norms_compute_their_statistics_in_float32(norm):
     hidden = torch.randn(3, 64) * 1e20

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from malmoi.core.accelerator import product_dtype
 from malmoi.layers.cache import KeysAndValues, LayerCache
 from malmoi.layers.mixes.hashed import shared_keys
 from malmoi.layers.mixes.heads import Heads, Mix
@@ -78,6 +79,7 @@ class Attention(nn.Module):
             real, bias, documents: see `Heads`.
             source: what `keys_and_values` gave of another sequence, to look at that one instead.
         """
+        hidden = hidden.to(product_dtype(hidden))  # once, not for each of the products
         rows, length, _ = hidden.shape
         query = self.query(hidden).view(rows, length, self.heads, self.head_width)
         if self.query_norm is not None:

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from malmoi.core.accelerator import product_dtype
+
 
 def _squared_relu(hidden: torch.Tensor) -> torch.Tensor:
     """So and others 2021, Primer, arXiv:2109.08668."""
@@ -42,6 +44,7 @@ class FeedForward(nn.Module):
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """(rows, length, width) to the same."""
+        hidden = hidden.to(product_dtype(hidden))  # once, not for each of the products
         widened = self.up(hidden)
         bent = self.bend(widened) if self.gate is None else self.bend(self.gate(hidden)) * widened
         result: torch.Tensor = self.down(bent)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from functools import cache
 from typing import ClassVar
 
 import torch
 from torch import nn
 
+from malmoi.core.device import instruction_sets
 from malmoi.layers.matrices.matrix import MatrixSettings, QuantizedMatrix
 
 LARGEST = 127
@@ -16,6 +18,12 @@ LARGEST = 127
 
 _FEW = 16
 """Rows up to which the product that reads the codes beats a dense one made for the occasion."""
+
+
+@cache
+def _reduces_range() -> bool:
+    """Whether inputs have to be rounded to 7 bits: without VNNI, sums of two products overflow 16 bits."""
+    return "avx512_vnni" not in instruction_sets()
 
 
 class Int8Settings(MatrixSettings):
@@ -77,12 +85,12 @@ class Int8Matrix(QuantizedMatrix):
         """(rows, inputs) to (rows, outputs), float32; rows are brought to one size, since the kernel has one scale."""
         packed = self._pack()
         if packed is not None and len(hidden) == 1:
-            alone: torch.Tensor = torch.ops.quantized.linear_dynamic(hidden, packed, reduce_range=True)
+            alone: torch.Tensor = torch.ops.quantized.linear_dynamic(hidden, packed, reduce_range=_reduces_range())
             return alone
         size = hidden.abs().amax(-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
         rows = hidden / size
         if packed is not None:
-            product: torch.Tensor = torch.ops.quantized.linear_dynamic(rows, packed, reduce_range=True)
+            product: torch.Tensor = torch.ops.quantized.linear_dynamic(rows, packed, reduce_range=_reduces_range())
             return product * size
         codes = (rows * LARGEST).round().to(torch.int8)
         return torch._int_mm(codes, self.codes.t()).float() * (size / LARGEST) * self.scale
