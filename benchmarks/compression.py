@@ -136,7 +136,8 @@ def generation(checkpoint: Checkpoint, gguf: Path) -> dict[str, float]:
         models[name] = compressed(checkpoint.language_model, STEPS[name], Calibration())
     costs = generation_costs(models, checkpoint.tokenizer.encode("Once upon a time"), [LENGTH])
     found = {name: cost[str(LENGTH)]["tokens_per_second"] for name, cost in costs.items()}
-    return found | {"llama.cpp, Q4_1": llama_speed(gguf)}
+    others = {"transformers, bfloat16": transformers_speed(checkpoint), "llama.cpp, Q4_1": llama_speed(gguf)}
+    return found | others
 
 
 def caches(large: Checkpoint, english: Path, korean: Path, kibibytes: int) -> dict[str, Any]:
@@ -195,6 +196,28 @@ def llama_speed(path: Path) -> float:
         httpx.post(f"{server.listening_address}/completion", json=body, timeout=600).raise_for_status()
         return time.process_time() - started
 
+    return speed(seconds)
+
+
+def transformers_speed(checkpoint: Checkpoint) -> float:
+    """The same of `generate` of transformers with the same weights."""
+    from transformers import AutoModelForCausalLM
+
+    with tempfile.TemporaryDirectory() as directory:
+        save_checkpoint(Path(directory) / "model", checkpoint.language_model, checkpoint.tokenizer, "")
+        model = AutoModelForCausalLM.from_pretrained(Path(directory) / "model", dtype=torch.bfloat16).eval()
+    prompt = torch.ones(1, LENGTH - 2 * WRITTEN, dtype=torch.int64)
+
+    def seconds(count: int) -> float:
+        started = time.process_time()
+        model.generate(prompt, attention_mask=prompt, min_new_tokens=count, max_new_tokens=count, do_sample=False)
+        return time.process_time() - started
+
+    return speed(seconds)
+
+
+def speed(seconds: Callable[[int], float]) -> float:
+    """Tokens a second, from what so many tokens take behind a prompt."""
     seconds(4)
     return WRITTEN / statistics.median(seconds(WRITTEN + 4) - seconds(4) for _ in range(3))
 
