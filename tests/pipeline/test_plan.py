@@ -75,6 +75,10 @@ def test_more_text_more_parameters_and_more_tokens_predict_a_lower_loss():
     assert predicted_loss(10_000_000, 1e8, 10**7) > loss
 
 
+def test_four_readings_of_a_larger_model_beat_eight_of_a_small_one():
+    assert predicted_loss(2_901_696, 5.3e6, 1_288_166) < predicted_loss(1_475_456, 10.7e6, 1_288_166)
+
+
 def test_repeated_text_is_worth_less_and_less():
     losses = [predicted_loss(10**7, epochs * 1e6, 10**6) for epochs in (1, 4, 16, 64, 256)]
     gains = [before - after for before, after in pairwise(losses)]

@@ -26,6 +26,11 @@ TRIAL_SECONDS = 1.2
 TIME_SHARE = 0.93
 """Share of the minutes that is spent in training steps; validation, samples and saving take the rest."""
 
+REPEATS = 3.0
+"""How many times as much as one reading all repeated readings of a text are worth together, at most. A small model of
+1.3M tokens learned nothing more after the fifth reading, and one of twice its size learned more in four than it in
+eight (docs/lab/base-model.md)."""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -81,12 +86,12 @@ def choose_size(
 def predicted_loss(parameters: int, tokens: float, text_tokens: int) -> float:
     """Loss for a number of parameters, of tokens seen, and of different tokens among them.
 
-    The law and its constants: Hoffmann and others 2022 (2203.15556), fit 3; what repeated tokens are worth:
-    Muennighoff and others 2023 (2305.16264), with R* = 15.4.
+    The law and its constants: Hoffmann and others 2022 (2203.15556), fit 3; the form of what repeated tokens are worth:
+    Muennighoff and others 2023 (2305.16264), whose constant is 15.4 instead of `REPEATS`.
     """
     different = min(tokens, text_tokens)
     repeats = max(0.0, tokens / max(1, different) - 1)
-    worth = different * (1 + 15.4 * (1 - math.exp(-repeats / 15.4)))
+    worth = different * (1 + REPEATS * (1 - math.exp(-repeats / REPEATS)))
     return float(1.69 + 406.4 / parameters**0.34 + 410.7 / max(1.0, worth) ** 0.28)
 
 
