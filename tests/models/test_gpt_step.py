@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from malmoi.compress.calibration import Calibration
 from malmoi.compress.methods.int4 import Int4
@@ -84,8 +85,11 @@ def test_a_watched_block_computes_itself(shaken):
     assert len(seen) == 1 + 8
 
 
-def test_a_copy_writes_the_same(shaken):
+@pytest.mark.parametrize("kind", ["int4", "int8"])
+def test_what_has_written_is_copied_and_saved_as_before(kind, shaken):
     model = shaken()
-    KINDS["int4"](model)
-    before = one_by_one(model, TOKENS)[0]
-    assert torch.equal(one_by_one(copy.deepcopy(model), TOKENS)[0], before)
+    KINDS[kind](model)
+    saved = save(model.state_dict())
+    written = one_by_one(model, TOKENS)[0]
+    assert save(model.state_dict()) == saved
+    assert torch.equal(one_by_one(copy.deepcopy(model), TOKENS)[0], written)
