@@ -9,6 +9,7 @@ from safetensors.torch import save
 from malmoi.compress.calibration import Calibration
 from malmoi.compress.methods.int4 import Int4
 from malmoi.compress.methods.int8 import Int8
+from malmoi.layers.compressed import compressed_layers
 from malmoi.models import gpt
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import build_model
@@ -60,6 +61,22 @@ def test_steps_compute_what_the_blocks_do(shape, kind, rows, shaken, monkeypatch
     blocks, _ = one_by_one(model, TOKENS[:rows])
     assert short.dtype == blocks.dtype
     assert float((short - blocks).norm() / blocks.norm()) < NEAR[kind]
+
+
+@pytest.mark.parametrize("plain", ["query", "value", "output", "gate", "down"])
+def test_one_layer_may_be_held_otherwise_than_the_next(plain, shaken, monkeypatch):
+    model = shaken()
+    KINDS["int4"](model)
+    layers = {name: layer for name, layer in compressed_layers(model).items() if name.endswith(plain)}
+    for name, layer in layers.items():
+        linear = torch.nn.Linear(layer.in_features, layer.out_features, bias=False)
+        linear.weight.data = layer.weight
+        model.set_submodule(name, linear)
+    assert len(layers) == 2
+    short, _ = one_by_one(model, TOKENS)
+    monkeypatch.setattr(gpt, "steps", lambda *_: [])
+    blocks, _ = one_by_one(model, TOKENS)
+    assert float((short - blocks).norm() / blocks.norm()) < NEAR["int4"]
 
 
 def test_steps_read_a_cache_of_eight_bits(shaken, monkeypatch):

@@ -42,7 +42,8 @@ class Step:
         self._output, self._output_dtype = _product(dtype, attention.output)
         widening = [feed.up] if feed.gate is None else [feed.gate, feed.up]
         self._widen, self._widen_dtype = _product(dtype, *widening)
-        self._narrow, self._bend, self._gated = _product(dtype, feed.down)[0], feed.bend, feed.gate is not None
+        self._narrow, self._narrow_dtype = _product(dtype, feed.down)
+        self._bend, self._gated = feed.bend, feed.gate is not None
         self._attention_norm, self._feed_norm = _norm(block.attention_norm), _norm(block.feed_forward_norm)
         self._head_norm = _head_norm(attention.query_norm, attention.key_norm, self._heads, self._key_heads)
 
@@ -52,8 +53,10 @@ class Step:
         widened = self._widen(self._feed_norm(hidden).to(self._widen_dtype))
         if self._gated:
             inner = widened.shape[1] // 2
-            return hidden + self._narrow(self._bend(widened.narrow(1, 0, inner)).mul_(widened.narrow(1, inner, inner)))
-        return hidden + self._narrow(self._bend(widened))
+            bent = self._bend(widened.narrow(1, 0, inner)).mul_(widened.narrow(1, inner, inner))
+        else:
+            bent = self._bend(widened)
+        return hidden + self._narrow(bent.to(self._narrow_dtype))
 
     def _attend(self, normed: torch.Tensor, dtype: torch.dtype, rotary: RotaryTable | None, start: int) -> torch.Tensor:
         """What attention adds to (rows, width)."""
