@@ -57,6 +57,14 @@ def test_candidates_are_those_of_the_slow_way(settings, seed):
     assert found == pytest.approx(slow_candidates(values.tolist(), settings), rel=1e-4, abs=1e-9)
 
 
+@pytest.mark.parametrize("settings", [SamplingSettings(), SamplingSettings(temperature=3, top_p=0.99, min_p=0.001)])
+def test_nothing_that_counts_is_lost_before_sorting(settings):
+    values = logits(5000)
+    probabilities, tokens = candidates(values, settings)
+    assert tokens.tolist() == list(slow_candidates(values.tolist(), settings))
+    assert probabilities.diff().le(0).all()
+
+
 def test_penalty_pushes_seen_tokens_down_whatever_their_sign():
     values = torch.tensor([2.0, -2.0, 2.0, -2.0])
     assert penalize(values, [0, 1, 1], 2.0).tolist() == [1.0, -4.0, 2.0, -2.0]

@@ -96,10 +96,21 @@ def candidates(logits: torch.Tensor, settings: SamplingSettings) -> tuple[torch.
         return scaled.softmax(0), torch.arange(len(logits))
     if settings.top_k:
         scaled, tokens = scaled.topk(min(settings.top_k, len(logits)))
+        probabilities = scaled.softmax(0)
     else:
-        scaled, tokens = scaled.sort(descending=True, stable=True)
-    probabilities = scaled.softmax(0)
+        probabilities, tokens = _most_probable(scaled.softmax(0), settings)
     before = probabilities.cumsum(0) - probabilities
     kept = ((before < settings.top_p) | (settings.top_p == 1)) & (probabilities >= settings.min_p * probabilities[0])
     kept[0] = True
     return probabilities[kept], tokens[kept]
+
+
+def _most_probable(probabilities: torch.Tensor, settings: SamplingSettings) -> tuple[torch.Tensor, torch.Tensor]:
+    """All that top-p and min-p leave and some more, (most,) falling, and their ids: sorting all would take longer.
+
+    Tokens less probable than an equal share of what top-p cuts off have no more than that together.
+    """
+    least = max((1 - settings.top_p) / len(probabilities), settings.min_p * float(probabilities.max()))
+    tokens = (probabilities >= least).nonzero()[:, 0]
+    found, order = probabilities[tokens].sort(descending=True, stable=True)
+    return found, tokens[order]

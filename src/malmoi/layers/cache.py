@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
@@ -114,6 +114,7 @@ class KeyValueCache:
         tokens: (rows, capacity) int64.
         sources: of every layer of a decoder, the keys and values of the source, computed at the first step; empty
             before it, and where there is no source.
+        steps: what a model made to compute one token more with this cache, if it did.
     """
 
     def __init__(
@@ -138,6 +139,7 @@ class KeyValueCache:
         self.length = 0
         self.capacity = length
         self.sources: list[KeysAndValues] = []
+        self.steps: list[Any] | None = None
 
     @property
     def bytes(self) -> int:

@@ -21,6 +21,7 @@ from malmoi.layers.schedule import LayerAttention
 from malmoi.layers.short_convolution import ShortConvolution
 from malmoi.layers.tied_head import TiedHead
 from malmoi.models.gpt_config import GPTConfig
+from malmoi.models.gpt_step import ROWS, Step, steps
 from malmoi.models.language_model import LanguageModel
 from malmoi.models.model import check_room
 
@@ -98,6 +99,11 @@ class GPT(LanguageModel):
         rotary = self._rotary(start, length, hidden)
         if self.config.reversible:
             return self._through_both_streams(hidden, rotary, cache, first, end, documents)
+        if cache and length == 1 and not first and end is None and (ready := self._steps(cache, hidden)):
+            single = hidden[:, 0]
+            for step in ready:
+                single = step(single, rotary, start)
+            return single[:, None]
         for index, block in enumerate(self.blocks[first:end], start=first):
             hidden = block(hidden, rotary, cache.layer(index) if cache else None, documents)
         return hidden
@@ -140,6 +146,16 @@ class GPT(LanguageModel):
             ]
             modules += block.halves()
         return through_reversibly(halves, modules, hidden)
+
+    def _steps(self, cache: KeyValueCache, hidden: torch.Tensor) -> list[Step]:
+        """Of all blocks, made at the first token that comes alone; empty where blocks have to compute themselves."""
+        if torch.is_grad_enabled() or self.training or hidden.device.type != "cpu" or len(hidden) > ROWS:
+            return []
+        if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
+            return []
+        if cache.steps is None:
+            cache.steps = steps(self.blocks, cache, hidden.dtype)
+        return cache.steps
 
     def _documents(self, tokens: torch.Tensor, cache: KeyValueCache | None) -> torch.Tensor | None:
         """(rows, start + length) int64, the number of the document that each token belongs to."""

@@ -10,6 +10,7 @@ from malmoi.compress.rounding import int4_matrix, int8_matrix
 from malmoi.core.errors import UserError
 from malmoi.layers.matrices.int4 import Int4Matrix, Int4Settings
 from malmoi.layers.matrices.int8 import Int8Settings
+from malmoi.layers.matrices.matrix import stacked
 from malmoi.layers.matrices.registry import empty_matrix
 
 WEIGHT = torch.randn(48, 64, generator=torch.Generator().manual_seed(0))
@@ -87,3 +88,39 @@ def test_rows_that_are_no_whole_groups_are_refused():
 def test_an_unknown_kind_is_answered_with_the_nearest():
     with pytest.raises(UserError, match="int8"):
         empty_matrix("int9", 4, 4, {}, "config.json")
+
+
+@every
+def test_stacked_matrices_multiply_as_each_alone(name):
+    ones = [MATRICES[name]() for _ in range(2)]
+    ones[1].round(2 * WEIGHT.flip(0))
+    alone = torch.cat([one.multiply(HIDDEN[:1, :1]) for one in ones], -1)
+    assert torch.equal(stacked(ones).multiply(HIDDEN[:1, :1]), alone)
+
+
+@every
+def test_stacked_matrices_hold_nothing_twice_and_are_stacked_once(name):
+    ones = [MATRICES[name]() for _ in range(3)]
+    before = [{key: value.clone() for key, value in one.state_dict().items()} for one in ones]
+    whole = stacked(ones)
+    assert stacked(ones) is whole
+    assert all(
+        torch.equal(one.state_dict()[key], old[key]) for one, old in zip(ones, before, strict=True) for key in old
+    )
+    assert len({one.codes.untyped_storage().data_ptr() for one in (*ones, whole)}) == 1
+
+
+@every
+def test_replaced_numbers_are_stacked_anew(name):
+    ones = [MATRICES[name]() for _ in range(2)]
+    whole = stacked(ones)
+    ones[1].round(0.5 * WEIGHT)
+    assert stacked(ones) is not whole
+    assert torch.equal(stacked(ones).dense(), torch.cat([one.dense() for one in ones]))
+    assert stacked(ones[:1]) is ones[0]
+    assert stacked([ones[1], ones[0]]) is not stacked(ones)
+
+
+def test_matrices_of_two_kinds_are_not_stacked():
+    assert stacked([MATRICES["int8"](), MATRICES["int4"]()]) is None
+    assert stacked([MATRICES["int8"](), MATRICES["int8-dynamic"]()]) is None

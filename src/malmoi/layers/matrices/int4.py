@@ -43,13 +43,12 @@ class Int4Matrix(QuantizedMatrix):
     settings: Int4Settings
 
     def __init__(self, outputs: int, inputs: int, settings: Int4Settings) -> None:
-        super().__init__(outputs, inputs)
+        super().__init__(outputs, inputs, settings)
         if inputs % settings.group:
             raise UserError(
                 f"Rows of {inputs:,} numbers are not whole groups of {settings.group}.",
                 "Take a smaller group, or leave this layer out.",
             )
-        self.settings = settings
         groups = inputs // settings.group
         self.codes = nn.Parameter(torch.empty((outputs, inputs // 2), dtype=torch.uint8), requires_grad=False)
         self.scale = nn.Parameter(torch.empty((outputs, groups), dtype=torch.float16), requires_grad=False)
@@ -80,16 +79,25 @@ class Int4Matrix(QuantizedMatrix):
         flat = index.reshape(-1)
         return self._numbers(self.codes[flat], self.scale[flat], self.least[flat]).view(*index.shape, self.inputs)
 
+    @property
+    def product_dtype(self) -> torch.dtype | None:
+        """See `QuantizedMatrix`."""
+        return None if self.outputs % _OUTPUTS or self.codes.device.type != "cpu" else torch.bfloat16
+
     def product(self, hidden: torch.Tensor) -> torch.Tensor:
         """See `QuantizedMatrix`."""
         flat = hidden.reshape(-1, self.inputs)
-        if hidden.device.type != "cpu" or len(flat) > _FEW or self.outputs % _OUTPUTS:
+        if self.product_dtype is None or len(flat) > _FEW:
             return super().product(hidden)
+        return self.few_rows(flat.bfloat16()).to(hidden.dtype).view(*hidden.shape[:-1], self.outputs)
+
+    def few_rows(self, hidden: torch.Tensor) -> torch.Tensor:
+        """See `QuantizedMatrix`."""
         packed, scales = self._pack()
-        result: torch.Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(
-            flat.bfloat16(), packed, self.settings.group, scales
+        result: torch.Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu.default(
+            hidden, packed, self.settings.group, scales
         )
-        return result.to(hidden.dtype).view(*hidden.shape[:-1], self.outputs)
+        return result
 
     def _numbers(self, codes: torch.Tensor, scale: torch.Tensor, least: torch.Tensor) -> torch.Tensor:
         grouped = _unpacked(codes).view(len(codes), -1, self.settings.group)

@@ -49,8 +49,7 @@ class Int8Matrix(QuantizedMatrix):
     settings: Int8Settings
 
     def __init__(self, outputs: int, inputs: int, settings: Int8Settings) -> None:
-        super().__init__(outputs, inputs)
-        self.settings = settings
+        super().__init__(outputs, inputs, settings)
         self.codes = nn.Parameter(torch.empty((outputs, inputs), dtype=torch.int8), requires_grad=False)
         self.scale = nn.Parameter(torch.empty(outputs, dtype=torch.float32), requires_grad=False)
         self._packed: object = None
@@ -68,18 +67,25 @@ class Int8Matrix(QuantizedMatrix):
         """See `CompressedMatrix`; no other rows are made."""
         return self.codes[index].float() * self.scale[index][..., None]
 
+    @property
+    def product_dtype(self) -> torch.dtype | None:
+        """See `QuantizedMatrix`."""
+        return None if self.settings.activations or self.codes.device.type != "cpu" else torch.bfloat16
+
     def product(self, hidden: torch.Tensor) -> torch.Tensor:
         """See `QuantizedMatrix`."""
-        if hidden.device.type != "cpu":
-            return super().product(hidden)
         flat = hidden.reshape(-1, self.inputs)
-        if self.settings.activations:
-            result = self._in_whole_numbers(flat.float()).to(hidden.dtype)
-        elif len(flat) <= _FEW:
-            result = torch._weight_int8pack_mm(flat.bfloat16(), self.codes, self.scale.bfloat16()).to(hidden.dtype)
+        if self.settings.activations and hidden.device.type == "cpu":
+            result = self._in_whole_numbers(flat.float())
+        elif self.product_dtype is not None and len(flat) <= _FEW:
+            result = self.few_rows(flat.bfloat16())
         else:
             return super().product(hidden)
-        return result.view(*hidden.shape[:-1], self.outputs)
+        return result.to(hidden.dtype).view(*hidden.shape[:-1], self.outputs)
+
+    def few_rows(self, hidden: torch.Tensor) -> torch.Tensor:
+        """See `QuantizedMatrix`."""
+        return torch._weight_int8pack_mm(hidden, self.codes, self.scale.bfloat16())
 
     def _in_whole_numbers(self, hidden: torch.Tensor) -> torch.Tensor:
         """(rows, inputs) to (rows, outputs), float32; rows are brought to one size, since the kernel has one scale."""

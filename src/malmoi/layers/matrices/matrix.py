@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -53,12 +54,25 @@ class QuantizedMatrix(CompressedMatrix):
     Its numbers do not learn; gradients pass through to what it multiplies.
     """
 
+    def __init__(self, outputs: int, inputs: int, settings: MatrixSettings) -> None:
+        super().__init__(outputs, inputs)
+        self.settings = settings
+
     def multiply(self, hidden: torch.Tensor) -> torch.Tensor:
         """See `CompressedMatrix`; the dense matrix lives no longer than the product."""
         if torch.is_grad_enabled() and hidden.requires_grad:
             product: torch.Tensor = _Product.apply(hidden, self)  # type: ignore[no-untyped-call]
             return product
         return self.product(hidden)
+
+    @property
+    def product_dtype(self) -> torch.dtype | None:
+        """Of the numbers that `few_rows` takes and gives; None where there is no such product."""
+        return None
+
+    def few_rows(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(up to 16, inputs) of `product_dtype` to (as many, outputs) of the same, read from the codes themselves."""
+        raise NotImplementedError
 
     def product(self, hidden: torch.Tensor) -> torch.Tensor:
         """The fastest way to `multiply` that no gradient passes through."""
@@ -75,6 +89,52 @@ class QuantizedMatrix(CompressedMatrix):
 
         moved: Self = super()._apply(keep_type)  # type: ignore[no-untyped-call]
         return moved
+
+
+_WHOLES: WeakKeyDictionary[QuantizedMatrix, QuantizedMatrix] = WeakKeyDictionary()
+"""What `stacked` made, by the first of the matrices."""
+
+
+def stacked(matrices: Sequence[QuantizedMatrix]) -> QuantizedMatrix | None:
+    """One matrix with the rows of all; None where they are not held alike.
+
+    Nothing is held twice: the numbers of the matrices become parts of larger tensors. The next call gives the same
+    one, unless numbers were replaced.
+    """
+    first, *others = matrices
+    if not others:
+        return first
+    if any(type(one) is not type(first) or one.settings != first.settings for one in others):
+        return None
+    whole = _WHOLES.get(first)
+    if whole is None or not _is_made_of(whole, matrices):
+        with torch.inference_mode(False), torch.no_grad():
+            whole = _WHOLES[first] = _joined(matrices)
+    return whole
+
+
+def _joined(matrices: Sequence[QuantizedMatrix]) -> QuantizedMatrix:
+    first = matrices[0]
+    whole = type(first)(sum(one.outputs for one in matrices), first.inputs, first.settings)
+    for name, parameter in whole.named_parameters():
+        parts = [one.get_parameter(name) for one in matrices]
+        parameter.data = torch.cat([part.data for part in parts])
+        for part, data in zip(parts, torch.split(parameter.data, [len(part) for part in parts]), strict=True):
+            part.data = data
+    return whole
+
+
+def _is_made_of(whole: QuantizedMatrix, matrices: Sequence[QuantizedMatrix]) -> bool:
+    """Whether the numbers of the matrices, and none besides, are those of the whole."""
+    for name, parameter in whole.named_parameters():
+        place = parameter.data_ptr()
+        for part in (one.get_parameter(name) for one in matrices):
+            if part.data_ptr() != place:
+                return False
+            place += part.nbytes
+        if place != parameter.data_ptr() + parameter.nbytes:
+            return False
+    return True
 
 
 class _Product(torch.autograd.Function):
