@@ -206,7 +206,7 @@ def transformers_speed(checkpoint: Checkpoint) -> float:
     with tempfile.TemporaryDirectory() as directory:
         save_checkpoint(Path(directory) / "model", checkpoint.language_model, checkpoint.tokenizer, "")
         model = AutoModelForCausalLM.from_pretrained(Path(directory) / "model", dtype=torch.bfloat16).eval()
-    prompt = torch.ones(1, LENGTH - 2 * WRITTEN, dtype=torch.int64)
+    prompt = torch.ones(1, LENGTH - WRITTEN - 4, dtype=torch.int64)
 
     def seconds(count: int) -> float:
         started = time.process_time()
