@@ -9,6 +9,7 @@ import torch
 from malmoi.core.errors import UserError
 from malmoi.core.processes import is_first
 from malmoi.data.batch import LabelledBatch
+from malmoi.data.images import ImageBatch
 from malmoi.models.classifier import TextForm, new_classifier
 from malmoi.models.convolution import ConvolutionConfig
 from malmoi.models.encoder_config import EncoderConfig
@@ -18,6 +19,7 @@ from malmoi.models.registry import build_model, meta_model
 from malmoi.models.state_space import StateSpaceConfig
 from malmoi.objectives.causal import Causal
 from malmoi.objectives.classification import Classification
+from malmoi.objectives.image_class import ImageClass
 from malmoi.parallel.layout import Layout, laid_out
 from malmoi.parallel.memory import USABLE
 from malmoi.parallel.spawn import run_on
@@ -120,9 +122,37 @@ def test_a_micro_batch_that_cannot_be_dealt_is_said_first(alone):
         check(Layout(data=8), SETTINGS.model_copy(update={"slots": 1}))
 
 
-def test_what_is_no_model_of_tokens_passes(alone):
+def test_a_model_of_no_family_is_told_of_shards(alone):
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(400, 2_000), torch.nn.Linear(2_000, 2))
+    alone(0.015)
+    with pytest.raises(UserError, match="The nearest that fits: shard 2"):
+        room.check_room(model, ImageClass(0.0), Images(), SETTINGS, Layout(data=2))
+
+
+def test_what_cannot_be_run_without_numbers_passes_and_says_so(alone, monkeypatch):
+    said = []
+    monkeypatch.setattr(room.console, "print", said.append)
     alone(0)
-    room.check_room(torch.nn.Linear(2, 2), Causal(), Texts("gpt"), SETTINGS, Layout(data=2))
+    room.check_room(Counting(), ImageClass(0.0), Images(), SETTINGS, Layout(data=2))
+    assert "cannot be told beforehand" in said[0]
+
+
+class Counting(torch.nn.Linear):
+    """Looks at what it computes."""
+
+    def __init__(self):
+        super().__init__(400, 2)
+
+    def forward(self, images):
+        scores = super().forward(images.flatten(1))
+        return scores[scores > 0].view(-1, 1)
+
+
+class Images:
+    """Grey images of noise."""
+
+    def batch(self, step, slot):
+        return ImageBatch(torch.rand(4, 1, 20, 20), torch.tensor([0, 1, 1, 0]))
 
 
 def test_a_model_that_was_loaded_stays_as_it_is(alone):

@@ -6,15 +6,22 @@ from torch import distributed
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from malmoi.data.batch import IGNORED, MaskedBatch, TextBatch
+from malmoi.data.images import ImageBatch
 from malmoi.data.pair_batches import PairBatch
 from malmoi.models.convolution import ConvolutionConfig
 from malmoi.models.encoder_config import EncoderConfig
+from malmoi.models.generator import GeneratorConfig
 from malmoi.models.gpt_config import GPTConfig
+from malmoi.models.image_classifier import new_image_classifier
+from malmoi.models.image_cnn import CNNConfig
+from malmoi.models.image_registry import build_adversaries, build_image_model
 from malmoi.models.lstm import LSTMConfig
 from malmoi.models.registry import build_model, meta_model
 from malmoi.models.seq2seq_config import EncoderDecoderConfig
 from malmoi.models.state_space import StateSpaceConfig
+from malmoi.objectives.adversarial import Adversarial
 from malmoi.objectives.causal import Causal
+from malmoi.objectives.image_class import ImageClass
 from malmoi.objectives.masked import Masked
 from malmoi.objectives.sequence_to_sequence import SequenceToSequence
 from malmoi.parallel.data import local
@@ -58,7 +65,7 @@ def estimated(family, layout=Layout(), **words):
     return training.fullest(layout)
 
 
-def held(run, family, precision):
+def held(run, batch, precision):
     """Bytes of the parameters of a step, of what it keeps, and the most there are without the optimizers' states."""
     alive = Alive()
     for parameter in run.parameters.values():
@@ -66,7 +73,7 @@ def held(run, family, precision):
     parameters = alive.bytes
     with alive:
         with autocast(torch.device("cpu"), precision):
-            loss = run.loss(batch_of(family))
+            loss = run.loss(batch)
         kept = alive.bytes - parameters
         loss.total.backward()
     return parameters, kept, alive.most
@@ -79,8 +86,27 @@ def test_the_estimate_is_what_a_real_step_holds(family, precision, recompute):
     config, objective = CONFIGS[family]
     run = Execution(build_model(config, 0).train(), objective)
     with recomputing(run.model, recompute):
-        parameters, kept, most = held(run, family, precision)
+        parameters, kept, most = held(run, batch_of(family), precision)
     memory = estimated(family, precision=precision, recompute=recompute)
+    assert memory.parameters == parameters
+    assert memory.activations == pytest.approx(kept, rel=0.01)
+    assert memory.peak - memory.states == pytest.approx(most, rel=0.02)
+
+
+def images(kind):
+    """Model and objective of the kinds of models of images."""
+    if kind == "adversaries":
+        return build_adversaries(GeneratorConfig(channels=1), 0), Adversarial(0.0)
+    return new_image_classifier(build_image_model(CNNConfig(), 0), ["둘", "셋"], 0), ImageClass(0.1)
+
+
+@pytest.mark.parametrize("kind", ["cnn", "adversaries"])
+def test_the_estimate_is_what_a_real_step_on_images_holds(kind):
+    model, objective = images(kind)
+    batch = ImageBatch(torch.rand(4, 1, 28, 28), torch.tensor([0, 1, 1, 0]))
+    settings = TrainerSettings(steps=1, optimizer="adamw", precision="float32")
+    memory = SharedTraining(model, None, objective, batch, settings, "float32").fullest(Layout())
+    parameters, kept, most = held(Execution(model.train(), objective), batch, "float32")
     assert memory.parameters == parameters
     assert memory.activations == pytest.approx(kept, rel=0.01)
     assert memory.peak - memory.states == pytest.approx(most, rel=0.02)
@@ -109,7 +135,7 @@ def test_the_estimate_is_what_a_process_of_a_layout_holds(family, layout, precis
     distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=layout.processes)
     try:
         run = DistributedExecution(build_model(config, 0).train(), objective, layout)
-        parameters, kept, most = held(run, family, precision)
+        parameters, kept, most = held(run, batch_of(family), precision)
     finally:
         distributed.destroy_process_group()
     memory = estimated(family, layout, precision=precision)

@@ -28,20 +28,19 @@ def check_room(
 ) -> None:
     """Refuse a training that needs more memory than the process with the least has; all processes call it together.
 
-    The estimate is for the shape of one micro-batch, and without models that the objective brings along. Models of
-    images pass, and what cannot be run without numbers, which is said.
+    The estimate is for the shape of one micro-batch, and without models that the objective brings along. What cannot be
+    run without numbers passes, which is said.
 
     Raises:
         UserError: on every process; says how much it needs, and names the nearest layout that fits.
     """
     config = getattr(body_of(model), "config", None)  # type: ignore[arg-type]
-    if not isinstance(config, ModelConfig):
-        return
+    family = config if isinstance(config, ModelConfig) else None
     device = pick_device()
     chosen = settings.precision
     precision = of_the_first(lambda: choose_precision(device)) if chosen == "auto" else chosen
     room = int(USABLE * of_the_least(own_memory()))
-    training = SharedTraining(model, config, objective, source.batch(0, 0), settings, precision)
+    training = SharedTraining(model, family, objective, source.batch(0, 0), settings, precision)
     try:
         need = training.fullest(layout).peak
     except RuntimeError as error:
@@ -49,9 +48,8 @@ def check_room(
         return
     if need <= room:
         return
-    work = Work(config, layout.processes, training.rows * settings.slots, settings.slots)
-    near = (other for other in nearest_layouts(work, layout, 50) if training.deals_to(other))
-    found = next((other for other in near if training.fullest(other).peak <= room), None)
+    work = Work(family, layout.processes, training.rows * settings.slots, settings.slots)
+    found = next((other for other in nearest_layouts(work, layout, 50) if training.fits(other, room)), None)
     raise UserError(
         f"The layout {layout} needs {need / 1e9:,.1f} GB in a process by the plan's estimate, and {room / 1e9:,.1f} GB "
         "can be had.",

@@ -19,6 +19,7 @@ from malmoi.objectives.objective import Objective
 from malmoi.parallel.chunk import layers_of
 from malmoi.parallel.execution import dealt
 from malmoi.parallel.layout import Layout
+from malmoi.parallel.layout_check import recomputes_too_often
 from malmoi.parallel.memory import Memory, exchanged, held_micro_batches
 from malmoi.parallel.parts import divided, sharded
 from malmoi.parallel.schedule import layer_ranges
@@ -54,19 +55,21 @@ class SharedTraining:
 
     Args:
         model: stays as it is.
+        config: of the model, where it is one of a family.
         batch: a micro-batch; all others are taken to have its shape.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        config: ModelConfig,
+        config: ModelConfig | None,
         objective: Objective,
         batch: Batch,
         settings: TrainerSettings,
         precision: Precision,
     ) -> None:
-        self._model, self._config, self._objective, self._batch = without_memory(model), config, objective, batch
+        self._model, self._objective, self._batch = without_memory(model), objective, batch
+        self._config, self._vocabulary = config, 0 if config is None else config.vocabulary
         self._settings, self._precision = settings, precision
         self._blocks = [block for _, block in blocks_of(self._model)]
         states = state_bytes(self._model, settings)
@@ -81,9 +84,11 @@ class SharedTraining:
         """Of a micro-batch."""
         return len(next(one for one in vars(self._batch).values() if isinstance(one, torch.Tensor)))
 
-    def deals_to(self, layout: Layout) -> bool:
-        """Whether a micro-batch has a row for every process that it is dealt to."""
-        return self.rows >= self._parts(layout)
+    def fits(self, layout: Layout, room: int) -> bool:
+        """Whether it can be trained in a layout that suits the model, with so many bytes in each process."""
+        if self.rows < self._parts(layout) or recomputes_too_often(layout, self._settings.recompute):
+            return False
+        return self.fullest(layout).peak <= room
 
     def fullest(self, layout: Layout) -> Memory:
         """Of the process that needs most.
@@ -162,7 +167,7 @@ class SharedTraining:
         batch = self._own_batch(layout)
         if not isinstance(batch, TextBatch | MaskedBatch | PairBatch):
             return 0
-        vocabulary = -(-self._config.vocabulary // layout.tensor)
+        vocabulary = -(-self._vocabulary // layout.tensor)
         counted = int((batch.targets != IGNORED).sum())
         return 8 * vocabulary * min(counted, rows_at_once(vocabulary, pick_device().type))  # and their logarithms
 
@@ -176,7 +181,7 @@ class SharedTraining:
                 self._own_batch(layout),
                 self._precision,
                 self._settings.recompute,
-                self._config.vocabulary,
+                self._vocabulary,
             )
         return self._weights[key]
 

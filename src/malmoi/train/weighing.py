@@ -138,7 +138,8 @@ def weigh(
     for parameter in parameters:
         alive.meet(parameter)
     own = alive.bytes
-    with alive, recomputing(model, recompute), _watched(model, alive, recompute, precision) as inner:
+    undisturbed = torch.random.fork_rng(devices=[])
+    with undisturbed, alive, recomputing(model, recompute), _watched(model, alive, recompute, precision) as inner:
         with autocast(_CPU, precision):
             total = objective.loss(model, batch.to(_CPU)).total
         kept, forward = alive.kept.copy(), alive.then.copy()
