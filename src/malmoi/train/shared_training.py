@@ -134,12 +134,12 @@ class SharedTraining:
     def _passes(self, layout: Layout, place: int, blocks: list[int]) -> tuple[int, int, int]:
         """Bytes that are kept, and those that are there for a while in the forward and in the backward pass."""
         weight, tensor, last = self._weight(layout), layout.tensor, place == layout.pipeline - 1
-        ends = [FIRST] * (place == 0) + [REST] * last
         held = held_micro_batches(layout, layout.micro_batches(self._settings.slots), place)
+        losses = held if layout.schedule == "gpipe" else 1  # in other orders each goes back at once
         inner = sum(weight.inner.get(one, 0) for one in blocks)
         kept = held * (sum(weight.kept.get(one, 0) for one in blocks) / tensor + (1 - 1 / tensor) * inner)
-        kept += sum(weight.kept.get(one, 0) for one in ends) + last * weight.kept.get(TABLE, 0) / tensor
-        kept += held * len(blocks) * self._keys_and_values(layout)
+        kept += held * (len(blocks) * self._keys_and_values(layout) + (place == 0) * weight.kept[FIRST])
+        kept += last * losses * (weight.kept.get(REST, 0) + weight.kept.get(TABLE, 0) / tensor)
         of_end = tensor if isinstance(self._config, GPTConfig) else 1  # all scores of others are on every process
         forward = sum(weight.forward.get(one, 0) for one in blocks) / tensor
         forward += (place == 0) * weight.forward.get(FIRST, 0)

@@ -118,22 +118,22 @@ def without_keeping(forward):
     return inside
 
 
-@pytest.mark.parametrize("recompute", ["", "feed_forward"])
+@pytest.mark.parametrize(("precision", "recompute"), [("float32", ""), ("bfloat16", "feed_forward")])
 @pytest.mark.parametrize(
     "layout",
     [Layout(data=2), Layout(shard=2, tensor=2), Layout(context=2), Layout(pipeline=2), Layout(tensor=2, pipeline=2)],
     ids=str,
 )
-def test_the_plan_is_what_a_training_is_checked_with(layout, recompute):
+def test_the_plan_is_what_a_training_is_checked_with(layout, precision, recompute):
     config = SMALL.model_copy(update={"vocabulary": 997, "width": 64, "head_width": 16, "feed_forward": 192})
-    settings = TrainerSettings(steps=1, slots=4, optimizer="adamw", precision="float32", recompute=recompute)
+    settings = TrainerSettings(steps=1, slots=4, optimizer="adamw", precision=precision, recompute=recompute)
     tokens = torch.ones(8, config.context, dtype=torch.int64)
     training = SharedTraining(
         meta_model(config), config, Causal(), TextBatch(tokens, tokens), settings, settings.precision
     )
     for place in {0, layout.pipeline - 1}:
         planned = process_memory(
-            Job(config, layout, 32, 8, config.context, "float32", recompute, settings, device="cpu"), place
+            Job(config, layout, 32, 8, config.context, precision, recompute, settings, device="cpu"), place
         )
         weighed = training.process_memory(layout, place)
         assert weighed.parameters == planned.parameters

@@ -9,7 +9,7 @@ from malmoi.objectives.linear_cross_entropy import rows_at_once
 from malmoi.parallel.memory import Memory, exchanged, held_micro_batches
 from malmoi.pipeline.planning.block_costs import block_costs
 from malmoi.pipeline.planning.job import Job
-from malmoi.pipeline.planning.shapes import Sizes
+from malmoi.pipeline.planning.shapes import Sizes, matrix_numbers
 
 
 def process_memory(job: Job, place: int) -> Memory:
@@ -70,7 +70,15 @@ def _buffers(job: Job, place: int, sizes: Sizes) -> int:
         recomputed += (
             3 * bytes_each * job.tokens * job.config.feed_forward // layout.tensor
         )  # gradients on their way down
-    return buffers + max(logits, recomputed)
+    return buffers + max(logits + _casts(job, sizes), recomputed)
+
+
+def _casts(job: Job, sizes: Sizes) -> int:
+    """Bytes of the weights of what is computed again, in the format of products: autocast has them until the loss."""
+    if not job.recompute or job.precision == "float32" or not job.software.autocast:
+        return 0
+    numbers = matrix_numbers(job.config, job.recomputed_part, job.layout.tensor)
+    return int(2 * sizes.layers * job.recomputed_share * numbers)
 
 
 def as_dict(memory: Memory) -> dict[str, int]:

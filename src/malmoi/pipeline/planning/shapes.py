@@ -100,6 +100,14 @@ def process_sizes(
     )
 
 
+@cache
+def matrix_numbers(config: GPTConfig, part: str, tensor: int) -> int:
+    """How many numbers the matrices of a block ("blocks") or of a part of it have where a process computes."""
+    inside = "blocks." if part == "blocks" else f".{part}."
+    parts = (_part(name, 0, shape, tensor, 1) for name, _, shape in _parameters(config) if inside in name)
+    return sum(one.numbers_gathered for one in parts if len(one.whole) == 2)
+
+
 def process_parts(config: GPTConfig, layout: Layout, place: int) -> list[Part]:
     """Every parameter of the fullest process of a place in the pipeline."""
     parts = []
