@@ -32,7 +32,6 @@ from malmoi.train.recompute import WHOLE, recomputing
 _CPU = torch.device("cpu")
 _BLOCK = re.compile(r"(?:.*\.)?blocks\.(\d+)")
 
-
 _OPAQUE = (torch.ops.aten.mkldnn_rnn_layer.default,)
 """Operations that tell only real tensors how much they keep."""
 
