@@ -37,6 +37,13 @@ def fill_normal(parameter: torch.Tensor, deviation: float, seed: int, name: str)
             held[first - rows.start : end - rows.start] = block[(slice(first - start, end - start), *others)]
 
 
+def fill_with(parameter: torch.Tensor, values: torch.Tensor) -> None:
+    """Fill a tensor with values of its whole shape, in place; each of the processes that share it fills its part."""
+    held, place = _own_part(parameter)
+    with torch.no_grad():
+        held.copy_(values[tuple(place)])
+
+
 def _own_part(tensor: Any) -> tuple[torch.Tensor, list[slice]]:
     """What this process holds of a tensor, and where in the whole that lies."""
     if not hasattr(tensor, "__create_chunk_list__"):

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from malmoi.layers.cache import LayerCache
+from malmoi.layers.seeded import fill_with
 
 
 class ShortConvolution(nn.Module):
@@ -23,9 +24,9 @@ class ShortConvolution(nn.Module):
 
     def reset_parameters(self) -> None:
         """Make it the identity."""
-        with torch.no_grad():
-            self.weight.zero_()
-            self.weight[-1] = 1
+        identity = torch.zeros(self.weight.shape)
+        identity[-1] = 1
+        fill_with(self.weight, identity)
 
     def forward(self, hidden: torch.Tensor, cache: LayerCache | None = None, place: int = 0) -> torch.Tensor:
         """(rows, length, width) to the same; tokens before the first count as zero.

@@ -13,7 +13,7 @@ from pydantic import NonNegativeInt, PositiveFloat
 from torch import nn
 
 from malmoi.layers.norms import RMSNorm
-from malmoi.layers.seeded import fill_normal
+from malmoi.layers.seeded import fill_normal, fill_with
 from malmoi.layers.states import State
 from malmoi.models.stateful import StatefulBlock, StatefulConfig, StatefulModel
 
@@ -103,8 +103,9 @@ class Recurrence(nn.LSTM):
             if parameter.ndim == 2:
                 fill_normal(parameter, width**-0.5, seed, f"{name}.{own}")
             else:
-                parameter.zero_()
-                parameter[width : 2 * width] = float(own == "bias_ih_l0")
+                bias = torch.zeros(parameter.shape)
+                bias[width : 2 * width] = float(own == "bias_ih_l0")
+                fill_with(parameter, bias)
 
 
 def _norm(config: LSTMConfig) -> nn.Module:

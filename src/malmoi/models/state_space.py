@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from malmoi.layers.norms import RMSNorm
+from malmoi.layers.seeded import fill_with
 from malmoi.layers.selective_scan import chunked_scan, sequential_scan
 from malmoi.layers.short_convolution import ShortConvolution
 from malmoi.layers.states import State
@@ -147,7 +148,7 @@ class Pace(nn.Module):
     def first_weights(self, seed: int, name: str) -> None:
         """Rates evenly from 1 to `MOST`, steps from `SLOWEST` to `FASTEST` in equal ratios; everything passes by."""
         heads = len(self.rate)
-        self.rate.copy_(torch.linspace(1, MOST, heads).log())
+        fill_with(self.rate, torch.linspace(1, MOST, heads).log())
         steps = torch.logspace(math.log10(SLOWEST), math.log10(FASTEST), heads)
-        self.step.copy_(steps.expm1().log())  # softplus gives the steps back
+        fill_with(self.step, steps.expm1().log())  # softplus gives the steps back
         self.skip.fill_(1)

@@ -21,6 +21,13 @@ def of_the_first(find: Callable[[], Value]) -> Value:
     return value
 
 
+def of_the_least(number: int) -> int:
+    """The smallest of all processes' numbers, on every process."""
+    of_all = [0] * dist.get_world_size()
+    dist.all_gather_object(of_all, number)
+    return min(of_all)
+
+
 def check_same(facts: Mapping[str, str]) -> None:
     """Refuse to train different things.
 

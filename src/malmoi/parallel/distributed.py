@@ -38,13 +38,19 @@ from malmoi.parallel.watchdog import Watchdog
 
 
 def execution(
-    model: nn.Module, objective: Objective, layout: Layout, slots: int, first_weights: FirstWeights | None = None
+    model: nn.Module,
+    objective: Objective,
+    layout: Layout,
+    slots: int,
+    first_weights: FirstWeights | None = None,
+    check: Callable[[Layout], None] = lambda layout: None,
 ) -> Execution:
     """How this process takes part in a training.
 
     Args:
         slots: micro-batches of a step.
         first_weights: fills a model that has shapes but no memory; each process has memory for its part only.
+        check: may refuse the layout; called when all processes are there, before any takes memory.
 
     Raises:
         UserError: the layout does not fit the model, or the number of processes.
@@ -58,6 +64,7 @@ def execution(
     if isinstance(config, ModelConfig):
         check_layout(Work(config, layout.processes, slots=slots), layout)
     training_begins()
+    check(layout)
     return DistributedExecution(model, objective, layout, first_weights)
 
 

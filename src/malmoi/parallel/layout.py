@@ -56,6 +56,11 @@ class Layout(Settings):
         """How many of them see rows of their own."""
         return self.data * self.shard
 
+    @property
+    def shards(self) -> int:
+        """How many processes share each parameter: what a row is divided along shares them too."""
+        return self.shard * self.context if self.shard > 1 else 1
+
     def micro_batches(self, slots: int) -> int:
         """How many a replica computes of a step of `slots` micro-batches; where they do not come out even, parts."""
         return slots // math.gcd(slots, self.replicas)

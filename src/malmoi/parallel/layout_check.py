@@ -21,13 +21,13 @@ class Work:
     """What a layout has to divide.
 
     Attributes:
-        config: of the model.
+        config: of the model; None for one that is no family's, and only its rows and parameters can be shared.
         processes: in all.
         rows: of a step, over all processes and micro-batches; None where that is not known.
         slots: micro-batches of a step, over all replicas; None where that is not known.
     """
 
-    config: ModelConfig
+    config: ModelConfig | None
     processes: int
     rows: int | None = None
     slots: int | None = None
@@ -93,7 +93,7 @@ def layers_of(config: ModelConfig) -> int:
     return config.depth
 
 
-def _tensor_problem(config: ModelConfig, tensor: int) -> str:
+def _tensor_problem(config: ModelConfig | None, tensor: int) -> str:
     if not isinstance(config, GPTConfig | EncoderConfig | EncoderDecoderConfig):
         return "A model without attention has no heads that tensor could divide."
     for name, words in (("heads", "heads"), ("key_value_heads", "key/value heads")):
@@ -107,7 +107,7 @@ def _tensor_problem(config: ModelConfig, tensor: int) -> str:
     return ""
 
 
-def _context_problem(config: ModelConfig) -> str:
+def _context_problem(config: ModelConfig | None) -> str:
     if not isinstance(config, GPTConfig) or config.reversible or config.short_convolution:
         return "Only a decoder-only transformer, not reversible and without convolutions, can divide its rows."
     return ""
@@ -115,6 +115,8 @@ def _context_problem(config: ModelConfig) -> str:
 
 def _pipeline_problem(work: Work, layout: Layout) -> str:
     config = work.config
+    if config is None:
+        return "The layers of this model cannot be divided."
     if isinstance(config, EncoderDecoderConfig) and layout.schedule == "interleaved" and layout.shard > 1:
         return "The interleaved parts of an encoder-decoder share an embedding, which cannot be sharded twice."
     if isinstance(config, GPTConfig) and config.reversible:

@@ -31,6 +31,7 @@ from malmoi.train.metrics import Metrics
 from malmoi.train.optimizers import build_optimizers
 from malmoi.train.precision import Precision, autocast, choose_precision
 from malmoi.train.recompute import recomputing
+from malmoi.train.room import check_room
 from malmoi.train.settings import TrainerSettings
 from malmoi.train.signals import StopSignals
 from malmoi.train.state import Progress, Trained, load_best, load_state, save_best, save_state, trainable
@@ -64,6 +65,9 @@ class Trainer:
             after a kill it may be called again with the same number. Where processes share the weights it is called
             at the end only.
         first_weights: fills `model`, which has shapes but no memory; each process has memory for its part only.
+
+    Raises:
+        UserError: the layout does not fit the model, or by an estimate the training does not fit into memory in it.
     """
 
     def __init__(
@@ -85,7 +89,8 @@ class Trainer:
             )
         shapes = {name: tuple(one.shape) for name, one in model.named_parameters()}
         self._bytes = sum(parameter.nbytes for parameter in trainable(model).values())
-        self._execution = execution(model, objective, layout, settings.slots, first_weights)
+        check = partial(check_room, model, objective, source, settings)
+        self._execution = execution(model, objective, layout, settings.slots, first_weights, check)
         self.device = self._execution.device
         self.precision: Precision = (
             self._execution.agree(lambda: choose_precision(self.device))

@@ -8,9 +8,10 @@ from torch import distributed
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from malmoi.core.errors import UserError
+from malmoi.data.batch import TextBatch
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.presets import preset
-from malmoi.models.registry import build_model, count_parameters
+from malmoi.models.registry import build_model, count_parameters, meta_model
 from malmoi.objectives.causal import Causal
 from malmoi.parallel.distributed import DistributedExecution
 from malmoi.parallel.layout import Layout
@@ -27,6 +28,8 @@ from malmoi.pipeline.planning.step_time import pipeline_bubble, step_operations
 from malmoi.pipeline.planning.wishes import find_shape, parse_layout, parse_number, parse_wishes
 from malmoi.pipeline.trial_step import TrialStep
 from malmoi.train.optimizers import OptimizerSettings
+from malmoi.train.settings import TrainerSettings
+from malmoi.train.shared_training import SharedTraining
 
 SMALL = GPTConfig(vocabulary=97, context=64, width=32, layers=4, heads=4, key_value_heads=2)
 HUNDRED = parse_hardware("8xH100").device
@@ -113,6 +116,31 @@ def without_keeping(forward):
             return forward(*arguments, **named)
 
     return inside
+
+
+@pytest.mark.parametrize(("precision", "recompute"), [("float32", ""), ("bfloat16", "feed_forward")])
+@pytest.mark.parametrize(
+    "layout",
+    [Layout(data=2), Layout(shard=2, tensor=2), Layout(context=2), Layout(pipeline=2), Layout(tensor=2, pipeline=2)],
+    ids=str,
+)
+def test_the_plan_is_what_a_training_is_checked_with(layout, precision, recompute):
+    config = SMALL.model_copy(update={"vocabulary": 997, "width": 64, "head_width": 16, "feed_forward": 192})
+    settings = TrainerSettings(steps=1, slots=4, optimizer="adamw", precision=precision, recompute=recompute)
+    tokens = torch.ones(8, config.context, dtype=torch.int64)
+    training = SharedTraining(
+        meta_model(config), config, Causal(), TextBatch(tokens, tokens), settings, settings.precision
+    )
+    for place in {0, layout.pipeline - 1}:
+        planned = process_memory(
+            Job(config, layout, 32, 8, config.context, precision, recompute, settings, device="cpu"), place
+        )
+        weighed = training.process_memory(layout, place)
+        assert weighed.parameters == planned.parameters
+        assert weighed.gradients == planned.gradients
+        assert weighed.states == planned.states
+        assert weighed.activations == pytest.approx(planned.activations, rel=0.03)
+        assert weighed.peak == pytest.approx(planned.peak, rel=0.1)
 
 
 def test_optimizer_states_follow_the_rule_of_every_parameter():

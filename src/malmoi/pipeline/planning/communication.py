@@ -82,9 +82,9 @@ def _context(job: Job) -> float:
 
 def _shard(job: Job) -> float:
     """Weights are gathered for each forward and backward pass (in a pipeline once a step), gradients dealt out once."""
-    if job.shards == 1:
+    if job.layout.shards == 1:
         return 0.0
-    numbers = job.sizes(0).gathered * (job.shards - 1) / job.shards
+    numbers = job.sizes(0).gathered * (job.layout.shards - 1) / job.layout.shards
     gatherings = 1 if job.layout.pipeline > 1 else 2 * job.micro_batches
     return numbers * (gatherings * job.software.weight_bytes + 4)
 
@@ -92,8 +92,8 @@ def _shard(job: Job) -> float:
 def _data(job: Job) -> float:
     """Gradients are added up over the replicas: dealt out, added, and gathered."""
     layout = job.layout
-    size = layout.data if job.shards > 1 else layout.data * layout.context
-    numbers = job.sizes(0).gathered / job.shards
+    size = layout.data if job.layout.shards > 1 else layout.data * layout.context
+    numbers = job.sizes(0).gathered / job.layout.shards
     return numbers * (4 + job.software.weight_bytes) * (size - 1) / size
 
 

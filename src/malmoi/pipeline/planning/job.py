@@ -83,11 +83,6 @@ class Job:
         return self.software.chunks or chunks_of(self.layout.schedule)
 
     @property
-    def shards(self) -> int:
-        """Processes that share parameters: what a row is divided along shares them too."""
-        return self.layout.shard * self.layout.context if self.layout.shard > 1 else 1
-
-    @property
     def recomputed_part(self) -> str:
         """ "blocks", or a part of them, or nothing."""
         return self.recompute.partition(":")[0]
@@ -101,7 +96,7 @@ class Job:
         """What the fullest process of a place in the pipeline has."""
         layout = self.layout
         return process_sizes(
-            self.config, layout.tensor, self.shards, layout.pipeline, layout.schedule, place, self.optimizer
+            self.config, layout.tensor, layout.shards, layout.pipeline, layout.schedule, place, self.optimizer
         )
 
     @cached_property

@@ -2,46 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, replace
-from functools import cache
+from dataclasses import astuple, replace
 
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.objectives.linear_cross_entropy import rows_at_once
-from malmoi.parallel.layout import PipelineSchedule
-from malmoi.parallel.schedule import order_of
+from malmoi.parallel.memory import Memory, exchanged, held_micro_batches
 from malmoi.pipeline.planning.block_costs import block_costs
 from malmoi.pipeline.planning.job import Job
-from malmoi.pipeline.planning.shapes import Sizes
-
-USABLE = 0.92
-"""Share of a device's memory that tensors can have: the rest goes to kernels, exchange buffers and fragments. An
-assumption."""
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Bytes of one process.
-
-    Attributes:
-        parameters, gradients, states: weights, their gradients, what the optimizers remember.
-        activations: what the forward passes keep for the backward passes, at most.
-        buffers: weights and gradients gathered for a while, gradients on their way, the logits of some rows, what a
-            block computes again.
-        together: whether gradients are there while activations are: of earlier micro-batches.
-    """
-
-    parameters: int
-    gradients: int
-    states: int
-    activations: int
-    buffers: int
-    together: bool = True
-
-    @property
-    def peak(self) -> int:
-        """The most there is at once; gradients grow while activations shrink where there is one micro-batch."""
-        most = self.gradients + self.activations if self.together else max(self.gradients, self.activations)
-        return self.parameters + self.states + most + self.buffers
+from malmoi.pipeline.planning.shapes import Sizes, matrix_numbers
 
 
 def process_memory(job: Job, place: int) -> Memory:
@@ -64,22 +32,6 @@ def fullest(job: Job) -> Memory:
     return max((process_memory(job, place) for place in places), key=lambda memory: memory.peak)
 
 
-def held_micro_batches(job: Job, place: int) -> float:
-    """Micro-batches whose activations a process keeps at most."""
-    layout = job.layout
-    if layout.pipeline == 1:
-        return 1
-    enough = min(job.micro_batches, 4 * layout.pipeline)  # more are never held, but by gpipe
-    if layout.schedule == "gpipe":
-        return job.micro_batches
-    return _most_held(layout.schedule, layout.pipeline, enough - enough % layout.pipeline or enough, place)
-
-
-@cache
-def _most_held(schedule: PipelineSchedule, pipeline: int, micro_batches: int, place: int) -> float:
-    return order_of(schedule, pipeline, micro_batches).most_held(place)
-
-
 def kept_by_block(job: Job) -> float:
     """Bytes that a block keeps of one micro-batch, the mean of those that recompute and those that do not."""
     share = job.recomputed_share
@@ -91,7 +43,7 @@ def kept_by_block(job: Job) -> float:
 
 
 def _activations(job: Job, place: int, sizes: Sizes) -> int:
-    kept = held_micro_batches(job, place) * sizes.layers * kept_by_block(job)
+    kept = held_micro_batches(job.layout, job.micro_batches, place) * sizes.layers * kept_by_block(job)
     if place == job.layout.pipeline - 1:
         kept += after_blocks(job.config, job.tokens, job.layout.tensor)
     return int(kept)
@@ -104,13 +56,9 @@ def after_blocks(config: GPTConfig, tokens: int, tensor: int) -> int:
 
 
 def _buffers(job: Job, place: int, sizes: Sizes) -> int:
-    layout, buffers = job.layout, 0
-    if job.shards > 1:
-        there = sizes.layers if layout.pipeline > 1 else min(2, sizes.layers)  # one computes, the next is gathered
-        ends = sizes.gathered - sizes.layers * sizes.gathered_block
-        buffers += 4 * (ends + (there + 1) * sizes.gathered_block)
-    elif layout.data * layout.context > 1:
-        buffers += 4 * sizes.gathered  # gradients on their way
+    layout = job.layout
+    gathered = 4 * sizes.gathered
+    buffers = exchanged(layout, gathered, 4 * sizes.gathered_block, sizes.layers, gathered)
     logits = recomputed = 0
     if place == layout.pipeline - 1:
         vocabulary = -(-job.config.vocabulary // layout.tensor)
@@ -122,7 +70,15 @@ def _buffers(job: Job, place: int, sizes: Sizes) -> int:
         recomputed += (
             3 * bytes_each * job.tokens * job.config.feed_forward // layout.tensor
         )  # gradients on their way down
-    return buffers + max(logits, recomputed)
+    return buffers + max(logits + _casts(job, sizes), recomputed)
+
+
+def _casts(job: Job, sizes: Sizes) -> int:
+    """Bytes of the weights of what is computed again, in the format of products: autocast has them until the loss."""
+    if not job.recompute or job.precision == "float32" or not job.software.autocast:
+        return 0
+    numbers = matrix_numbers(job.config, job.recomputed_part, job.layout.tensor)
+    return int(2 * sizes.layers * job.recomputed_share * numbers)
 
 
 def as_dict(memory: Memory) -> dict[str, int]:

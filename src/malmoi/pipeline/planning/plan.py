@@ -11,10 +11,11 @@ from malmoi.core.errors import UserError
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.parallel.layout import Layout
 from malmoi.parallel.layout_check import Work, check_layout, layout_problem, possible_layouts, recomputes_too_often
+from malmoi.parallel.memory import USABLE, Memory
 from malmoi.pipeline.planning.communication import Traffic, step_traffic
 from malmoi.pipeline.planning.hardware import Cluster
 from malmoi.pipeline.planning.job import Job
-from malmoi.pipeline.planning.memory import USABLE, Memory, as_dict, fullest, process_memory
+from malmoi.pipeline.planning.memory import as_dict, fullest, process_memory
 from malmoi.pipeline.planning.published import judged
 from malmoi.pipeline.planning.step_time import StepTime, count_parameters_once, step_operations, step_time
 

@@ -7,24 +7,17 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from torch._subclasses.fake_tensor import FakeTensorMode
-
-from malmoi.models.gpt import GPT
 from malmoi.models.gpt_config import GPTConfig
+from malmoi.models.model import Model
 from malmoi.models.registry import meta_model
 from malmoi.parallel.layout import Layout, PipelineSchedule
+from malmoi.parallel.parts import divided, sharded
 from malmoi.parallel.schedule import layer_ranges
-from malmoi.train.muon import Muon
-from malmoi.train.optimizers import OptimizerSettings, build_optimizers
+from malmoi.train.optimizers import OptimizerSettings
+from malmoi.train.shared_training import state_bytes
+from malmoi.train.weighing import without_memory
 
 _BLOCK = re.compile(r"blocks\.(\d+)\.")
-_COLUMNS = re.compile(r"(attention\.(query|key|value)|feed_forward\.(gate|up))\.(weight|bias)$")
-"""Layers whose outputs are divided: the first dimension of weight and bias."""
-
-_ROWS = re.compile(r"(attention\.output|feed_forward\.down)\.weight$")
-"""Layers whose inputs are divided: the second dimension; every process has the bias."""
-
-_VOCABULARY = re.compile(r"(embedding|head)\.weight$")
 _BELOW = ("embedding", "positions", "bigram")
 
 
@@ -88,7 +81,7 @@ def process_sizes(
     optimizer: OptimizerSettings,
 ) -> Sizes:
     """Sums over the parts of the fullest process (the first along tensor and shards) of a place in the pipeline."""
-    states = state_bytes(config, optimizer)
+    states = _state_bytes(config, optimizer)
     layers = len(_layers_at(config.layers, pipeline, schedule, place))
     block = [_part(name, 0, shape, tensor, shards) for name, layer, shape in _parameters(config) if layer is not None]
     ends = [
@@ -107,52 +100,50 @@ def process_sizes(
     )
 
 
+@cache
+def matrix_numbers(config: GPTConfig, part: str, tensor: int) -> int:
+    """How many numbers the matrices of a block ("blocks") or of a part of it have where a process computes."""
+    inside = "blocks." if part == "blocks" else f".{part}."
+    parts = (_part(name, 0, shape, tensor, 1) for name, _, shape in _parameters(config) if inside in name)
+    return sum(one.numbers_gathered for one in parts if len(one.whole) == 2)
+
+
 def process_parts(config: GPTConfig, layout: Layout, place: int) -> list[Part]:
     """Every parameter of the fullest process of a place in the pipeline."""
-    shards = layout.shard * layout.context if layout.shard > 1 else 1
     parts = []
     for name, layer, shape in _parameters(config):
         if layer is None:
             if place in _places_of_end(name, config, layout.pipeline):
-                parts.append(_part(name, None, shape, layout.tensor, shards))
+                parts.append(_part(name, None, shape, layout.tensor, layout.shards))
         else:
             for own in _layers_at(config.layers, layout.pipeline, layout.schedule, place):
-                parts.append(_part(_BLOCK.sub(f"blocks.{own}.", name), own, shape, layout.tensor, shards))
+                parts.append(_part(_BLOCK.sub(f"blocks.{own}.", name), own, shape, layout.tensor, layout.shards))
     return parts
 
 
 @cache
-def state_bytes(config: GPTConfig, settings: OptimizerSettings) -> dict[str, int]:
-    """Bytes that the optimizers remember for every number of a parameter, by its name in the first block.
+def _first_block(config: GPTConfig) -> Model:
+    """The model with its first block alone, without memory: all blocks are alike."""
+    return meta_model(config.model_copy(update={"layers": 1, "attention": config.attention[:1]}))
 
-    Which rule updates which parameter is asked of the optimizers themselves, on a model of one block without memory.
-    """
-    with FakeTensorMode():
-        model = GPT(config.model_copy(update={"layers": 1, "attention": config.attention[:1]}))
-        optimizers = build_optimizers(model, settings)
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    size = 2 if settings.state_precision == "bfloat16" else 4
-    return {
-        names[id(parameter)]: size if isinstance(optimizer, Muon) else 2 * size
-        for optimizer in optimizers
-        for group in optimizer.param_groups
-        for parameter in group["params"]
-    }
+
+@cache
+def _state_bytes(config: GPTConfig, settings: OptimizerSettings) -> dict[str, int]:
+    return state_bytes(without_memory(_first_block(config)), settings)
 
 
 @cache
 def _parameters(config: GPTConfig) -> tuple[tuple[str, int | None, tuple[int, ...]], ...]:
-    """Name, block and shape of every parameter of the first block and outside of blocks; all blocks are alike."""
-    one = config.model_copy(update={"layers": 1, "attention": config.attention[:1]})
+    """Name, block and shape of every parameter of the first block and outside of blocks."""
     return tuple(
         (name, 0 if _BLOCK.search(name) else None, tuple(parameter.shape))
-        for name, parameter in meta_model(one).named_parameters()
+        for name, parameter in _first_block(config).named_parameters()
     )
 
 
 def _part(name: str, layer: int | None, shape: tuple[int, ...], tensor: int, shards: int) -> Part:
-    gathered = _divided(name, shape, tensor)
-    return Part(name, layer, shape, gathered, _sharded(gathered, shards))
+    gathered = divided(name, shape, tensor)
+    return Part(name, layer, shape, gathered, sharded(gathered, shards))
 
 
 def _layers_at(layers: int, pipeline: int, schedule: PipelineSchedule, place: int) -> list[int]:
@@ -167,16 +158,3 @@ def _places_of_end(name: str, config: GPTConfig, pipeline: int) -> tuple[int, ..
     if not name.startswith(_BELOW):
         return (pipeline - 1,)
     return (0, pipeline - 1) if name == "embedding.weight" and config.tied else (0,)
-
-
-def _divided(name: str, shape: tuple[int, ...], tensor: int) -> tuple[int, ...]:
-    if _COLUMNS.search(name) or _VOCABULARY.search(name):
-        return (-(-shape[0] // tensor), *shape[1:])
-    if _ROWS.search(name):
-        return (shape[0], -(-shape[1] // tensor))
-    return shape
-
-
-def _sharded(shape: tuple[int, ...], shard: int) -> tuple[int, ...]:
-    """As torch.chunk deals out the first dimension; the first process has the most."""
-    return (-(-shape[0] // shard), *shape[1:])

@@ -8,7 +8,8 @@ from rich.table import Table
 
 from malmoi.core.console import console
 from malmoi.parallel.layout import AXES
-from malmoi.pipeline.planning.memory import USABLE, as_dict, process_memory
+from malmoi.parallel.memory import USABLE
+from malmoi.pipeline.planning.memory import as_dict, process_memory
 from malmoi.pipeline.planning.plan import Plan
 from malmoi.pipeline.planning.published import judged
 from malmoi.pipeline.planning.step_time import count_parameters_once

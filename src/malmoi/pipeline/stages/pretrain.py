@@ -24,7 +24,6 @@ from malmoi.models.registry import language_models, meta_model
 from malmoi.objectives.causal import Causal
 from malmoi.pipeline.corpus_tokens import all_tokens, mixed_for
 from malmoi.pipeline.plan import derive_plan, estimate_pretraining, print_plan
-from malmoi.pipeline.planning.room import check_room
 from malmoi.pipeline.pretrain_settings import PretrainSettings
 from malmoi.pipeline.stage import Estimate, Stage
 from malmoi.tokenizers.load import load_tokenizer
@@ -58,7 +57,6 @@ def run(settings: PretrainSettings, directory: Path) -> dict[str, Any]:
     plan = _plan(settings, tokenizer.size, sum(map(len, train.values())), initial, directory / PLAN)
     config, trainer_settings = language_models()[plan["family"]](**plan["model"]), TrainerSettings(**plan["trainer"])
     slots = trainer_settings.slots
-    check_room(config, trainer_settings, plan["rows"], plan["context"])
     weights = _weights(settings, train, trainer_settings.steps * slots * plan["rows"] * plan["context"])
     source = Mixture(train, held_out, weights, plan["context"], plan["rows"], slots, settings.seed, settings.row)
     model = initial or _new_model(config)
