@@ -4,9 +4,10 @@ All sides train GPT-2's depth, width, heads, context and vocabulary on the same 
 project prints, without dropout. Ours are the trainer's own steps in the number format that the trainer chooses for this
 machine: Qwen3's shape with AdamW, the same compiled, the same with Muon (the default), and GPT-2's own shape. Others
 train in float32 as they do by default, and in bfloat16 and compiled where their project offers that. Every side has a
-process of its own, so that no setting of one reaches another, and they make their steps in turns. Medians, by the clock
-and in processor seconds: on a busy processor, with one thread, the latter are the ones to compare. Operations are
-counted as `malmoi bench train` does, half of the pairs of a row; published shares count all, and so does the second.
+process of its own, so that no setting of one reaches another, and one runs at a time: what waits in between may lose
+its memory to the system, and is several times as slow. Medians, by the clock and in processor seconds: on a busy
+processor, with one thread, the latter are the ones to compare. Operations are counted as `malmoi bench train` does,
+half of the pairs of a row; `share_counting_all_pairs` counts all, as published shares do.
 Run: python benchmarks/train_step.py [--threads 1] [--rounds 5] [--shapes 12M,124M] [--litgpt DIRECTORY]
 with the folder into which `pip install --no-deps --target` has put litgpt, lightning, lightning-utilities,
 torchmetrics and jsonargparse. MALMOI_DEVICE chooses the device.
@@ -54,9 +55,6 @@ from malmoi.train.update import Updates
 RESULT = Path(__file__).parent / "results" / "train_step.json"
 SETTLING = 3
 """First steps of every side that are not counted; compilation is in them."""
-
-SPINNING = 0.3
-"""Seconds after which the threads of the side before have stopped to wait for work at full speed."""
 
 Step = Callable[[], object]
 
@@ -258,29 +256,19 @@ def serve(side: str, shape: str) -> None:
 
 
 def measured(name: str, sides: list[str], rounds: int) -> dict[str, Any]:
-    """All sides, a step each in turns."""
-    shape = SHAPES[name]
-    command = [sys.executable, *sys.argv, "--serve"]
-    running = {
-        side: subprocess.Popen([*command, side, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for side in sides
-    }
-    times: dict[str, list[list[float]]] = {side: [] for side in sides}
-    for number in range(rounds + SETTLING):
-        for side, process in running.items():
-            assert process.stdin
-            assert process.stdout
-            time.sleep(SPINNING)
-            process.stdin.write("\n")
-            process.stdin.flush()
-            line = ""
-            while not line.startswith("["):
-                line = process.stdout.readline() or sys.exit(f"{side} ended")
-            if number >= SETTLING:
-                times[side].append(json.loads(line))
-    for process in running.values():
-        process.communicate()
-    return summary(shape, times)
+    """All sides, one after the other; each ends before the next begins."""
+    return summary(SHAPES[name], {side: times_of(side, name, rounds) for side in sides})
+
+
+def times_of(side: str, name: str, rounds: int) -> list[list[float]]:
+    """Seconds by the clock and of the processor, and bytes, of the steps of a side."""
+    command = [sys.executable, *sys.argv, "--serve", side, name]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    out, _ = process.communicate("\n" * (SETTLING + rounds))
+    lines = [json.loads(line) for line in out.splitlines() if line.startswith("[")]
+    if len(lines) < SETTLING + rounds:
+        sys.exit(f"{side} ended")
+    return lines[SETTLING:]
 
 
 def summary(shape: Shape, times: dict[str, list[list[float]]]) -> dict[str, Any]:
