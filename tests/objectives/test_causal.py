@@ -34,6 +34,12 @@ def test_it_is_the_plain_cross_entropy(make_model, ignored):
         torch.testing.assert_close(gradients[name], parameter.grad, atol=1e-4, rtol=1e-4)
 
 
+def test_targets_are_counted_before_they_go_to_a_device(model):
+    rows = batch(model, 0.7)
+    assert rows.to(torch.device("cpu")).counted == int((rows.targets != IGNORED).sum())
+    assert rows.to(torch.device("meta")).counted is None  # where shapes must not depend on the data
+
+
 def test_a_head_that_is_more_than_linear_sees_only_what_counts(make_model):
     model = make_model()
     model.head = nn.Sequential(model.head, nn.Tanh())

@@ -26,6 +26,16 @@ def test_singular_values_become_near_one_and_vectors_stay(shape):
         assert rest.abs().max() < 1e-4
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_products_are_in_the_format_of_the_training(shape):
+    matrices = random(3, *shape)
+    with torch.autocast("cpu", torch.bfloat16):
+        short = orthogonalize(matrices)
+    assert short.dtype == torch.float32
+    assert torch.equal(short, short.bfloat16().float())
+    torch.testing.assert_close(short, orthogonalize(matrices), atol=0.1, rtol=0)
+
+
 def test_many_steps_of_the_slow_way_agree():
     """Björck and Bowie's cubic converges to U V^T exactly; Jordan's quintic points the same way."""
     matrix = random(5, 8)

@@ -4,7 +4,9 @@ from functools import partial
 
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from malmoi.core.accelerator import product_dtype
 from malmoi.data.batch import TextBatch
 from malmoi.models.gpt import GPT
 from malmoi.models.gpt_config import GPTConfig
@@ -67,6 +69,15 @@ def test_a_shorter_format_learns_the_same_and_no_step_is_left_out(tmp_path, whol
     short = learned(precision, tmp_path)
     assert short.skipped == 0
     assert short.validation_loss == pytest.approx(whole.validation_loss, rel=0.01)
+
+
+@pytest.mark.parametrize(("precision", "format"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_optimizers_compute_in_the_format_of_the_training(tmp_path, precision, format):
+    seen = set()
+    hook = register_optimizer_step_pre_hook(lambda *_: seen.add(product_dtype(torch.ones(1))))
+    learned(precision, tmp_path)
+    hook.remove()
+    assert seen == {format}
 
 
 def test_a_scale_that_is_too_high_is_found_in_a_few_steps_and_learning_goes_on(tmp_path, monkeypatch, whole):

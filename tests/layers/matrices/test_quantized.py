@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from malmoi.compress.rounding import int4_matrix, int8_matrix
+from malmoi.core.device import instruction_sets
 from malmoi.core.errors import UserError
 from malmoi.layers.matrices.int4 import Int4Matrix, Int4Settings
 from malmoi.layers.matrices.int8 import Int8Settings
@@ -43,6 +44,15 @@ def test_the_fast_product_is_the_slow_one(name, rows):
     matrix = MATRICES[name]()
     hidden = HIDDEN.view(-1, 64)[:1].expand(rows, -1) * torch.arange(1.0, rows + 1)[:, None]
     assert relative(matrix.multiply(hidden), F.linear(hidden, matrix.dense())) < 0.02
+
+
+@pytest.mark.skipif("avx512_vnni" not in instruction_sets(), reason="the kernel has seven bits without VNNI")
+def test_what_is_multiplied_keeps_eight_bits():
+    matrix = MATRICES["int8-dynamic"]()
+    exact = F.linear(HIDDEN, matrix.dense())
+    rows = [matrix.multiply(row) for row in HIDDEN.view(-1, 1, 64)]
+    assert relative(matrix.multiply(HIDDEN), exact) < 0.0085
+    assert relative(torch.cat(rows).view(exact.shape), exact) < 0.0085
 
 
 def test_a_row_is_rounded_by_itself():
