@@ -143,8 +143,8 @@ def theory(layout: Layout) -> dict[str, int]:
         sums["reduce_scatter"] += own * (2 * layers + 2 * layers)
         sums["all_reduce"] += own * (1 + 2 + 1) + 1
     if layout.context > 1:
-        # tokens and each block's keys and values are gathered, whose gradients are scattered; and the bucket
-        sums["all_gather"] += own * (layers + 1)
+        # each block's keys and values are gathered, whose gradients are scattered; and the bucket
+        sums["all_gather"] += own * layers
         sums["reduce_scatter"] += own * layers
         sums["all_reduce"] += int(layout.shard == 1)
     if layout.pipeline > 1:

@@ -193,6 +193,8 @@ LAYERS = MODELS["gpt"][0].layers
     # four: in and out of two layers of each block, forward and backward, and both ends of the stack;
     # the embedding, the loss's two, its gradient, and once the gradients that see a part of the sequence
     (Layout(tensor=2), {"allgather_base": 4 * (4 * LAYERS + 2), "reduce_scatter_base": 4 * 4 * LAYERS, "allreduce": 17}),
+    # four: the keys and values of each block, and their gradients; the bucket and the sums
+    (Layout(context=2), {"allgather_base": 4 * LAYERS, "reduce_scatter_base": 4 * LAYERS, "allreduce": 2}),
 ])  # fmt: skip
 def test_a_step_exchanges_no_more_than_the_theory_says(layout, expected):
     assert run_on(2, exchanges, layout)[0] == expected

@@ -52,5 +52,17 @@ def test_a_model_without_heads_knows_rows_and_layers_only():
     assert all(layout.tensor == layout.context == 1 for layout in layouts)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"short_convolution": 3}, "of one with short convolutions"),
+        ({"attention": ["full by linear"]}, "looks back at sums"),
+    ],
+)
+def test_rows_are_divided_where_tokens_meet_in_keys_and_values_alone(changes, words):
+    config = GPTConfig(vocabulary=97, context=64, width=48, layers=2, heads=6, **changes)
+    assert words in layout_problem(Work(config, 2), Layout(context=2))
+
+
 def test_what_works_passes():
     check_layout(Work(SMALL, 12, rows=12), Layout(tensor=3, pipeline=2, data=2))

@@ -58,8 +58,6 @@ def parallel(
             for word in words.split(","):
                 apply_override(values, word)
             layouts.append(parse_settings(Layout, values, f"--layout {words}"))
-    elif family != "gpt":
-        layouts = [one for one in layouts if one.context == 1]
     table = Table("layout", "processes", "loss", "gradient norm", "weights", "", box=None)
     parted = False
     written = []

@@ -107,10 +107,21 @@ class TargetBatch(Batch):
 
     def to(self, device: torch.device) -> Self:
         """See `Batch.to`; the targets are counted on the way."""
-        targets = self._tensors()["targets"]
-        at_hand = targets.device.type == "cpu" and not wants_static_shapes(device)
-        known = int((targets != IGNORED).sum()) if at_hand else self.counted
-        return dataclasses.replace(super().to(device), counted=known)
+        at_hand = self._targets.device.type == "cpu" and not wants_static_shapes(device)
+        return dataclasses.replace(super().to(device), counted=self.count() if at_hand else self.counted)
+
+    def count(self) -> int:
+        """How many targets are not IGNORED."""
+        return int((self._targets != IGNORED).sum())
+
+    def learning(self, index: int, count: int) -> Self:
+        """The same rows with those targets alone that stand in part `index` of `count` equal parts of their length."""
+        own: dict[str, torch.Tensor] = {"targets": self._targets.chunk(count, 1)[index]}
+        return dataclasses.replace(self, **own, counted=None)
+
+    @property
+    def _targets(self) -> torch.Tensor:
+        return self._tensors()["targets"]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from typing import Any
 
@@ -21,7 +21,7 @@ from malmoi.models.model import ModelConfig
 from malmoi.objectives.objective import Loss, Objective
 from malmoi.parallel.agreement import anywhere, check_same, of_the_first
 from malmoi.parallel.checkpoint import StateWriter
-from malmoi.parallel.context import ContextPart
+from malmoi.parallel.context import ContextPart, RowParts
 from malmoi.parallel.data import GradientSum
 from malmoi.parallel.divided import DividedParameters
 from malmoi.parallel.execution import Execution, FirstWeights, Share, Sums, Value, dealt, place
@@ -115,7 +115,7 @@ class DistributedExecution(Execution):
         if layout.tensor > 1:
             self._partial = divide_tensors(self.model, self.mesh.parameters["tensor"])
         if layout.context > 1:
-            self._context = ContextPart(self.model, self.objective, self.mesh.group("context"))
+            self._context = ContextPart(self.model, self.objective, RowParts.among(self.mesh.group("context")))
         self._step = _Step(self.model, self.objective)
         for root in self._sharded():
             shard_blocks(root, self.mesh.of_shards(), keep=self._pipeline is not None)
@@ -134,7 +134,8 @@ class DistributedExecution(Execution):
         """See `Execution.backward`; the sums run over all processes, and so do the gradients."""
         clock = time.monotonic if not self.divided and self.layout.context == 1 else time.process_time  # others wait
         started = clock()
-        sums = self._own_backward(shares, batch, inside, scale)
+        with self._rows_divided():
+            sums = self._own_backward(shares, batch, inside, scale)
         self.own_seconds = clock() - started
         for root in self._sharded():
             reshard(root)
@@ -173,8 +174,12 @@ class DistributedExecution(Execution):
 
     def _prepared(self, batch: Batch) -> Batch:
         """What this process computes of a batch of its replica."""
-        batch = batch.to(self.device).padded(self.layout.tensor * self.layout.context)
-        return batch if self._context is None else self._context.of(batch)
+        batch = batch.padded(self.layout.tensor * self.layout.context)
+        return (batch if self._context is None else self._context.of(batch)).to(self.device)
+
+    def _rows_divided(self) -> AbstractContextManager[None]:
+        """Inside, the model computes its part of every row; samples between two steps are of whole ones."""
+        return nullcontext() if self._context is None else self._context.computed()
 
     def _loss_inside(self, batch: Batch) -> Loss:
         """What the objective says of a batch, in the number format of the forward pass; for a pipeline."""
@@ -196,7 +201,8 @@ class DistributedExecution(Execution):
         own = self.mesh.index(*REPLICAS)
         sums = Sums(0.0, 0, {})
         while together := list(islice(batches, self.layout.replicas)):
-            one = self._own_validation(together[min(own, len(together) - 1)], inside)
+            with self._rows_divided():
+                one = self._own_validation(together[min(own, len(together) - 1)], inside)
             if own < len(together):
                 metrics = {name: sums.metrics.get(name, 0.0) + value for name, value in one.metrics.items()}
                 sums = Sums(sums.total + one.total, sums.count + one.count, sums.metrics | metrics)

@@ -108,8 +108,15 @@ def _tensor_problem(config: ModelConfig | None, tensor: int) -> str:
 
 
 def _context_problem(config: ModelConfig | None) -> str:
-    if not isinstance(config, GPTConfig) or config.reversible or config.short_convolution:
-        return "Only a decoder-only transformer, not reversible and without convolutions, can divide its rows."
+    if not isinstance(config, GPTConfig | EncoderConfig | EncoderDecoderConfig):
+        return "Only a model whose tokens meet in attention alone can divide its rows."
+    if isinstance(config, GPTConfig):
+        if config.reversible or config.short_convolution:
+            return "The rows of a reversible model, or of one with short convolutions, cannot be divided."
+        if any(layer.mix.keeps_sums for layer in config.attention):
+            return "The rows of a model that looks back at sums cannot be divided."
+    if isinstance(config, EncoderConfig) and config.global_projections:
+        return "The rows of an encoder with global projections cannot be divided."
     return ""
 
 

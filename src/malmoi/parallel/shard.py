@@ -9,7 +9,7 @@ from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
-from malmoi.parallel.tensor import BLOCKS
+from malmoi.parallel.stacks import BLOCKS
 
 
 def shard_blocks(root: nn.Module, mesh: DeviceMesh, keep: bool = False) -> None:

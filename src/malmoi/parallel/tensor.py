@@ -7,8 +7,7 @@ the sequence. Parameters become `DTensor`s, which know how they are divided; wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import groupby
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,13 +25,8 @@ from malmoi.layers.relative_positions import RelativePositions
 from malmoi.layers.short_convolution import ShortConvolution
 from malmoi.parallel.collectives import copied, gathered, put_together, scattered, split
 from malmoi.parallel.data import local
+from malmoi.parallel.stacks import BLOCKS, SEQUENCE, runs
 from malmoi.parallel.vocabulary import VocabularyEmbedding, VocabularyLinear
-
-SEQUENCE = 1
-"""The dimension of hidden states that the sequence runs along."""
-
-BLOCKS = "blocks"
-"""The name of every stack of blocks."""
 
 
 def divide_tensors(model: nn.Module, mesh: DeviceMesh) -> list[str]:
@@ -56,10 +50,9 @@ def divide_tensors(model: nn.Module, mesh: DeviceMesh) -> list[str]:
             _divide_feed_forward(module, mesh)
         elif isinstance(module, RelativePositions):
             module.register_forward_hook(lambda _module, _inputs, bias: bias.chunk(mesh.size())[mesh.get_local_rank()])
-        elif isinstance(module, nn.ModuleList) and name.rsplit(".", 1)[-1] == BLOCKS:
-            for first, last in _runs(module):
-                first.register_forward_pre_hook(lambda _module, inputs: _first(inputs, split, group))
-                last.register_forward_hook(lambda _module, _inputs, hidden: put_together(hidden, group, SEQUENCE))
+    for run in runs(model):
+        run.first.register_forward_pre_hook(lambda _module, inputs: _first(inputs, split, group))
+        run.last.register_forward_hook(lambda _module, _inputs, hidden: put_together(hidden, group, SEQUENCE))
     _divide_vocabulary(model, mesh)
     whole = [name for name, parameter in model.named_parameters() if not isinstance(parameter, DTensor)]
     return [name for name in whole if f"{BLOCKS}." in name or "relative_positions" in name]
@@ -84,14 +77,6 @@ class DividedLowRank(LowRankLinear):
         """See `DividedLinear`."""
         result: torch.Tensor = self.base(hidden)
         return result + F.linear(F.linear(hidden, local(self.narrow)) * self.scale, local(self.widen))
-
-
-def _runs(blocks: nn.ModuleList) -> Iterator[tuple[nn.Module, nn.Module]]:
-    """The first and the last block of every run of blocks that this process has."""
-    for present, run in groupby(blocks, key=lambda block: next(block.parameters(), None) is not None):
-        own = list(run)
-        if present:
-            yield own[0], own[-1]
 
 
 def _check(model: nn.Module, processes: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
 
@@ -10,13 +11,13 @@ import torch
 from torch import nn
 
 from malmoi.core.accelerator import pick_device
-from malmoi.data.batch import IGNORED, Batch, MaskedBatch, TextBatch
-from malmoi.data.pair_batches import PairBatch
+from malmoi.data.batch import Batch, TargetBatch
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.model import ModelConfig
 from malmoi.objectives.linear_cross_entropy import rows_at_once
 from malmoi.objectives.objective import Objective
 from malmoi.parallel.chunk import layers_of
+from malmoi.parallel.context import ContextPart, RowParts, rows_problem
 from malmoi.parallel.execution import dealt
 from malmoi.parallel.layout import Layout
 from malmoi.parallel.layout_check import recomputes_too_often
@@ -26,9 +27,8 @@ from malmoi.parallel.schedule import layer_ranges
 from malmoi.train.muon import Muon
 from malmoi.train.optimizers import OptimizerSettings, build_optimizers
 from malmoi.train.precision import Precision
-from malmoi.train.recompute import WHOLE
 from malmoi.train.settings import TrainerSettings
-from malmoi.train.weighing import FIRST, REST, TABLE, Weight, blocks_of, product_bytes, weigh, without_memory
+from malmoi.train.weighing import FIRST, REST, TABLE, Weight, blocks_of, weigh, without_memory
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class SharedTraining:
             for name, parameter in self._model.named_parameters()
         }
         self._weights: dict[tuple[int, int, int], Weight] = {}
+        self._context_parts: dict[int, ContextPart] = {}
 
     @property
     def rows(self) -> int:
@@ -87,6 +88,8 @@ class SharedTraining:
     def fits(self, layout: Layout, room: int) -> bool:
         """Whether it can be trained in a layout that suits the model, with so many bytes in each process."""
         if self.rows < self._parts(layout) or recomputes_too_often(layout, self._settings.recompute):
+            return False
+        if layout.context > 1 and rows_problem(self._model, self._objective):
             return False
         return self.fullest(layout).peak <= room
 
@@ -138,7 +141,7 @@ class SharedTraining:
         losses = held if layout.schedule == "gpipe" else 1  # in other orders each goes back at once
         inner = sum(weight.inner.get(one, 0) for one in blocks)
         kept = held * (sum(weight.kept.get(one, 0) for one in blocks) / tensor + (1 - 1 / tensor) * inner)
-        kept += held * (len(blocks) * self._keys_and_values(layout) + (place == 0) * weight.kept[FIRST])
+        kept += held * (place == 0) * weight.kept[FIRST]
         kept += last * losses * (weight.kept.get(REST, 0) + weight.kept.get(TABLE, 0) / tensor)
         of_end = tensor if isinstance(self._config, GPTConfig) else 1  # all scores of others are on every process
         forward = sum(weight.forward.get(one, 0) for one in blocks) / tensor
@@ -149,40 +152,27 @@ class SharedTraining:
         backward = max(weight.backward[FIRST] // tensor, last * weight.backward.get(REST, 0) // of_end)
         return int(kept), int(forward), backward
 
-    def _keys_and_values(self, layout: Layout) -> float:
-        """Bytes of those that a block gathers where rows are divided, beside its own."""
-        config = self._config
-        if layout.context == 1 or not isinstance(config, GPTConfig):
-            return 0.0
-        if self._settings.recompute.partition(":")[0] in (WHOLE, "attention"):
-            return 0.0
-        batch = self._own_batch(layout)
-        assert isinstance(batch, TextBatch)
-        others = batch.tokens.numel() * (layout.context - 1)
-        width = config.key_value_heads // layout.tensor * config.head_width
-        return 2 * others * width * product_bytes(self._precision)
-
     def _logits(self, layout: Layout) -> int:
         """Bytes of those that are there at once where the loss computes some rows at a time on an accelerator."""
         batch = self._own_batch(layout)
-        if not isinstance(batch, TextBatch | MaskedBatch | PairBatch):
+        if not isinstance(batch, TargetBatch):
             return 0
         vocabulary = -(-self._vocabulary // layout.tensor)
-        counted = int((batch.targets != IGNORED).sum())
-        return 8 * vocabulary * min(counted, rows_at_once(vocabulary, pick_device().type))  # and their logarithms
+        return 8 * vocabulary * min(batch.count(), rows_at_once(vocabulary, pick_device().type))  # and their logarithms
 
     def _weight(self, layout: Layout) -> Weight:
         """Of what a process of the layout computes of a micro-batch, with the whole model."""
         key = (self._parts(layout), layout.context, layout.tensor * layout.context)
         if key not in self._weights:
-            self._weights[key] = weigh(
-                self._model,
-                self._objective,
-                self._own_batch(layout),
-                self._precision,
-                self._settings.recompute,
-                self._vocabulary,
-            )
+            with self._rows_divided(layout.context):
+                self._weights[key] = weigh(
+                    self._model,
+                    self._objective,
+                    self._own_batch(layout),
+                    self._precision,
+                    self._settings.recompute,
+                    self._vocabulary,
+                )
         return self._weights[key]
 
     def _own_batch(self, layout: Layout) -> Batch:
@@ -190,9 +180,16 @@ class SharedTraining:
         batch = self._batch.part(0, self._parts(layout)).padded(layout.tensor * layout.context)
         if layout.context == 1:
             return batch
-        assert isinstance(batch, TextBatch)
-        tokens, targets = (one.chunk(layout.context, 1)[0] for one in (batch.tokens, batch.targets))
-        return TextBatch(tokens, targets)
+        assert isinstance(batch, TargetBatch)
+        return batch.learning(0, layout.context)
+
+    def _rows_divided(self, count: int) -> AbstractContextManager[None]:
+        """Inside, the model computes the last part of so many of its rows, the one that looks at most keys."""
+        if count == 1:
+            return nullcontext()
+        if count not in self._context_parts:
+            self._context_parts[count] = ContextPart(self._model, self._objective, RowParts.alone(count))
+        return self._context_parts[count].computed()
 
     def _parts(self, layout: Layout) -> int:
         return dealt(self._settings.slots, 0, layout.replicas)[0].parts

@@ -72,6 +72,15 @@ def test_a_few_queries_at_the_end_see_what_they_would_in_the_whole(pattern, last
         torch.testing.assert_close(got, whole, rtol=0, atol=1e-5)
 
 
+@patterns
+def test_a_few_queries_in_the_middle_see_what_they_would_in_the_whole(pattern):
+    heads = heads_of(pattern, 33)
+    whole = attend(heads, Dense())[:, :, 12:19]
+    for mix in [Dense(), *able(heads)]:
+        got = attend(replace(heads, query=heads.query[:, :, 12:19], later=14), mix)
+        torch.testing.assert_close(got, whole, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("text", [text for text in PATTERNS if text.startswith("causal")])
 def test_nothing_looks_ahead(text):
     heads = heads_of(parse_pattern(text), 20, shared=4)

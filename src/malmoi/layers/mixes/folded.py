@@ -40,10 +40,10 @@ class Folded(Mix):
         fold, inside = found
         if heads.length == 1:
             return _last(heads, fold)
-        before = heads.seen - heads.length  # queries of tokens in a cache are computed again and dropped
-        whole = replace(heads, query=F.pad(heads.query, (0, 0, before, 0)), pattern=inside)
+        before = heads.start  # queries of tokens in a cache, or of another process, are computed again and dropped
+        whole = replace(heads, query=F.pad(heads.query, (0, 0, before, heads.later)), pattern=inside)
         mixed = _columns(whole, fold.size) if isinstance(fold, Stride) else _rows(whole, fold.size)
-        return mixed[:, :, before:]
+        return mixed[:, :, before : before + heads.length]
 
 
 def folds(pattern: Pattern) -> tuple[Blocks | Stride, Pattern] | None:
@@ -72,7 +72,7 @@ def grid_patterns(height: int, width: int, length: int) -> tuple[Blocks, Stride]
 
 def _last(heads: Heads, fold: Blocks | Stride) -> torch.Tensor:
     """One query, at the end."""
-    last = heads.seen - 1
+    last = heads.start
     seen = slice(last % fold.size, None, fold.size)
     if isinstance(fold, Blocks):
         seen = slice(last // fold.size * fold.size, None)

@@ -126,7 +126,7 @@ class Hashed(Mix):
 def over_union(heads: Heads, mix: Hashed, buckets: torch.Tensor) -> torch.Tensor:
     """The same by a mask of all pairs: the reference, and the way for a few queries at the end of many keys."""
     places = buckets.sort(dim=-1, stable=True).indices.argsort(-1)
-    last = slice(heads.seen - heads.length, None)
+    last = slice(heads.start, heads.start + heads.length)
     distance = places[..., last, None] - places[..., None, :]
     near = (distance < mix.reach) & (distance > (-1 if not heads.pattern.ahead else -mix.reach))
     seen = ((buckets[..., last, None] == buckets[..., None, :]) & near).any(0)

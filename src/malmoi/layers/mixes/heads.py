@@ -19,7 +19,7 @@ class Heads:
     Attributes:
         query: (rows, heads, length, head_width).
         key, value: (rows, key_value_heads, seen, head_width).
-        pattern: who may look at whom. The last query stands at the position of the last key.
+        pattern: who may look at whom. The last query stands at the position of the last key but `later`.
         real: (rows, seen) boolean, True where a key is a token and no padding.
         documents: (rows, positions) int64, the document of each position, for patterns that ask for it.
         bias: (heads, length, seen), added to the products.
@@ -31,6 +31,7 @@ class Heads:
         training: new random numbers are wanted each time.
         sums: of the tokens before, for a mix that keeps no keys: (rows, key_value_heads, head_width, head_width + 1),
             updated in place.
+        later: how many of the keys are of positions behind the last query.
     """
 
     query: torch.Tensor
@@ -46,6 +47,7 @@ class Heads:
     skipped: int = 0
     training: bool = False
     sums: torch.Tensor | None = None
+    later: int = 0
 
     @property
     def length(self) -> int:
@@ -60,7 +62,7 @@ class Heads:
     @property
     def start(self) -> int:
         """Position of the first query."""
-        return self.seen + self.skipped - self.length
+        return self.seen + self.skipped - self.length - self.later
 
     @property
     def factor(self) -> float:

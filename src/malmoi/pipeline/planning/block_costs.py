@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from malmoi.layers.rotary import RotaryTable
 from malmoi.models.gpt import Block
 from malmoi.models.gpt_config import GPTConfig
+from malmoi.parallel.context import RowParts, of_part
 from malmoi.train.precision import Precision, autocast
 
 _CPU = torch.device("cpu")
@@ -113,9 +114,12 @@ def _count(local: LocalBlock, index: int) -> BlockCosts:
         block = Block(_local_config(local), config.layer_attention(index)).train()
         own |= {parameter.untyped_storage()._cdata for parameter in block.parameters()}
         _stub(block, local.recompute)
+        if local.context > 1:
+            take = partial(of_part, RowParts.alone(local.context))
+            block.attention.register_forward_pre_hook(take, with_kwargs=True)
         length = local.length // local.context
         hidden = torch.empty(local.rows, -(-length // local.tensor), config.width, requires_grad=True)
-        rotary = _rotary(local, length)
+        rotary = _rotary(local)
         if rotary is not None:
             own |= {table.untyped_storage()._cdata for table in rotary}  # one table for all blocks
         forward, backward, counter = _Traffic(), _Traffic(), FlopCounterMode(display=False)
@@ -125,10 +129,8 @@ def _count(local: LocalBlock, index: int) -> BlockCosts:
             output = _through(block, hidden, rotary, local)
         with backward:
             output.backward(torch.empty_like(output))  # type: ignore[no-untyped-call]
-    gathered = 2 * local.rows * (local.length - length) * config.key_value_heads // local.tensor * config.head_width
-    kept_bytes = sum(size for _, size in kept.values())
     return BlockCosts(
-        kept_bytes + (0 if local.recompute in ("blocks", "attention") else gathered * _size(local)),
+        sum(size for _, size in kept.values()),
         counter.get_total_flops(),
         4.0 * local.rows * length * _seen(local, index) * config.heads // local.tensor * config.head_width,
         forward.bytes,
@@ -209,10 +211,10 @@ def _local_config(local: LocalBlock) -> GPTConfig:
     return config.model_copy(update=own)
 
 
-def _rotary(local: LocalBlock, length: int) -> RotaryTable | None:
+def _rotary(local: LocalBlock) -> RotaryTable | None:
     if local.config.positions != "rotary":
         return None
-    table = torch.empty(length, 1, local.config.head_width, dtype=getattr(torch, local.precision))
+    table = torch.empty(local.length, 1, local.config.head_width, dtype=getattr(torch, local.precision))
     return RotaryTable(table, torch.empty_like(table))
 
 
@@ -225,11 +227,6 @@ def _seen(local: LocalBlock, index: int) -> float:
 
 def _dtype(local: LocalBlock) -> torch.dtype:
     return torch.float32 if local.autocast else getattr(torch, local.precision)
-
-
-def _size(local: LocalBlock) -> int:
-    """Bytes of a number in the products' precision."""
-    return int(getattr(torch, local.precision).itemsize)
 
 
 @contextlib.contextmanager

@@ -103,7 +103,8 @@ def _pipeline(job: Job) -> float:
         return 0.0
     hidden, _ = _number_bytes(job)
     width = job.config.width / (job.layout.tensor if job.software.sends_parts else 1)
-    return 2 * job.chunks * job.micro_batches * job.tokens * width * hidden
+    tokens = job.micro_rows * job.length  # also of rows that are divided among processes
+    return 2 * job.chunks * job.micro_batches * tokens * width * hidden
 
 
 def _number_bytes(job: Job) -> tuple[int, int]:
