@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from malmoi.core.errors import UserError
-from malmoi.data.batch import IGNORED, MaskedBatch, TextBatch
+from malmoi.data.batch import IGNORED, LabelledBatch, MaskedBatch, TextBatch
 from malmoi.data.pair_batches import PairBatch
+from malmoi.models.classifier import TextForm, new_classifier
 from malmoi.models.convolution import ConvolutionConfig
 from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.gpt_config import GPTConfig
@@ -15,7 +16,9 @@ from malmoi.models.registry import build_model, meta_model
 from malmoi.models.seq2seq_config import EncoderDecoderConfig
 from malmoi.objectives.causal import Causal
 from malmoi.objectives.classification import Classification
+from malmoi.objectives.joint import Joint, Part
 from malmoi.objectives.masked import Masked
+from malmoi.objectives.regression import Regression
 from malmoi.objectives.sequence_to_sequence import SequenceToSequence
 from malmoi.parallel.context import ContextPart, RowParts
 from malmoi.parallel.distributed import execution
@@ -37,23 +40,42 @@ CONFIGS = {
         **SHAPE, positions="rotary", attention=["window(5) | global(0)", "blocks(6)"]
     ),
     "encoder of documents": EncoderConfig(**SHAPE, attention=["documents"]),
+    "classifier": EncoderConfig(**SHAPE, pooling="concat"),
+    "words and pairs": EncoderConfig(**SHAPE, attention=["documents"]),
     "translator": EncoderDecoderConfig(**SHAPE, start=0),
     "relative positions": EncoderDecoderConfig(**SHAPE, start=0, positions="relative", norm="rms", norm_first=True),
 }
 SETTINGS = TrainerSettings(steps=1, optimizer="adamw", precision="float32")
 
 
-def task(config):
+def task(name):
     """Objective and a batch whose lengths are odd and whose rows are padded."""
+    config = CONFIGS[name]
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(1, 31, (3, 19), generator=generator)
     lengths = torch.tensor([19, 12, 4])
     targets = tokens.roll(-1, 1).masked_fill(torch.arange(19) >= lengths[:, None], IGNORED)
     if isinstance(config, GPTConfig):
         return Causal(), TextBatch(tokens, targets)
+    labels = torch.tensor([1, IGNORED, 0])
+    documents = torch.arange(19).expand(3, -1) // 7
+    if name == "classifier":
+        return Classification(), LabelledBatch(tokens, lengths, labels)
+    if name == "words and pairs":
+        both = {"words": Part(Masked()), "pairs": Part(Classification(), 4)}
+        return Joint(both), MaskedBatch(tokens, lengths, targets, labels=labels, documents=documents)
     if isinstance(config, EncoderConfig):
-        return Masked(), MaskedBatch(tokens, lengths, targets, documents=torch.arange(19).expand(3, -1) // 7)
+        return Masked(), MaskedBatch(tokens, lengths, targets, documents=documents)
     return SequenceToSequence(0.1), PairBatch(tokens[:, :13], lengths.clamp(max=13), tokens, targets)
+
+
+def model_of(name):
+    """A model, every layer of which makes a difference."""
+    model = build_model(CONFIGS[name], seed=0)
+    if name in ("classifier", "words and pairs"):
+        model = new_classifier(model, ["아니오", "예"], 0, TextForm())
+    first_weights(model)
+    return model
 
 
 def steps(layout, names):
@@ -61,9 +83,8 @@ def steps(layout, names):
     torch.set_num_threads(1)
     found = {}
     for name in names:
-        model = build_model(CONFIGS[name], seed=0)
-        first_weights(model)
-        objective, batch = task(CONFIGS[name])
+        model = model_of(name)
+        objective, batch = task(name)
         with laid_out(layout):
             run = execution(model, objective, layout, slots=1)
             sums = run.backward(run.shares(1), lambda _share, batch=batch: batch, unchanged, 1.0)
@@ -81,8 +102,8 @@ def test_losses_and_gradients_are_those_of_one_process():
 
 def written(layout):
     """What a model writes between two steps of its training."""
-    model = build_model(CONFIGS["grouped heads"], seed=0)
-    objective, batch = task(model.config)
+    model = model_of("grouped heads")
+    objective, batch = task("grouped heads")
     with laid_out(layout):
         run = execution(model, objective, layout, slots=1)
         run.backward(run.shares(1), lambda _share: batch, unchanged, 1.0)
@@ -108,8 +129,8 @@ def kept(layout, names):
         found.append(alive.bytes - parameters)
 
     for name in names:
-        model = build_model(CONFIGS[name], seed=0)
-        objective, batch = task(CONFIGS[name])
+        model = model_of(name)
+        objective, batch = task(name)
         alive = Alive()
         for parameter in model.parameters():
             alive.meet(parameter)
@@ -121,16 +142,15 @@ def kept(layout, names):
 
 
 def test_the_memory_of_a_part_is_known_beforehand():
-    layout, names = Layout(context=2), ["grouped heads", "encoder", "translator"]
+    layout, names = Layout(context=2), ["grouped heads", "encoder", "words and pairs", "translator"]
     fullest = [max(pair) for pair in zip(*run_on(2, kept, layout, names), strict=True)]
     for name, counted in zip(names, fullest, strict=True):
-        config = CONFIGS[name]
-        training = SharedTraining(meta_model(config), config, *task(config), SETTINGS, "float32")
+        training = SharedTraining(model_of(name), CONFIGS[name], *task(name), SETTINGS, "float32")
         assert training.fullest(layout).activations == pytest.approx(counted, rel=0.02), name
 
 
 @pytest.mark.parametrize(("config", "objective", "words"), [
-    (EncoderConfig(**SHAPE), Classification(), "a target for each token"),
+    (EncoderConfig(**SHAPE), Regression(), "with targets or classes"),
     (EncoderConfig(**SHAPE, attention=["window(5) | global(0)"], global_projections=True), Masked(), "blocks.0.attention looks"),
     (GPTConfig(**SHAPE, reversible=True), Causal(), "The rows of a GPT cannot be divided"),
     (GPTConfig(**SHAPE, short_convolution=3), Causal(), "blocks.0.attention_convolution looks"),

@@ -107,7 +107,7 @@ def test_compiled_blocks_learn_the_same_in_several_processes():
     from malmoi.pipeline.verify_parallel import compare, trace
 
     alone = trace(Layout(), "gpt", 3, "adamw")
-    for layout in (Layout(shard=2), Layout(tensor=2), Layout(pipeline=2)):
+    for layout in (Layout(shard=2), Layout(tensor=2), Layout(context=2), Layout(pipeline=2)):
         assert compare(layout, alone, run_on(2, compiled, layout)[0]).parts is None
 
 

@@ -60,6 +60,15 @@ class Batch:
             )
         return dataclasses.replace(self, **{name: value[index::count] for name, value in tensors.items()})
 
+    def learning(self, index: int, count: int) -> Self:
+        """The same rows with every `count`-th target of each, and every `count`-th label, from number `index` on."""
+        own = {}
+        for name, whole in self._tensors().items():
+            if name in TARGETS:
+                own[name] = torch.full_like(whole, IGNORED)
+                own[name][..., index::count] = whole[..., index::count]
+        return dataclasses.replace(self, **own)
+
     def padded(self, multiple: int) -> Self:
         """The same with every length a multiple of this; see `lengthened`."""
         lengths = {name: value.shape[1] for name, value in self._sequences().items()}
@@ -114,7 +123,7 @@ class TargetBatch(Batch):
         """How many targets are not IGNORED."""
         return int((self._targets != IGNORED).sum())
 
-    def learning(self, index: int, count: int) -> Self:
+    def with_targets_of(self, index: int, count: int) -> Self:
         """The same rows with those targets alone that stand in part `index` of `count` equal parts of their length."""
         own: dict[str, torch.Tensor] = {"targets": self._targets.chunk(count, 1)[index]}
         return dataclasses.replace(self, **own, counted=None)

@@ -1,8 +1,8 @@
 """Context parallelism: each process computes a part of every row, and looks at the keys and values of all parts.
 
 The way of Llama 3 (arXiv:2407.21783, section 3.3.2): keys and values are gathered, few where heads share them. Hidden
-states are those of whole rows before a stack of blocks, and of the own part inside of it and behind it; what an encoder
-gives to a decoder is gathered.
+states are those of whole rows before a stack of blocks, and of the own part inside of it. Behind it they stay so where
+each token has a target; what a decoder or a head of classes looks at is gathered.
 """
 
 from __future__ import annotations
@@ -27,16 +27,20 @@ from malmoi.layers.global_attention import GlobalAttention
 from malmoi.layers.rotary import RotaryTable
 from malmoi.layers.short_convolution import ShortConvolution
 from malmoi.layers.stores import Kept, Store
+from malmoi.models.classifier import Classifier
 from malmoi.models.encoder import Encoder
 from malmoi.models.gpt import GPT
 from malmoi.models.seq2seq import EncoderDecoder
 from malmoi.objectives.causal import Causal
+from malmoi.objectives.classification import Classification
+from malmoi.objectives.joint import Joint
 from malmoi.objectives.masked import Masked
 from malmoi.objectives.objective import Objective
 from malmoi.objectives.sequence_to_sequence import SequenceToSequence
 from malmoi.parallel.collectives import gathered
 from malmoi.parallel.stacks import SEQUENCE, runs
 
+_OF_TOKENS = (Causal, Masked, SequenceToSequence)
 _ARGUMENTS = tuple(inspect.signature(Attention.forward).parameters)[1:]
 
 
@@ -90,9 +94,10 @@ class ContextPart:
         if problem := rows_problem(model, objective):
             raise UserError(problem, "Leave context out of the layout.")
         self._parts, self._computes = parts, False
+        self._reads_rows = not isinstance(objective, _OF_TOKENS)
         for run in runs(model):
             run.first.register_forward_pre_hook(self._enter, prepend=True)
-            if isinstance(model, EncoderDecoder) and run.stack.startswith("encoder."):
+            if self._reads_rows or (isinstance(model, EncoderDecoder) and run.stack.startswith("encoder.")):
                 run.last.register_forward_hook(partial(self._leave, lambda own: parts.gathered(own, SEQUENCE)))
             elif not run.ends:  # the process with the next blocks takes rows as embeddings make them
                 run.last.register_forward_hook(partial(self._leave, parts.widened))
@@ -100,10 +105,13 @@ class ContextPart:
             if isinstance(module, Attention):
                 module.register_forward_pre_hook(self._attend, with_kwargs=True)
 
-    def of(self, batch: Batch) -> Batch:
-        """Whole rows, with the targets of this process's part."""
+    def of(self, batch: Batch, part: int | None = None) -> Batch:
+        """Whole rows, with what this process learns of them, or another one that has `part`."""
+        part = self._parts.own if part is None else part
+        if self._reads_rows:
+            return batch.learning(part, self._parts.count)
         assert isinstance(batch, TargetBatch)
-        return batch.learning(self._parts.own, self._parts.count)
+        return batch.with_targets_of(part, self._parts.count)
 
     @contextlib.contextmanager
     def computed(self) -> Iterator[None]:
@@ -161,10 +169,11 @@ class _Gathering:
 
 def rows_problem(model: nn.Module, objective: Objective) -> str:
     """Why the rows of a training cannot be divided, in a sentence; nothing where they can."""
-    if not isinstance(objective, Causal | Masked | SequenceToSequence):
-        return "Only rows with a target for each token can be divided."
-    if not isinstance(model, GPT | Encoder | EncoderDecoder) or getattr(model.config, "reversible", False):
-        return f"The rows of a {type(model).__name__} cannot be divided among processes."
+    if not isinstance(objective, (*_OF_TOKENS, Classification, Joint)):
+        return "Only rows with targets or classes can be divided."
+    body = model.body if isinstance(model, Classifier) else model
+    if not isinstance(body, GPT | Encoder | EncoderDecoder) or getattr(body.config, "reversible", False):
+        return f"The rows of a {type(body).__name__} cannot be divided among processes."
     others = (name for name, one in model.named_modules() if isinstance(one, ShortConvolution | GlobalAttention))
     name = next(others, "")
     return f"{name} looks at other tokens than through keys and values, so that rows cannot be divided." if name else ""

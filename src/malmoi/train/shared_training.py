@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 
@@ -164,7 +164,8 @@ class SharedTraining:
         """Of what a process of the layout computes of a micro-batch, with the whole model."""
         key = (self._parts(layout), layout.context, layout.tensor * layout.context)
         if key not in self._weights:
-            with self._rows_divided(layout.context):
+            divided = self._context_part(layout.context).computed() if layout.context > 1 else nullcontext()
+            with divided:
                 self._weights[key] = weigh(
                     self._model,
                     self._objective,
@@ -178,18 +179,13 @@ class SharedTraining:
     def _own_batch(self, layout: Layout) -> Batch:
         """What the first process computes of a micro-batch."""
         batch = self._batch.part(0, self._parts(layout)).padded(layout.tensor * layout.context)
-        if layout.context == 1:
-            return batch
-        assert isinstance(batch, TargetBatch)
-        return batch.learning(0, layout.context)
+        return batch if layout.context == 1 else self._context_part(layout.context).of(batch, part=0)
 
-    def _rows_divided(self, count: int) -> AbstractContextManager[None]:
-        """Inside, the model computes the last part of so many of its rows, the one that looks at most keys."""
-        if count == 1:
-            return nullcontext()
+    def _context_part(self, count: int) -> ContextPart:
+        """Lets the model compute the last of so many parts of its rows, the one that looks at most keys."""
         if count not in self._context_parts:
             self._context_parts[count] = ContextPart(self._model, self._objective, RowParts.alone(count))
-        return self._context_parts[count].computed()
+        return self._context_parts[count]
 
     def _parts(self, layout: Layout) -> int:
         return dealt(self._settings.slots, 0, layout.replicas)[0].parts
