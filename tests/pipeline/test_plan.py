@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from malmoi.pipeline import plan
+from malmoi.pipeline import dial, plan
 from malmoi.pipeline.dial import predicted_loss
 from malmoi.pipeline.plan import derive_plan, estimate_pretraining
 from malmoi.pipeline.pretrain_settings import PretrainSettings
@@ -28,6 +28,21 @@ def test_minutes_become_steps():
     assert made["tokens_per_step"] == 4_096
     assert made["trainer"]["steps"] == int(600 * 0.93 * 1_000 / 4_096)
     assert derive(tokens=10_000)["trainer"]["steps"] == 3
+
+
+def test_what_is_measured_is_what_will_be_trained(monkeypatch):
+    measured = []
+    monkeypatch.setattr(dial, "tokens_per_second", lambda config, *_: measured.append(config) or 1_000.0)
+    made = derive(model={"layers": 3, "width": 64, "activation": "gelu"})
+    assert [config.model_dump() for config in measured] == [made["model"]]
+    assert (made["model"]["layers"], made["model"]["width"], made["model"]["activation"]) == (3, 64, "gelu")
+
+
+def test_a_given_width_leaves_the_depth_to_the_measurement(monkeypatch):
+    monkeypatch.setattr(dial, "tokens_per_second", lambda config, *_: 1e5 / config.layers)
+    made = derive(model={"width": 64})
+    assert [trial["layers"] for trial in made["trials"]][:2] == [2, 3]
+    assert {trial["width"] for trial in made["trials"]} == {64}
 
 
 def test_a_kill_costs_less_than_a_minute():

@@ -123,7 +123,7 @@ def test_a_full_disk_is_a_sentence_and_the_state_before_it_stays(make_trainer, m
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-@pytest.mark.parametrize("states", ["float32", "bfloat16"])
+@pytest.mark.parametrize("states", ["float32", "bfloat16", "8-bit"])
 @pytest.mark.parametrize("killed_at", [0, 1, 5, 8, 11])
 def test_killed_and_gone_on_is_untouched(make_trainer, line, tmp_path, killed_at, optimizer, states):
     settings = {"dropout": 0.3, "checkpoint_every": 4, "validate_every": 3, "optimizer": optimizer, "slots": 2}

@@ -37,7 +37,6 @@ class Trial:
     """A candidate, measured.
 
     Attributes:
-        size: layers and width that the candidate was made for.
         config: its shape.
         parameters: their number.
         tokens_per_second: measured here, forward, backward and update.
@@ -46,7 +45,6 @@ class Trial:
         predicted_loss: by the scaling law, good for comparing candidates and for nothing else.
     """
 
-    size: tuple[int, int]
     config: LanguageModelConfig
     parameters: int
     tokens_per_second: float
@@ -68,16 +66,19 @@ def choose_size(
     The one with the lowest `predicted_loss` is the choice.
 
     Args:
-        shape: the configuration of a number of layers and a width.
+        shape: the configuration of a number of layers and a width, or of those that the settings give.
         context: tokens in a row.
     """
     keep_freed_memory()
     trials: list[Trial] = []
     with progress("measuring this machine", len(SIZES)) as advance:
         for layers, width in SIZES:
-            trial = _measure((layers, width), shape(layers, width), context, rows, seconds, text_tokens, precision)
-            trials.append(trial)
+            config = shape(layers, width)
             advance(1, f"{layers} x {width}")
+            if trials and config == trials[-1].config:
+                continue  # the settings say how large
+            trial = _measure(config, context, rows, seconds, text_tokens, precision)
+            trials.append(trial)
             if trial.predicted_loss > 1.03 * min(other.predicted_loss for other in trials):
                 break
     return trials
@@ -96,7 +97,6 @@ def predicted_loss(parameters: int, tokens: float, text_tokens: int) -> float:
 
 
 def _measure(
-    size: tuple[int, int],
     config: LanguageModelConfig,
     context: int,
     rows: int,
@@ -108,7 +108,7 @@ def _measure(
     speed = tokens_per_second(config, context, rows, precision)
     tokens = int(speed * seconds * TIME_SHARE)
     loss = predicted_loss(parameters, tokens, text_tokens)
-    return Trial(size, config, parameters, speed, tokens, tokens / max(1, text_tokens), loss)
+    return Trial(config, parameters, speed, tokens, tokens / max(1, text_tokens), loss)
 
 
 def tokens_per_second(

@@ -37,7 +37,7 @@ def fitting_rows(measure: Measure, rows: int, limit: int) -> int:
     if not fitting:
         raise UserError(
             f"One row takes {peak / 2**30:.2f} GiB, and memory={limit / 2**30:g}.",
-            "Set trainer.recompute=blocks and trainer.state_precision=bfloat16, a smaller model, or more memory.",
+            "Set trainer.recompute=blocks and trainer.state_precision=8-bit, a smaller model, or more memory.",
         )
     console.print(f"  micro-batches of {fitting} of {rows} rows fit into {limit / 2**30:g} GiB")
     return fitting

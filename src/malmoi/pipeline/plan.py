@@ -63,15 +63,15 @@ def derive_plan(
     size = rows * slots * context
     config, trials = initial or given_config(settings, vocabulary), []
     if config is None:
-        fixed = _fixed(settings, vocabulary)
-        _config(settings, fixed | _sized(settings, 2, 128) | settings.model)  # what is wrong is said before measuring
+        fixed, given = _fixed(settings, vocabulary), settings.model
 
         def shape(layers: int, width: int) -> LanguageModelConfig:
-            return _config(settings, fixed | _sized(settings, layers, width))
+            numbers = {"layers": layers, "width": width} | {key: one for key, one in given.items() if type(one) is int}
+            return _config(settings, fixed | _kind(settings).sized(numbers["layers"], numbers["width"]) | given)
 
         trials = choose_size(shape, context, rows, settings.minutes * 60, text_tokens, precision)
         chosen = min(trials, key=lambda trial: trial.predicted_loss)
-        config = _config(settings, fixed | _sized(settings, *chosen.size) | settings.model)
+        config = chosen.config
     optimizer = default_optimizer(config, size, settings)
     if settings.memory is not None:
         fields = {"precision": precision, **optimizer, **settings.trainer, "slots": 1}
@@ -215,10 +215,6 @@ def _fixed(settings: PretrainSettings, vocabulary: int) -> dict[str, Any]:
     """What is not a question of size. Where a family has a longest text of its own, rows do not shorten it."""
     limited = _kind(settings).model_fields["context"].is_required()
     return {"vocabulary": vocabulary, **({"context": settings.context} if limited else {})}
-
-
-def _sized(settings: PretrainSettings, layers: int, width: int) -> dict[str, Any]:
-    return _kind(settings).sized(layers, width)
 
 
 def _language_preset(name: str, kind: type[LanguageModelConfig]) -> LanguageModelConfig:

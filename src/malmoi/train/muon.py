@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 
 from malmoi.core.accelerator import product_dtype
-from malmoi.train.compact_states import rounded
+from malmoi.train.compact_states import MEANS, StatePrecision
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic that drives every singular value towards 1; Jordan's choice, fast at the price of exactness."""
@@ -108,7 +108,7 @@ class Muon(torch.optim.Optimizer):
     An update is scaled by sqrt(max(1, rows / columns)), so that one learning rate fits matrices of every shape.
 
     Args:
-        compact: whether the momentum is kept in bfloat16.
+        state_precision: in which the momentum is kept.
         matrices: how whole matrices are had.
     """
 
@@ -118,10 +118,10 @@ class Muon(torch.optim.Optimizer):
         learning_rate: float,
         momentum: float = 0.95,
         weight_decay: float = 0,
-        compact: bool = False,
+        state_precision: StatePrecision = "float32",
         matrices: Matrices | None = None,
     ) -> None:
-        self._compact, self._matrices = compact, matrices or WholeMatrices()
+        self._form, self._matrices = MEANS[state_precision], matrices or WholeMatrices()
         super().__init__(parameters, {"lr": learning_rate, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -140,12 +140,11 @@ class Muon(torch.optim.Optimizer):
         for parameter in parameters:
             state = self.state[parameter]
             if not state:
-                state["momentum"] = torch.zeros_like(parameter)
+                state["momentum"] = self._form.keep(torch.zeros_like(parameter))
             gradient = parameter.grad
             assert gradient is not None
-            momentum = state["momentum"].float().lerp_(gradient, 1 - group["momentum"])
-            if self._compact:
-                state["momentum"] = rounded(momentum)
+            momentum = self._form.read(state["momentum"]).lerp_(gradient, 1 - group["momentum"])
+            state["momentum"] = self._form.keep(momentum)
             directions.append(self._matrices.whole(parameter, gradient.lerp(momentum, group["momentum"])))
         updates = self._matrices.each(torch.stack(directions), orthogonalize)
         for parameter, update in zip(parameters, updates, strict=True):

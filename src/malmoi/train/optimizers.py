@@ -14,7 +14,7 @@ from torch import nn
 from malmoi.core.accelerator import wants_static_shapes
 from malmoi.core.config import Settings
 from malmoi.layers.sparse import zeros
-from malmoi.train.compact_states import CompactAdamW
+from malmoi.train.compact_states import CompactAdamW, StatePrecision
 from malmoi.train.muon import Matrices, Muon
 
 _BLOCK = re.compile(r"blocks\.(\d+)\.")
@@ -36,7 +36,8 @@ class OptimizerSettings(Settings):
             more (Howard and Ruder 2018, arXiv:1801.06146, "discriminative fine-tuning"); 1 for the same everywhere.
         weight_decay: decoupled, of matrices and embeddings; vectors (norms, biases) have none.
         matrix_weight_decay: of the matrices that Muon updates.
-        state_precision: in which the optimizers keep what they remember; bfloat16 takes half the memory.
+        state_precision: in which the optimizers keep what they remember; bfloat16 takes half of float32's memory, 8-bit
+            a quarter.
     """
 
     optimizer: Literal["muon", "adamw"] = "muon"
@@ -48,7 +49,7 @@ class OptimizerSettings(Settings):
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: NonNegativeFloat = 0.0
     matrix_weight_decay: NonNegativeFloat = 0.0
-    state_precision: Literal["float32", "bfloat16"] = "float32"
+    state_precision: StatePrecision = "float32"
 
 
 def build_optimizers(
@@ -80,16 +81,16 @@ def build_optimizers(
         group = {"params": members, "lr": own * settings.depth_decay**steps, "weight_decay": own_decay}
         (muon if kind == "matrix" else adamw).append(group)
     optimizers: list[torch.optim.Optimizer] = []
-    compact = settings.state_precision == "bfloat16"
-    if adamw and compact:
-        optimizers.append(CompactAdamW(adamw, settings.betas))
+    precision = settings.state_precision
+    if adamw and precision != "float32":
+        optimizers.append(CompactAdamW(adamw, settings.betas, state_precision=precision))
     elif adamw:
         # what is compiled must not change from step to step: the number of the step is then a tensor, too
         static = any(wants_static_shapes(one.device) for one in parameters.values())
         form = {"capturable": True} if static else {"fused": True}
         optimizers.append(torch.optim.AdamW(adamw, betas=settings.betas, eps=1e-8, **form))
     if muon:
-        optimizers.append(Muon(muon, settings.matrix_learning_rate, compact=compact, matrices=matrices))
+        optimizers.append(Muon(muon, settings.matrix_learning_rate, state_precision=precision, matrices=matrices))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]

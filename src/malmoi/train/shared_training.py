@@ -24,6 +24,7 @@ from malmoi.parallel.layout_check import recomputes_too_often
 from malmoi.parallel.memory import Memory, exchanged, held_micro_batches
 from malmoi.parallel.parts import divided, sharded
 from malmoi.parallel.schedule import layer_ranges
+from malmoi.train.compact_states import STATE_BYTES
 from malmoi.train.muon import Muon
 from malmoi.train.optimizers import OptimizerSettings, build_optimizers
 from malmoi.train.precision import Precision
@@ -200,7 +201,7 @@ def state_bytes(model: nn.Module, settings: OptimizerSettings) -> dict[str, int]
         model: see `without_memory`.
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    size = 2 if settings.state_precision == "bfloat16" else 4
+    size = STATE_BYTES[settings.state_precision]
     return {
         names[id(parameter)]: size if isinstance(optimizer, Muon) else 2 * size
         for optimizer in build_optimizers(model, settings)
