@@ -16,7 +16,7 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ from malmoi.sources.fetch import fetch_source
 STEPS: dict[str, Step] = {
     "int8": Int8(),
     "int8-dynamic": Int8(activations=True),
+    "int8-dynamic, not smoothed": Int8(activations=True, smoothed=False),
     "int4 rounded": Int4(rounding="nearest"),
     "int4": Int4(),
 }
@@ -54,6 +55,8 @@ SHAPE, ROWS, ROUNDS = (1536, 576), (1, 8, 256), 40
 LENGTH, WRITTEN = 512, 96
 SMALLER = 8
 """Times as much text as SmolLM2 that the small model is scored on."""
+TORCHAO = {"torchao int8": "Int8WeightOnlyConfig", "torchao int8-dynamic": "Int8DynamicActivationInt8WeightConfig"}
+WAYS = (*STEPS, *TORCHAO)
 PARTS = ("linear", "generation", "small", "large", "cache")
 RESULT = Path(__file__).parent / "results" / "compression.json"
 
@@ -65,6 +68,7 @@ def main() -> None:
     parser.add_argument("--korean", type=Path, default=Path("runs/quickstart-ko"), help="likewise of quickstart-ko")
     parser.add_argument("--kibibytes", type=int, default=32, help="held-out text that SmolLM2 is scored on")
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
+    parser.add_argument("--ways", nargs="*", choices=WAYS, default=WAYS, help="of which quality is measured again")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     gguf = fetch_source("smollm2-135m-instruct")[0]
@@ -83,9 +87,11 @@ def main() -> None:
         keep("generation", generation(large, gguf))
     if "small" in arguments.parts:
         small = load_checkpoint(arguments.run / "pretrain")
-        keep("trained here", quality(small, held_out(arguments.run, small, SMALLER * arguments.kibibytes)))
+        text = held_out(arguments.run, small, SMALLER * arguments.kibibytes)
+        keep("trained here", quality(small, text, arguments.ways, result.get("trained here")))
     if "large" in arguments.parts:
-        keep("SmolLM2", quality(large, held_out(arguments.run, large, arguments.kibibytes)))
+        text = held_out(arguments.run, large, arguments.kibibytes)
+        keep("SmolLM2", quality(large, text, arguments.ways, result.get("SmolLM2")))
     if "cache" in arguments.parts:
         keep("cache", caches(large, arguments.run, arguments.korean, arguments.kibibytes))
 
@@ -129,12 +135,13 @@ def in_turns(layers: dict[str, nn.Module], hidden: torch.Tensor) -> dict[str, fl
 def generation(checkpoint: Checkpoint, gguf: Path) -> dict[str, float]:
     """Tokens a second of processor time, one row, behind so many tokens."""
     models: dict[str, LanguageModel] = {"float32": checkpoint.language_model}
+    prompt = checkpoint.tokenizer.encode("Once upon a time")
     models["float32, int8 cache"] = copy.copy(checkpoint.language_model)
     models["float32, int8 cache"].use_int8_cache()
     models["bfloat16"] = copy.deepcopy(checkpoint.language_model).bfloat16()
     for name in ("int8", "int8-dynamic", "int4 rounded"):
-        models[name] = compressed(checkpoint.language_model, STEPS[name], Calibration())
-    costs = generation_costs(models, checkpoint.tokenizer.encode("Once upon a time"), [LENGTH])
+        models[name] = compressed(checkpoint.language_model, STEPS[name], Calibration([prompt]))
+    costs = generation_costs(models, prompt, [LENGTH])
     found = {name: cost[str(LENGTH)]["tokens_per_second"] for name, cost in costs.items()}
     others = {"transformers, bfloat16": transformers_speed(checkpoint), "llama.cpp, Q4_1": llama_speed(gguf)}
     return found | others
@@ -222,8 +229,14 @@ def speed(seconds: Callable[[int], float]) -> float:
     return WRITTEN / statistics.median(seconds(WRITTEN + 4) - seconds(4) for _ in range(3))
 
 
-def quality(checkpoint: Checkpoint, text: CorpusText) -> dict[str, Any]:
-    """Bits per byte of every way beside the original, and the share of its bytes on disk."""
+def quality(
+    checkpoint: Checkpoint, text: CorpusText, names: Sequence[str], known: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Bits per byte of these ways beside the original, and the share of its bytes on disk.
+
+    Args:
+        known: what was measured before; of the same model and text it is kept for the other ways.
+    """
     model = checkpoint.language_model
     before = bits_per_byte(model, text)
     found: dict[str, Any] = {
@@ -232,14 +245,13 @@ def quality(checkpoint: Checkpoint, text: CorpusText) -> dict[str, Any]:
         "bytes": sum(one.bytes for one in text.held_out),
         "ways": {},
     }
+    if known is not None and math.isclose(known["bits_per_byte"], before, rel_tol=1e-6):
+        found["ways"] |= known["ways"]
     size = file_bytes(checkpoint, model)
-    ways: dict[str, Callable[[], LanguageModel]] = {
-        name: lambda step=step: compressed(model, step, Calibration(text.rows)) for name, step in STEPS.items()
-    }
-    if importlib.util.find_spec("torchao"):
-        ways["torchao int8"] = lambda: by_torchao(model)
-    for name, make in ways.items():
-        smaller = make()
+    for name in names:
+        if name in TORCHAO and not importlib.util.find_spec("torchao"):
+            continue
+        smaller = by_torchao(model, name) if name in TORCHAO else compressed(model, STEPS[name], Calibration(text.rows))
         after = bits_per_byte(smaller, text)
         found["ways"][name] = {
             "bits_per_byte": after,
@@ -264,12 +276,12 @@ def compressed(model: LanguageModel, step: Step, calibration: Calibration) -> La
     return smaller
 
 
-def by_torchao(model: LanguageModel) -> LanguageModel:
+def by_torchao(model: LanguageModel, name: str) -> LanguageModel:
     """A copy whose linear layers torchao has quantised, eight bits a weight; it leaves embeddings alone."""
-    from torchao.quantization import Int8WeightOnlyConfig, quantize_
+    from torchao import quantization
 
     smaller = copy.deepcopy(model)
-    quantize_(smaller, Int8WeightOnlyConfig())
+    quantization.quantize_(smaller, getattr(quantization, TORCHAO[name])())
     return smaller
 
 

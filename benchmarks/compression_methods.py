@@ -46,7 +46,20 @@ PRUNED = {
     for pattern in ("rows", "2:4")
     for importance in ("magnitude", "inputs")
 }
-WIDE = {"vocabulary": 4096, "context": 256, "width": 512, "layers": 8, "heads": 8}
+WIDER: dict[str, dict[str, Any]] = {
+    "8 layers x 512": {"vocabulary": 4096, "context": 256, "width": 512, "layers": 8, "heads": 8},
+    "SmolLM2's shape": {
+        "vocabulary": 49_152,
+        "context": 256,
+        "width": 576,
+        "layers": 30,
+        "heads": 9,
+        "key_value_heads": 3,
+        "feed_forward": 1536,
+        "query_key_norm": False,
+        "tied": True,
+    },
+}
 RESULT = Path(__file__).parent / "results" / "compression_methods.json"
 
 
@@ -138,15 +151,20 @@ def structure(bench: Bench) -> None:
 
 
 def speed(bench: Bench) -> None:
-    """What a quarter of width and heads gives in a wider model of random numbers: time asks for shapes alone."""
-    wide = build_model(GPTConfig(**WIDE), seed=0)
-    assert isinstance(wide, LanguageModel)
-    narrow = copy.deepcopy(wide)
+    """What a quarter of width and heads gives in wider models of random numbers: time asks for shapes alone."""
     step = {"method": "structure", "feed_forward": 0.25, "heads": 0.25, "importance": "magnitude"}
-    for one in CompressionRecipe.model_validate({"steps": [step]}).steps:
-        one.apply(narrow, Calibration())
-    sizes = {"parameters": size(wide), "smaller": size(narrow)}
-    bench.keep("speed", "8 layers x 512", sizes | {"faster": faster(wide, narrow, rounds=15)})
+    for name, shape in WIDER.items():
+        wide = build_model(GPTConfig(**shape), seed=0)
+        assert isinstance(wide, LanguageModel)
+        narrow = copy.deepcopy(wide)
+        for one in CompressionRecipe.model_validate({"steps": [step]}).steps:
+            one.apply(narrow, Calibration())
+        sizes = {
+            "parameters": size(wide),
+            "smaller": size(narrow),
+            "instruction_sets": machine_facts()["instruction_sets"],
+        }
+        bench.keep("speed", name, sizes | {"faster": faster(wide, narrow, rounds=15)})
 
 
 def aware(bench: Bench) -> None:

@@ -92,10 +92,17 @@ def test_quantised_models_are_as_good_there(trained, sentences, perplexity, llam
         assert found == pytest.approx(wanted, rel=tolerance), type_name
 
 
-def test_a_compressed_model_is_as_good_there(trained, sentences, perplexity, llama_cpp, tmp_path):
+FOUR_BITS = {
+    "all": [Int4(rounding="nearest")],
+    "but the embedding": [Int4(rounding="nearest", layers=["blocks.*"]), Int8(layers=["embedding"])],
+}
+
+
+@pytest.mark.parametrize("steps", FOUR_BITS.values(), ids=FOUR_BITS)
+def test_a_compressed_model_is_as_good_there(steps, trained, sentences, perplexity, llama_cpp, tmp_path):
     model, tokenizer = copy.deepcopy(trained[0]), trained[1]
-    Int4(rounding="nearest", layers=["blocks.*"]).apply(model, Calibration())
-    Int8(layers=["embedding"]).apply(model, Calibration())
+    for step in steps:
+        step.apply(model, Calibration())
     rows = tokenizer.encode_batch(sentences(4, seed=2))
     export_gguf(model, tokenizer, tmp_path / "x.gguf", "q4_1")
     found = llama_cpp(tmp_path / "x.gguf").perplexity(rows, tokenizer.size)

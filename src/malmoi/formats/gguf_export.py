@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy
@@ -53,8 +53,8 @@ def export_gguf(model: LanguageModel, tokenizer: Tokenizer, path: Path, type_nam
 
     Matrices get the type asked for, as llama-quantize chooses it: vectors and learned positions stay float32, matrices
     whose rows are not whole blocks of 32 become float16. With four bits the embedding and the head are Q8_0,
-    where llama-quantize takes Q6_K, which the gguf package cannot make. "q4_1" holds what malmoi's int4 in groups of 32
-    holds. A few rows are converted at a time.
+    where llama-quantize takes Q6_K, which the gguf package cannot make. "q4_1" takes the codes of malmoi's int4 in
+    groups of 32 as they are, those of embedding and head too. A few rows are converted at a time.
 
     Args:
         path: a file that stood there before is replaced.
@@ -82,8 +82,8 @@ def export_gguf(model: LanguageModel, tokenizer: Tokenizer, path: Path, type_nam
     if config.rotary_scaling is not None and config.rotary_scaling.kind == "llama3":
         state["divisors"] = divisors(config.rotary_scaling, config.head_width, config.rotary_base)
         plan.append(Line(DIVISORS, ("divisors",)))
-    kinds = _add_tensors(writer, plan, state, GGMLQuantizationType[type_name.upper()])
-    held = _held_so(model)
+    held = _held_so(model) if type_name == "q4_1" else {}
+    kinds = _add_tensors(writer, plan, state, GGMLQuantizationType[type_name.upper()], held)
     with (
         atomic_file(path, "wb") as file,
         progress(f"Writing {path.name}", sum(map(torch.numel, state.values()))) as advance,
@@ -186,23 +186,27 @@ def _add_shape(writer: GGUFWriter, config: GPTConfig) -> None:
 
 
 def _add_tensors(
-    writer: GGUFWriter, plan: list[Line], state: dict[str, torch.Tensor], wanted: GGMLQuantizationType
+    writer: GGUFWriter,
+    plan: list[Line],
+    state: dict[str, torch.Tensor],
+    wanted: GGMLQuantizationType,
+    held: Collection[str],
 ) -> dict[str, GGMLQuantizationType]:
-    """Announce every tensor; gives the type of each."""
+    """Announce every tensor; gives the type of each. Those in `held` are of the wanted type already."""
     shapeless = {name: tensor.to("meta") for name, tensor in state.items()}
     kinds = {}
     for line in plan:
         shape = joined(line, shapeless).shape
-        kind = kinds[line.theirs] = _type_of(line.theirs, shape, wanted)
+        kind = kinds[line.theirs] = _type_of(line.theirs, shape, wanted, held=set(line.ours) <= set(held))
         block, size = GGML_QUANT_SIZES[kind]
         writer.add_tensor_info(line.theirs, shape, numpy.dtype(numpy.float32), shape.numel() // block * size, kind)
     return kinds
 
 
-def _type_of(name: str, shape: torch.Size, wanted: GGMLQuantizationType) -> GGMLQuantizationType:
+def _type_of(name: str, shape: torch.Size, wanted: GGMLQuantizationType, *, held: bool) -> GGMLQuantizationType:
     if len(shape) < 2 or name == _POSITIONS:
         return GGMLQuantizationType.F32
-    if wanted in (GGMLQuantizationType.Q4_0, GGMLQuantizationType.Q4_1) and name in _OUTER:
+    if wanted in (GGMLQuantizationType.Q4_0, GGMLQuantizationType.Q4_1) and name in _OUTER and not held:
         wanted = GGMLQuantizationType.Q8_0
     block, _ = GGML_QUANT_SIZES[wanted]
     return GGMLQuantizationType.F16 if shape[-1] % block else wanted

@@ -6,6 +6,7 @@ from typing import Literal
 
 from malmoi.compress.calibration import Calibration
 from malmoi.compress.rounding import int8_matrix
+from malmoi.compress.smoothing import smooth
 from malmoi.compress.step import LayerStep, chosen
 from malmoi.layers.compressed import compressible, replace_weight
 from malmoi.layers.matrices.int8 import Int8Settings
@@ -18,15 +19,20 @@ class Int8(LayerStep):
     Attributes:
         layers: by default all linear layers of the blocks, and the embedding of tokens.
         activations: what flows into a layer is rounded too, token by token, and multiplied as whole numbers.
+        smoothed: then what is large in such inputs is moved into the weights before, by text that is read for that.
     """
 
     method: Literal["int8"] = "int8"
     activations: bool = False
+    smoothed: bool = True
 
     def apply(self, model: Model, calibration: Calibration) -> None:
         """See `Step`."""
         settings = Int8Settings(activations=self.activations)
-        for name in chosen(model, self.layers, QUANTIZED):
+        names = chosen(model, self.layers, QUANTIZED)
+        if self.activations and self.smoothed:
+            smooth(model, names, calibration)
+        for name in names:
             replace_weight(model, name, int8_matrix(compressible(model)[name].weight.detach(), settings))
 
 
