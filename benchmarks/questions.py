@@ -18,7 +18,7 @@ from malmoi.pipeline.asked_questions import read_splits
 from malmoi.pipeline.stages.questions import QuestionsSettings
 
 FIGURES = ("f1", "exact_match", "f1_given", "left_unanswered", "wrongly_unanswered")
-SETTINGS = ("source", "weights", "model", "marks", "made", "longest", "epochs", "learning_rate", "seed")
+SETTINGS = ("source", "weights", "model", "counted", "marks", "made", "longest", "epochs", "learning_rate", "seed")
 COUNTS = ("unit", "train_questions", "made_questions", "test_questions", "unanswerable", "parameters", "steps")
 
 

@@ -77,6 +77,7 @@ def test_the_best_span_is_that_of_trying_all(finder, tokenizer):
     [
         ("말모이는 주시경이 엮었다.", Span(5, 9), "주시경"),
         ("말모이는 주시경이 엮었다.", Span(5, 8), "주시경"),
+        ("1910년에 엮었다.", Span(0, 6), "1910년"),
         ("비가 온다.", Span(0, 2), "비가"),  # two syllables stay at least
         ("사과나무를 심었다.", Span(0, 2), "사과"),  # within a word no particle stands
         ("the fox", Span(4, 7), "fox"),

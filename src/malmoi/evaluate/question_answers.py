@@ -23,10 +23,10 @@ ROWS = 32
 """Windows that are read at a time, of about one length."""
 
 _PARTICLE = re.compile(
-    r"(?<=[가-힣]{2})"
+    r"(?<=[가-힣\d][가-힣])"
     r"(에서는|으로는|이라는|이라고|에서|에게|으로|까지|부터|라는|라고|은|는|이|가|을|를|의|에|로|와|과|도)$"
 )
-"""What stands behind a Korean noun and belongs to no answer; two syllables stay at least."""
+"""What stands behind a Korean noun and belongs to no answer; two syllables, or a digit and one, stay at least."""
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from pydantic import PositiveInt
 
 from malmoi.core.config import Settings, parse_settings
 from malmoi.core.errors import UserError
+from malmoi.data.neighbours import neighbour_vectors
+from malmoi.data.store import Tokens
 from malmoi.formats.checkpoint import load_checkpoint
+from malmoi.models.encoder import Encoder
 from malmoi.models.encoder_config import EncoderConfig
-from malmoi.models.initialize import initialize
+from malmoi.models.initialize import EMBEDDING_DEVIATION, initialize
 from malmoi.models.model import Backbone, BackboneConfig
 from malmoi.models.registry import build_model
 from malmoi.pipeline.costs import base_shape
@@ -34,6 +39,8 @@ class EncoderBaseSettings(Settings):
         from_scratch: new weights in the shape of the base; its tokenizer stays.
         model: fields of `EncoderConfig`: a new encoder instead of a base, with a tokenizer learned from the texts.
         vocabulary: of that tokenizer.
+        counted: a new encoder's embeddings of tokens that have the same neighbours in the texts begin alike, see
+            `begin_with_neighbours`; else they are random.
         longest: tokens that are read at a time.
     """
 
@@ -42,6 +49,7 @@ class EncoderBaseSettings(Settings):
     from_scratch: bool = False
     model: dict[str, Any] = {}
     vocabulary: PositiveInt = 4096
+    counted: bool = False
     longest: PositiveInt = 128
 
     @property
@@ -56,13 +64,13 @@ class EncoderBaseSettings(Settings):
 
 
 def encoder_base(
-    settings: EncoderBaseSettings, texts: Iterable[str], directory: Path, seed: int
+    settings: EncoderBaseSettings, texts: Collection[str], directory: Path, seed: int
 ) -> tuple[Backbone, Tokenizer]:
     """The model to start from, and its tokenizer.
 
     Args:
-        texts: what the tokenizer of a new encoder is learned from; made once, so that going on after a kill in the
-            same directory uses the same.
+        texts: what the tokenizer of a new encoder is learned from, and its first embeddings where they are counted;
+            the tokenizer is made once, so that going on after a kill in the same directory uses the same.
 
     Raises:
         UserError: there are a base and a model, the model's fields are wrong, or the base has less context than asked
@@ -73,7 +81,10 @@ def encoder_base(
     if settings.model:
         tokenizer = _new_tokenizer(settings.new_tokenizer, texts, directory / TOKENIZER)
         body = build_model(_new_config(settings, tokenizer.size), seed)
-        assert isinstance(body, Backbone)
+        assert isinstance(body, Encoder)
+        if settings.counted:
+            ids = [id for text in tokenizer.encode_batch(texts) for id in (*text, tokenizer.end)]
+            begin_with_neighbours(body, [np.array(ids, np.uint32)], tokenizer.end, seed)
         return body, tokenizer
     checkpoint = load_checkpoint(settings.base if settings.base is not None else fetch_weights(settings.weights))
     body = checkpoint.backbone
@@ -83,6 +94,19 @@ def encoder_base(
     if settings.from_scratch:
         initialize(body, seed)
     return body, checkpoint.tokenizer
+
+
+def begin_with_neighbours(body: Encoder, texts: Sequence[Tokens], end: int, seed: int) -> None:
+    """Let tokens that have the same neighbours begin with alike embeddings, of the size that they have anyway.
+
+    Args:
+        texts: as of `neighbour_vectors`.
+    """
+    config = body.config
+    with torch.no_grad():
+        vectors = neighbour_vectors(texts, config.vocabulary, config.width, end, seed) * EMBEDDING_DEVIATION
+        met = vectors.any(dim=1)
+        body.embedding.weight[met, : vectors.shape[1]] = vectors[met]
 
 
 def encoder_shape(settings: EncoderBaseSettings) -> BackboneConfig | None:

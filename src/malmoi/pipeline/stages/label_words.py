@@ -88,7 +88,7 @@ def run(settings: LabelWordsSettings, directory: Path) -> dict[str, Any]:
     keep_freed_memory()
     train, validation, test = _read(settings)
     classes = label_names(train)
-    joined = (("" if settings.spacing else " ").join(text.words) for text in train)
+    joined = [("" if settings.spacing else " ").join(text.words) for text in train]
     body, tokenizer = encoder_base(settings, joined, directory, settings.seed)
     labeller = TokenLabeller(body, classes, settings.seed, WordForm(settings.longest, settings.spacing))
     freeze(labeller.body, settings.train, settings.seed)

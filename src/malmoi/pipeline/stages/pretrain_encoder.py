@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +16,6 @@ from malmoi.core.files import write_json
 from malmoi.data.masked_text import MaskedText, text_room
 from malmoi.data.masking import Masker
 from malmoi.data.mixture import Mixture
-from malmoi.data.neighbours import neighbour_vectors
 from malmoi.data.sentence_pairs import CLASSES
 from malmoi.data.store import Tokens
 from malmoi.evaluate.masked import Counts, control_accuracy, guesses
@@ -24,10 +23,10 @@ from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
 from malmoi.models.classifier import TextForm, new_classifier
 from malmoi.models.encoder import Encoder, MaskedHead, NoHead
 from malmoi.models.encoder_config import EncoderConfig
-from malmoi.models.initialize import EMBEDDING_DEVIATION
 from malmoi.models.registry import build_model, count_parameters
 from malmoi.objectives.joint import Joint, Part
 from malmoi.pipeline.corpus_tokens import corpus_tokens, mixed_for
+from malmoi.pipeline.encoder_base import begin_with_neighbours
 from malmoi.pipeline.encoder_plan import (
     OBJECTIVES,
     PretrainEncoderSettings,
@@ -64,7 +63,7 @@ def run(settings: PretrainEncoderSettings, directory: Path) -> dict[str, Any]:
         _expect_frequencies(body, {name: (train[name], weight) for name, weight in mixture.weights.items()})
         if settings.counted:
             with console.status("counting neighbours"):
-                _begin_with_neighbours(body, [train[name] for name in mixture.weights], tokenizer.end, settings.seed)
+                begin_with_neighbours(body, [train[name] for name in mixture.weights], tokenizer.end, settings.seed)
     source = MaskedText(mixture, tokenizer, masker, settings.pair, settings.seed)
     model = body if settings.pair is None else new_classifier(body, CLASSES, settings.seed, TextForm(pair=True))
     objective = Joint({name: Part(OBJECTIVES[name](), weight) for name, weight in settings.objectives.items()})
@@ -138,15 +137,6 @@ def _expect_frequencies(body: Encoder, texts: Mapping[str, tuple[Tokens, float]]
     expected = np.log(np.sum(shares, axis=0) + UNSEEN)
     with torch.no_grad():
         body.head.bias.copy_(torch.from_numpy(expected))
-
-
-def _begin_with_neighbours(body: Encoder, texts: Sequence[Tokens], end: int, seed: int) -> None:
-    """Let tokens that have the same neighbours begin with alike embeddings, of the size that they have anyway."""
-    config = body.config
-    with torch.no_grad():
-        vectors = neighbour_vectors(texts, config.vocabulary, config.width, end, seed) * EMBEDDING_DEVIATION
-        met = vectors.any(dim=1)
-        body.embedding.weight[met, : vectors.shape[1]] = vectors[met]
 
 
 def _measured(values: dict[str, float], objectives: Iterable[str]) -> dict[str, Any]:
