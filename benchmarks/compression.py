@@ -44,12 +44,17 @@ from malmoi.layers.matrices.int8 import Int8Settings
 from malmoi.models.language_model import LanguageModel
 from malmoi.sources.fetch import fetch_source
 
+MULTIPLIED = ["blocks.*", "head"]
+"""Layers whose inputs say what an error costs: all but the embedding, whose rows are only looked up."""
+
 STEPS: dict[str, Step] = {
     "int8": Int8(),
     "int8-dynamic": Int8(activations=True),
     "int8-dynamic, not smoothed": Int8(activations=True, smoothed=False),
     "int4 rounded": Int4(rounding="nearest"),
     "int4": Int4(),
+    "int4 rounded, embedding whole": Int4(rounding="nearest", layers=MULTIPLIED),
+    "int4, embedding whole": Int4(layers=MULTIPLIED),
 }
 SHAPE, ROWS, ROUNDS = (1536, 576), (1, 8, 256), 40
 LENGTH, WRITTEN = 512, 96
