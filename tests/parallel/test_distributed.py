@@ -25,6 +25,7 @@ from malmoi.train.settings import TrainerSettings
 from malmoi.train.trainer import Trainer
 
 TEXTS = Texts("gpt")
+LAYERS = MODELS["gpt"][0].layers
 
 
 def batch(share):
@@ -93,14 +94,24 @@ def test_a_wrong_gradient_is_found_though_the_losses_look_alike():
     assert alone.losses[0] == pytest.approx(together.losses[0], rel=1e-6)
 
 
-def compiled(layout):
+def compiled(layout, wanted="always", steps=3):
     """With blocks that are traced as for a compiler, which itself is left out."""
     from malmoi.pipeline import verify_parallel
     from malmoi.train import compilation
 
     compilation._Region.make = lambda region: torch.compile(region.forward, backend="eager")
-    verify_parallel.TrainerSettings = partial(TrainerSettings, compile="always")
-    return verify_parallel.trace(layout, "gpt", 3, "adamw")
+    compilation.WORTH_TRYING, compilation.FASTER = 0.0, 1e9 if os.environ["RANK"] == "0" else 0.0
+    verify_parallel.TrainerSettings = partial(TrainerSettings, compile=wanted)
+    return verify_parallel.trace(layout, "gpt", steps, "adamw")
+
+
+def with_compiled(layout):
+    """The losses, and how many of the blocks were compiled in this process."""
+    from malmoi.train import compilation
+
+    made, leave = [], compilation._Region.leave
+    compilation._Region.leave = lambda region: (made.append(region.compiled is not None), leave(region))
+    return compiled(layout, "auto", 8).losses, sum(made)
 
 
 def test_compiled_blocks_learn_the_same_in_several_processes():
@@ -109,6 +120,14 @@ def test_compiled_blocks_learn_the_same_in_several_processes():
     alone = trace(Layout(), "gpt", 3, "adamw")
     for layout in (Layout(shard=2), Layout(tensor=2), Layout(context=2), Layout(pipeline=2)):
         assert compare(layout, alone, run_on(2, compiled, layout)[0]).parts is None
+
+
+def test_what_the_first_process_measures_decides_for_all():
+    from malmoi.pipeline.verify_parallel import trace
+
+    (losses, first), (_, other) = run_on(2, with_compiled, Layout(data=2))
+    assert first == other == LAYERS
+    assert losses == pytest.approx(trace(Layout(), "gpt", 8, "adamw").losses, rel=1e-5)
 
 
 def test_compiled_blocks_in_a_zero_bubble_pipeline_are_refused():
@@ -180,9 +199,6 @@ def exchanges(layout):
     with Exchanges() as counted:
         run.backward(run.shares(4), batch, unchanged, 1.0)
     return dict(counted.counts)
-
-
-LAYERS = MODELS["gpt"][0].layers
 
 
 @pytest.mark.parametrize(("layout", "expected"), [

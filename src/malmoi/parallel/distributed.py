@@ -84,6 +84,7 @@ class DistributedExecution(Execution):
     ) -> None:
         _refuse_batch_norms(model, layout)
         self.divided = layout.processes > layout.data * layout.context
+        self.alike = layout.processes == layout.data
         super().__init__(model, objective, first_weights)
         self.compiles = layout.pipeline == 1 or layout.schedule != "zero-bubble"
         self.mesh, self.layout = Mesh(layout, self.device.type), layout

@@ -57,11 +57,13 @@ class Execution:
         shared: whether other processes take part.
         compiles: whether blocks can run compiled in this layout.
         divided: whether the model handed in is empty while it trains, because each process holds a part of it.
+        alike: whether every process computes what one alone would, with other rows.
     """
 
     shared = False
     compiles = True
     divided = False
+    alike = True
     own_seconds = 0.0
 
     def __init__(self, model: nn.Module, objective: Objective, first_weights: FirstWeights | None = None) -> None:

@@ -56,11 +56,8 @@ class Compilation:
             are then measured to be faster; "never" leaves everything as it is.
         directory: gets `compile.json`, which says what was measured and chosen.
         step: after which the training goes on.
-        execution: what trains the model. Where several processes do, "auto" compiles nothing: it would have to measure
-            blocks of which each process holds a part.
-
-    Attributes:
-        begins: whether the next step is the first compiled one, and takes as long as compiling does.
+        execution: what trains the model. Where several processes do, the first one measures for all; "auto" compiles
+            nothing where they are not alike, as a block of which others hold a part cannot be measured by itself.
 
     Raises:
         UserError: "always" is wanted and cannot be had.
@@ -72,14 +69,15 @@ class Compilation:
                 "compile=always: a zero-bubble pipeline goes back through a block in two parts, compiled code in one.",
                 "Set schedule=1f1b, or compile=never.",
             )
-        self._decides_after = {"always": 1, "auto": 0 if execution.shared else EAGER_STEPS, "never": 0}[wanted]
+        self._decides_after = {"always": 1, "auto": EAGER_STEPS if execution.alike else 0, "never": 0}[wanted]
         self._wanted, self._device, self._record = wanted, execution.device, directory / RECORD
-        self._shared = execution.shared
+        self._measures = wanted == "auto" or not execution.shared
+        self._agree = execution.agree
         self._regions = [_Region(block) for block in _blocks(execution.model)] if self._decides_after else []
         self._seconds: list[float] = []
-        self.begins = False
+        self._begins = False
         self._look_closely_before(step + 1)
-        if step >= self._decides_after and self._regions and self._compiled_before():
+        if step >= self._decides_after and self._regions and self._chosen(self._compiled_before):
             self._switch_on()
 
     def __enter__(self) -> Self:
@@ -98,7 +96,7 @@ class Compilation:
         if not any(region.compiled for region in self._regions):
             return
         torch.compiler.reset()
-        if self.begins and isinstance(error, torch._dynamo.exc.TorchDynamoException):
+        if self._begins and isinstance(error, torch._dynamo.exc.TorchDynamoException):
             raise UserError(f"This training has compiled blocks, and {_failed(error)}.", _BEGIN_ANEW) from None
 
     def after_step(
@@ -115,7 +113,7 @@ class Compilation:
         Raises:
             UserError: "always" is wanted and cannot be had.
         """
-        self.begins = False
+        self._begins = False
         if step > self._decides_after or not left:
             return
         self._seconds.append(seconds)
@@ -123,11 +121,19 @@ class Compilation:
         if step < self._decides_after:
             return
         whole = statistics.median(self._seconds[1:] or self._seconds) * left
-        chosen = self._compiled_before() if self._record.exists() else self._decide(whole, inside)
+        chosen = self._chosen(lambda: self._compiled_before() if self._record.exists() else self._decide(whole, inside))
         for region in self._regions:
             region.call = None
         if chosen:
             self._switch_on()
+
+    def takes_long(self, step: int) -> bool:
+        """Whether something is compiled in this step, or after it to be measured."""
+        return self._begins or step == self._decides_after
+
+    def _chosen(self, choose: Callable[[], bool]) -> bool:
+        """What the first process chooses; with "always" there is no choice, and each says what it lacks."""
+        return self._agree(choose) if self._wanted == "auto" else choose()
 
     def _look_closely_before(self, step: int) -> None:
         """Hold what the blocks get in the step after which it is decided: that is memory, and wanted only there."""
@@ -139,7 +145,7 @@ class Compilation:
         if self._wanted == "auto" and left < WORTH_TRYING:
             return False
         obstacle, found = self._obstacle(), None
-        if not (obstacle or self._shared):
+        if self._measures and not obstacle:
             found = self._measured(inside)
             obstacle = found if isinstance(found, str) else ""
         if obstacle and self._wanted == "always":
@@ -197,7 +203,7 @@ class Compilation:
             raise UserError(f"This training has compiled blocks, and {missing}.", f"Install one. {_BEGIN_ANEW}")
         for region in self._regions:
             region.compiled = region.compiled or region.make()
-        self.begins = True
+        self._begins = True
 
 
 @dataclass(frozen=True)

@@ -198,7 +198,7 @@ class Trainer:
         advance(done.step)
         with StepBatches(self.source, shares, steps, settings.seed, self.device) as batches:
             for step in steps:
-                watchdog.phase("training", step, patient=compilation.begins)
+                watchdog.phase("training", step, patient=compilation.takes_long(step + 1))
                 seconds = self._one_step(step, done, partial(batches.take, step), metrics, advance)
                 compilation.after_step(step + 1, seconds, settings.steps - step - 1, self._format)
                 done.step, done.seconds = step + 1, before + time.monotonic() - started
