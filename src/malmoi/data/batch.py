@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, Self, TypeVar
 
@@ -123,9 +123,9 @@ class TargetBatch(Batch):
         """How many targets are not IGNORED."""
         return int((self._targets != IGNORED).sum())
 
-    def with_targets_of(self, index: int, count: int) -> Self:
-        """The same rows with those targets alone that stand in part `index` of `count` equal parts of their length."""
-        own: dict[str, torch.Tensor] = {"targets": self._targets.chunk(count, 1)[index]}
+    def with_targets(self, take: Callable[[torch.Tensor], torch.Tensor]) -> Self:
+        """The same rows with what `take` gives of the targets."""
+        own: dict[str, torch.Tensor] = {"targets": take(self._targets)}
         return dataclasses.replace(self, **own, counted=None)
 
     @property

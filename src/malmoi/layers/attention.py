@@ -106,7 +106,6 @@ class Attention(nn.Module):
             skipped=kept.skipped,
             training=self.training,
             sums=kept.sums,
-            later=kept.later,
         )
         mixed = self.mixed(heads, hidden)
         result: torch.Tensor = self.output(mixed.transpose(1, 2).reshape(rows, length, -1))

@@ -12,7 +12,7 @@ class Kept(NamedTuple):
 
     Attributes:
         key, value: (rows, key/value heads, seen, head_width).
-        sinks, skipped, sums, later: see `Heads`.
+        sinks, skipped, sums: see `Heads`.
     """
 
     key: torch.Tensor
@@ -20,7 +20,6 @@ class Kept(NamedTuple):
     sinks: int = 0
     skipped: int = 0
     sums: torch.Tensor | None = None
-    later: int = 0
 
 
 class Store(Protocol):

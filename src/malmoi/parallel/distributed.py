@@ -175,7 +175,7 @@ class DistributedExecution(Execution):
 
     def _prepared(self, batch: Batch) -> Batch:
         """What this process computes of a batch of its replica."""
-        batch = batch.padded(self.layout.tensor * self.layout.context)
+        batch = batch.padded(self.layout.sequence_parts)
         return (batch if self._context is None else self._context.of(batch)).to(self.device)
 
     def _rows_divided(self) -> AbstractContextManager[None]:

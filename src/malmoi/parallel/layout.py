@@ -61,6 +61,11 @@ class Layout(Settings):
         """How many processes share each parameter: what a row is divided along shares them too."""
         return self.shard * self.context if self.shard > 1 else 1
 
+    @property
+    def sequence_parts(self) -> int:
+        """What divides the length of every batch; `context` takes two pieces of a row to each process."""
+        return self.tensor * self.context * (2 if self.context > 1 else 1)
+
     def micro_batches(self, slots: int) -> int:
         """How many a replica computes of a step of `slots` micro-batches; where they do not come out even, parts."""
         return slots // math.gcd(slots, self.replicas)

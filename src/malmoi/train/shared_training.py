@@ -163,7 +163,7 @@ class SharedTraining:
 
     def _weight(self, layout: Layout) -> Weight:
         """Of what a process of the layout computes of a micro-batch, with the whole model."""
-        key = (self._parts(layout), layout.context, layout.tensor * layout.context)
+        key = (self._parts(layout), layout.context, layout.sequence_parts)
         if key not in self._weights:
             divided = self._context_part(layout.context).computed() if layout.context > 1 else nullcontext()
             with divided:
@@ -179,7 +179,7 @@ class SharedTraining:
 
     def _own_batch(self, layout: Layout) -> Batch:
         """What the first process computes of a micro-batch."""
-        batch = self._batch.part(0, self._parts(layout)).padded(layout.tensor * layout.context)
+        batch = self._batch.part(0, self._parts(layout)).padded(layout.sequence_parts)
         return batch if layout.context == 1 else self._context_part(layout.context).of(batch, part=0)
 
     def _context_part(self, count: int) -> ContextPart:

@@ -72,7 +72,8 @@ def choose(heads: Heads) -> Mix:
     on_cpu = heads.query.device.type == "cpu"
     if not on_cpu and heads.length * heads.seen < WORTH_MEMORY:
         return Dense()
-    if on_cpu and heads.length <= (WORTH_FUSING if heads.query.dtype == torch.float32 else 2 * WORTH_FUSING):
+    few = WORTH_FUSING if heads.query.dtype == torch.float32 else 2 * WORTH_FUSING
+    if on_cpu and heads.length <= few and (heads.seen <= few or not heads.wants_gradient):  # which keeps all weights
         return Plain()
     if folds(heads.pattern) and not Folded().refusal(heads):
         return Folded()

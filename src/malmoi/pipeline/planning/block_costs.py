@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from malmoi.layers.rotary import RotaryTable
 from malmoi.models.gpt import Block
 from malmoi.models.gpt_config import GPTConfig
-from malmoi.parallel.context import RowParts, of_part
+from malmoi.parallel.context import RowParts, divide_attention
 from malmoi.train.precision import Precision, autocast
 
 _CPU = torch.device("cpu")
@@ -115,8 +115,7 @@ def _count(local: LocalBlock, index: int) -> BlockCosts:
         own |= {parameter.untyped_storage()._cdata for parameter in block.parameters()}
         _stub(block, local.recompute)
         if local.context > 1:
-            take = partial(of_part, RowParts.alone(local.context))
-            block.attention.register_forward_pre_hook(take, with_kwargs=True)
+            divide_attention(block.attention, RowParts.alone(local.context))
         length = local.length // local.context
         hidden = torch.empty(local.rows, -(-length // local.tensor), config.width, requires_grad=True)
         rotary = _rotary(local)
