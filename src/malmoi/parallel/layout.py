@@ -32,7 +32,7 @@ class Layout(Settings):
             part of the sequence (Shoeybi and others 2019, arXiv:1909.08053; Korthikanti and others 2022,
             arXiv:2205.05198).
         pipeline: each has some of the layers (Huang and others 2019, GPipe, arXiv:1811.06965).
-        context: each has a part of every row and sees the keys and values of all before it
+        context: each has two pieces of every row and gathers the keys and values of all
             (Llama 3, arXiv:2407.21783, section 3.3.2).
         schedule: in which order a pipeline's micro-batches go forward and back.
         automatic: the rest follows from the model and the number of processes.
