@@ -13,8 +13,8 @@ from malmoi.layers.matrices.tensor_train import TensorTrain, TensorTrainSettings
 def tensor_train(weight: torch.Tensor, settings: TensorTrainSettings, worth: torch.Tensor | None = None) -> TensorTrain:
     """(outputs, inputs) floating to the train that is left when each joint keeps its strongest directions.
 
-    The error is at most that of the best train of these ranks times the root of the number of joints. All
-    tensors are about as large, so that one learning rate suits them.
+    The error is at most that of the best train of these ranks times the root of the number of joints. All tensors are
+    about as large, so that one learning rate suits them.
 
     Args:
         worth: (outputs,) of an error in a row, such as how often it is asked for. Rows with the same first digit count
@@ -24,7 +24,7 @@ def tensor_train(weight: torch.Tensor, settings: TensorTrainSettings, worth: tor
     shapes = [core.shape for core in train.cores]
     rows, columns = [shape[1] for shape in shapes], [shape[2] for shape in shapes]
     length = len(shapes)
-    scale = _of_first_digits(torch.ones(len(weight)) if worth is None else worth, rows)
+    scale = _of_first_digits(weight.new_ones(len(weight)) if worth is None else worth.to(weight.device), rows)
     padded = _padded(weight.float(), rows) * scale[:, None]
     left = padded.view(*rows, *columns).permute([digit + half for digit in range(length) for half in (0, length)])
     cores, strengths = [], []
