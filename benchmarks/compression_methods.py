@@ -1,6 +1,8 @@
-"""Low rank, pruning, smaller shapes, tensor trains and a teacher, each beside its control, on a model trained here.
+"""Pruning, smaller shapes, tensor trains and a teacher, each beside its control, on a model trained here.
 
 Run after `malmoi run quickstart`: python benchmarks/compression_methods.py --run runs/quickstart
+Tensor trains are for large vocabularies: after `malmoi run benchmarks/vocabulary.yaml` give
+`--run runs/vocabulary --parts tensor --steps 300 --held-out 160`.
 
 Bits per byte are of text that was held out. A recovery is some steps of training on the corpus afterwards; its control
 is the original after the same steps on the same rows. Times are ratios of medians, taken in turns in this one run.
@@ -23,6 +25,7 @@ from malmoi.compress.calibration import Calibration
 from malmoi.compress.corpus_text import read_corpus_text
 from malmoi.compress.measure import bigram_bits_per_byte, bits_per_byte
 from malmoi.compress.methods.int4 import Int4
+from malmoi.compress.methods.tensor import Tensor
 from malmoi.compress.registry import CompressionRecipe
 from malmoi.core.device import machine_facts
 from malmoi.core.files import read_json, write_json
@@ -33,14 +36,6 @@ from malmoi.models.registry import build_model
 from malmoi.pipeline.recovery import RecoverySettings, recover
 from malmoi.pipeline.stages import distil
 
-LOW_RANK = {
-    f"{keep:.0%}, {way}{', shared' if shared else ''}": [
-        {"method": "lowrank", "keep": keep, "whitened": way == "whitened", "shared": shared}
-    ]
-    for keep in (0.8, 0.6)
-    for shared in (False, True)
-    for way in ("plain", "whitened")
-}
 PRUNED = {
     f"{pattern} by {importance}": [{"method": "prune", "pattern": pattern, "importance": importance}]
     for pattern in ("rows", "2:4")
@@ -72,7 +67,7 @@ class Bench:
         context = self.original.language_model.config.context
         self.text = read_corpus_text(self.corpus, self.original.tokenizer, context, 16_384, arguments.held_out * 1024)
         self.calibration = Calibration(self.text.rows)
-        self.result: dict[str, Any] = read_json(RESULT) if RESULT.is_file() else {"machine": machine_facts()}
+        self.result: dict[str, Any] = read_json(RESULT) if RESULT.is_file() else {}
         self.recovered: float | None = None
 
     def compressed(self, steps: list[dict[str, Any]]) -> LanguageModel:
@@ -116,19 +111,16 @@ def main() -> None:
     arguments.checkpoint = arguments.checkpoint or arguments.run / "pretrain"
     bench = Bench(arguments)
     model = bench.original.language_model
-    bigram, bits = bigram_bits_per_byte(bench.text, model.config.vocabulary), bench.bits(model)
+    vocabulary = model.config.vocabulary
+    bigram, bits = bigram_bits_per_byte(bench.text, vocabulary), bench.bits(model)
     if bits >= bigram:
         raise SystemExit(f"The model needs {bits:.3f} bits for a byte and a bigram model {bigram:.3f}: train it on.")
     for part in arguments.parts:
         bench.result.pop(part, None)
-        bench.keep(part, "original", {"bits_per_byte": bits, "bigram": bigram, "parameters": size(model)})
+        bench.keep(part, "machine", machine_facts())
+        facts = {"bits_per_byte": bits, "bigram": bigram, "parameters": size(model), "vocabulary": vocabulary}
+        bench.keep(part, "original", facts)
         PARTS[part](bench)
-
-
-def low_rank(bench: Bench) -> None:
-    """Singular values alone beside what the text makes of them."""
-    for name, steps in LOW_RANK.items():
-        bench.keep("lowrank", name, measured(bench, steps))
 
 
 def prune(bench: Bench) -> None:
@@ -162,7 +154,6 @@ def speed(bench: Bench) -> None:
         sizes = {
             "parameters": size(wide),
             "smaller": size(narrow),
-            "instruction_sets": machine_facts()["instruction_sets"],
         }
         bench.keep("speed", name, sizes | {"faster": faster(wide, narrow, rounds=15)})
 
@@ -181,17 +172,23 @@ def aware(bench: Bench) -> None:
 
 
 def tensor(bench: Bench) -> None:
-    """The embedding ten times smaller, before and after a recovery."""
-    steps = [{"method": "tensor"}]
-    bench.keep("tensor", "a tenth of the embedding", measured(bench, steps))
-    model = bench.compressed(steps)
-    facts = {"bits_per_byte": bench.after_training(model, 1e-3), "control": control(bench), "steps": bench.steps}
-    embedding = model.get_submodule("embedding")
-    facts["embedding"] = {
-        "numbers": sum(parameter.numel() for parameter in embedding.parameters()),
-        "before": bench.original.language_model.get_submodule("embedding").get_parameter("weight").numel(),
-    }
-    bench.keep("tensor", "recovered", facts)
+    """The embedding ten times smaller, by what is in it and by what is read; then after a recovery, for two lengths."""
+    for length in (2, 3):
+        step = Tensor(length=length)
+        for way, calibration in (("", bench.calibration), (", without text", Calibration())):
+            model = copy.deepcopy(bench.original.language_model)
+            step.apply(model, calibration)
+            facts: dict[str, Any] = {"bits_per_byte": bench.bits(model), "embedding": train_numbers(bench, model)}
+            bench.keep("tensor", f"{length} tensors{way}", facts)
+            if calibration.rows:
+                facts = {"bits_per_byte": bench.after_training(model, 1e-3), "steps": bench.steps}
+                bench.keep("tensor", f"{length} tensors, recovered", facts | {"control": control(bench)})
+
+
+def train_numbers(bench: Bench, model: LanguageModel) -> dict[str, int]:
+    """Those of the embedding before, and those of its train."""
+    before, after = (one.get_submodule("embedding") for one in (bench.original.language_model, model))
+    return {"before": before.get_parameter("weight").numel(), "after": sum(one.numel() for one in after.parameters())}
 
 
 def teacher(bench: Bench) -> None:
@@ -206,7 +203,6 @@ def teacher(bench: Bench) -> None:
 
 
 PARTS: dict[str, Callable[[Bench], None]] = {
-    "lowrank": low_rank,
     "prune": prune,
     "structure": structure,
     "speed": speed,

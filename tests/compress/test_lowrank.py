@@ -80,6 +80,16 @@ def test_ranks_that_are_shared_out_lose_the_least():
     assert (found["a"], found["b"]) == min(choices)[1:]
 
 
+def test_nothing_that_may_be_kept_is_left_unspent():
+    """At any price the large layer is whole or keeps one direction; the small one gets what is left."""
+    large, small = torch.tensor([9.0] + [1.0] * 15).double(), torch.linspace(8, 1, 8).double() / 100
+    found = share_out({"large": (large, 16, 16), "small": (small, 8, 8)}, 0.7)
+    spent = sum(
+        size * size if rank is None else 2 * size * rank for size, rank in ((16, found["large"]), (8, found["small"]))
+    )
+    assert 0.7 * 320 - 32 < spent <= 0.7 * 320
+
+
 def test_every_layer_keeps_the_same_share_where_that_is_asked_for(model, calibration):
     before = {name: weight.numel() for name, weight in linear(model).items()}
     LowRank(keep=0.5, shared=False).apply(model, calibration)

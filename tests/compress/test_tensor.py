@@ -1,5 +1,6 @@
 """A train of small tensors for a matrix: as many numbers as the formula says, and the matrix itself at full rank."""
 
+import copy
 import math
 
 import pytest
@@ -26,11 +27,18 @@ def size(train):
     return sum(core.numel() for core in train.cores)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("shape", "length"), [((290, 32), 3), ((64, 96), 2), ((31, 24), 4), ((290, 7), 3)])
-def test_the_full_rank_is_the_matrix_itself(shape, length):
-    matrix = weight(*shape)
-    train = tensor_train(matrix, TensorTrainSettings(rank=max(full_ranks(*shape, length)), length=length))
+def test_the_full_rank_is_the_matrix_itself(shape, length, weighted):
+    matrix, worth = weight(*shape), torch.linspace(1, 100, shape[0]) if weighted else None
+    train = tensor_train(matrix, TensorTrainSettings(rank=max(full_ranks(*shape, length)), length=length), worth)
     torch.testing.assert_close(train.dense(), matrix, rtol=1e-5, atol=1e-5)
+
+
+def test_no_tensor_is_much_larger_than_another():
+    train = tensor_train(40 * weight(290, 32), TensorTrainSettings(rank=8))
+    sizes = [float(core.detach().square().mean().sqrt()) for core in train.cores]
+    assert max(sizes) < 8 * min(sizes)
 
 
 @pytest.mark.parametrize("rank", [4, 8, 16])
@@ -82,6 +90,14 @@ def test_a_share_of_the_numbers_is_kept(model, tokenizer, tmp_path):
     save_checkpoint(tmp_path / "model", model, tokenizer, "")
     loaded = load_checkpoint(tmp_path / "model").language_model
     assert torch.equal(loaded.logits(TOKENS), model.logits(TOKENS))
+
+
+def test_tokens_that_are_read_keep_most(model):
+    before, plain = model.embedding.weight.detach().clone(), copy.deepcopy(model)
+    Tensor(keep=0.25).apply(plain, Calibration())
+    Tensor(keep=0.25).apply(model, Calibration([list(range(40))] * 100))
+    lost, lost_plain = ((before - one.embedding.weight)[:40].norm() for one in (model, plain))
+    assert lost < 0.8 * lost_plain
 
 
 def test_the_train_learns(model):

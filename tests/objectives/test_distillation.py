@@ -6,9 +6,11 @@ from torch.nn import functional as F
 
 from malmoi.core.errors import UserError
 from malmoi.data.batch import IGNORED, LabelledBatch, TextBatch
+from malmoi.layers.rotary import rotary_table, rotate
 from malmoi.models.classifier import Classifier
 from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.gpt_config import GPTConfig
+from malmoi.models.lstm import LSTMConfig
 from malmoi.models.registry import build_model
 from malmoi.objectives.causal import Causal
 from malmoi.objectives.classification import Classification
@@ -63,7 +65,7 @@ def test_without_a_teacher_it_is_plain_cross_entropy(make, batch, plain):
 
 @CASES
 def test_nothing_is_to_be_learned_from_oneself(make, batch, plain):
-    loss = Distillation(make(), alpha=1, hidden=1.0, blocks=[0, 1]).loss(make(), batch)
+    loss = Distillation(make(), alpha=1, hidden=1.0, attention=1.0, blocks=[0, 1]).loss(make(), batch)
     torch.testing.assert_close(loss.total, torch.zeros(()), atol=1e-4, rtol=0)
 
 
@@ -91,15 +93,53 @@ def test_great_heat_makes_it_the_square_of_the_difference_of_scores(make, batch,
 
 
 @CASES
-def test_states_are_compared_with_those_of_the_blocks_that_are_named(make, batch, plain):
+@pytest.mark.parametrize("what", ["hidden", "attention"])
+def test_blocks_are_compared_with_those_that_are_named(make, batch, plain, what):
     teacher, student = make(layers=4), make(layers=2, seed=1)
     body = getattr(student, "body", student)
     source = getattr(teacher, "body", teacher)
-    near, far = (Distillation(teacher, alpha=0, hidden=1.0, blocks=chosen) for chosen in ([0, 3], [1, 2]))
+    near, far = (Distillation(teacher, alpha=0, blocks=chosen, **{what: 1.0}) for chosen in ([0, 3], [1, 2]))
     assert near.loss(student, batch).total != far.loss(student, batch).total
     near.loss(student, batch).total.backward()
     assert all(parameter.grad is not None for parameter in body.blocks.parameters())
     assert all(parameter.grad is None for parameter in source.parameters())
+
+
+def test_the_distance_of_attention_is_that_of_the_scores_before_the_softmax():
+    """Against the products written out, of a block with grouped heads and rotary positions."""
+    shape = SHAPE | {"layers": 1, "key_value_heads": 2}
+    teacher, student = (moved(build_model(GPTConfig(**shape), seed=0), seed) for seed in (0, 1))
+    batch, plain = text_batch(), Distillation(teacher, alpha=0)
+    loss = Distillation(teacher, alpha=0, attention=1.0, blocks=[0]).loss(student, batch)
+    own, theirs = (scores(model, batch.tokens) for model in (student, teacher))
+    length = batch.tokens.shape[1]
+    visible = torch.ones(length, length).tril()
+    each = ((own - theirs).square().mean(1) * visible).sum(-1) / visible.sum(-1)
+    wanted = each[batch.targets != IGNORED].sum()
+    torch.testing.assert_close(loss.total - plain.loss(student, batch).total, wanted, rtol=1e-4, atol=1e-4)
+
+
+def scores(model, tokens):
+    """(rows, heads, length, length) of the first block."""
+    block, rotary = model.blocks[0], rotary_table(0, tokens.shape[1], 8, 10_000.0, torch.float32, torch.device("cpu"))
+    attention, hidden = block.attention, block.attention_norm(model.embedding(tokens))
+    query = attention.query_norm(attention.query(hidden).unflatten(-1, (4, 8)))
+    key = attention.key_norm(attention.key(hidden).unflatten(-1, (2, 8))).repeat_interleave(2, dim=2)
+    query, key = (rotate(one, rotary).transpose(1, 2) for one in (query, key))
+    return query @ key.transpose(-1, -2) / 8**0.5
+
+
+def test_attention_is_as_before_when_nobody_watches():
+    student = language_model(seed=1)
+    before = [block.attention.mix for block in student.blocks]
+    Distillation(language_model(), attention=1.0, blocks=[0, 1]).loss(student, text_batch())
+    assert [block.attention.mix for block in student.blocks] == before
+
+
+def test_a_teacher_without_attention_has_none_to_teach():
+    teacher = build_model(LSTMConfig(vocabulary=31, context=16, width=32, layers=2), seed=0)
+    with pytest.raises(UserError, match="no attention.*Set attention=0"):
+        Distillation(teacher, attention=1.0, blocks=[0, 1])
 
 
 def test_the_teacher_is_left_as_it_is():

@@ -50,7 +50,27 @@ def share_out(layers: Mapping[str, tuple[torch.Tensor, int, int]], keep: float) 
         price = (low + high) / 2
         numbers = sum(_best(*layer, price)[1] for layer in layers.values())
         low, high = (price, high) if numbers > limit else (low, price)
-    return {name: _best(*layer, high)[0] for name, layer in layers.items()}
+    best = {name: _best(*layer, high) for name, layer in layers.items()}
+    ranks = {name: rank for name, (rank, _) in best.items()}
+    left = limit - sum(numbers for _, numbers in best.values())
+    while fitting := {name: gain for name, gain in _gains(layers, ranks, left).items() if gain > 0}:
+        name = max(fitting, key=lambda one: fitting[one])
+        ranks[name] = (ranks[name] or 0) + 1
+        left -= sum(layers[name][1:])
+    return ranks
+
+
+def _gains(
+    layers: Mapping[str, tuple[torch.Tensor, int, int]], ranks: Mapping[str, int | None], left: float
+) -> dict[str, float]:
+    """What one rank more gives a number, of the layers that have room for one; a price leaves some numbers unspent."""
+    return {
+        name: float(errors[rank]) / (outputs + inputs)
+        for name, (errors, outputs, inputs) in layers.items()
+        if (rank := ranks[name]) is not None
+        and outputs + inputs <= left
+        and (rank + 1) * (outputs + inputs) < outputs * inputs
+    }
 
 
 _HALVINGS = 100

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from malmoi.core.errors import UserError
 from malmoi.data.batch import IGNORED, LabelledBatch, TextBatch
+from malmoi.layers.attention import Attention
+from malmoi.layers.mixes.watched import Seen, Watched
 from malmoi.models.classifier import Classifier
 from malmoi.models.headed import body_of
 from malmoi.models.model import Backbone
@@ -21,21 +23,26 @@ Taught = Backbone | Classifier
 
 
 class Distillation:
-    """(1 - alpha) x cross-entropy + alpha x temperature² x divergence from the teacher + hidden x distance of states.
+    """(1 - alpha) x cross-entropy + alpha x temperature² x divergence from the teacher + hidden x distance of states
+    + attention x distance of scores.
 
     The divergence is that of the student's distribution from the teacher's, both flattened by the temperature, whose
     square keeps the gradient as large as it was. The distance is 1 - cosine of the states that blocks of the student
-    and of the teacher give, as DistilBERT takes it of the last ones (Sanh and others 2019, arXiv:1910.01108). Items are
-    the targets of a text, or the rows of labelled texts. `cross_entropy`, `divergence` and `correct` are told apart.
+    and of the teacher give, as DistilBERT takes it of the last ones (Sanh and others 2019, arXiv:1910.01108). That of
+    scores is the mean square difference of what queries and keys of these blocks come to before the softmax, over the
+    heads and the keys that a query may look at, as TinyBERT takes it (Jiao and others 2020, arXiv:1909.10351). Items
+    are the targets of a text, or the rows of labelled texts. `cross_entropy`, `divergence` and `correct` are told
+    apart.
 
     Args:
         teacher: is left as it is.
         alpha: 0 looks only at what is right, 1 only at the teacher.
-        hidden: weight of the distance; 0 for none.
-        blocks: for each block of the student the number of the teacher's block whose states it is to give.
+        hidden, attention: weights of the distances; 0 for none. A student has the teacher's width for the one, and as
+            many heads for the other.
+        blocks: for each block of the student the number of the teacher's block that it is to be like.
 
     Raises:
-        UserError: the distance is asked for, and there are no such blocks.
+        UserError: a distance is asked for, and there are no such blocks, or they have no attention.
     """
 
     def __init__(
@@ -45,17 +52,21 @@ class Distillation:
         alpha: float = 0.5,
         hidden: float = 0.0,
         blocks: Sequence[int] = (),
+        attention: float = 0.0,
     ) -> None:
-        self.temperature, self.alpha, self.hidden, self._blocks = temperature, alpha, hidden, tuple(blocks)
+        self.temperature, self.alpha, self._blocks = temperature, alpha, tuple(blocks)
+        self.hidden, self.attention = hidden, attention
         self._teacher = teacher.eval().requires_grad_(False)
-        if hidden and not 0 <= max(self._blocks, default=-1) < len(body_of(teacher).blocks):
+        if (hidden or attention) and not 0 <= max(self._blocks, default=-1) < len(body_of(teacher).blocks):
             raise UserError("The teacher has no blocks to be like.", "Name one for each block of the student.")
+        if attention and not all(isinstance(_attention(block), Attention) for block in body_of(teacher).blocks):
+            raise UserError("The teacher's blocks have no attention to be like.", "Set attention=0.")
 
     def loss(self, model: Taught, batch: TextBatch | LabelledBatch) -> Loss:
         """See `Objective.loss`; items whose target is IGNORED are not looked at."""
         targets = batch.targets if isinstance(batch, TextBatch) else batch.labels
         counted = targets != IGNORED
-        with _states(model) as own:
+        with _states(model) as own, _attentions(model, self.attention > 0) as own_attention:
             scores = _scores(model, batch, counted)
         wanted = F.cross_entropy(scores, targets[counted], reduction="sum")
         metrics = {
@@ -63,32 +74,39 @@ class Distillation:
             "correct": (scores.argmax(-1) == targets[counted]).sum(),
         }
         total = (1 - self.alpha) * wanted
-        if self.alpha or self.hidden:
-            with torch.no_grad(), _states(self._teacher) as theirs:
+        if self.alpha or self.hidden or self.attention:
+            with (
+                torch.no_grad(),
+                _states(self._teacher) as theirs,
+                _attentions(self._teacher, self.attention > 0) as their_attention,
+            ):
                 taught = _scores(self._teacher, batch, counted)
             divergence = _divergence(scores, taught, self.temperature)
             metrics["divergence"] = divergence.detach()
             total = total + self.alpha * self.temperature**2 * divergence
             if self.hidden:
-                total = total + self.hidden * self._distance(own, theirs, batch, counted)
+                pairs = [(state, theirs[number]) for state, number in zip(own, self._blocks, strict=True)]
+                turns = [1 - F.cosine_similarity(one.float(), other.float(), dim=-1) for one, other in pairs]
+                total = total + self.hidden * _over_items(turns, batch, counted)
+            if self.attention:
+                seen = [(one, their_attention[number]) for one, number in zip(own_attention, self._blocks, strict=True)]
+                differences = [_difference(one, other) for one, other in seen]
+                total = total + self.attention * _over_items(differences, batch, counted)
         return Loss(total, counted.sum(), metrics)
 
-    def _distance(
-        self,
-        own: list[torch.Tensor],
-        theirs: list[torch.Tensor],
-        batch: TextBatch | LabelledBatch,
-        counted: torch.Tensor,
-    ) -> torch.Tensor:
-        """The mean over blocks, and over the tokens of a row where rows are counted; summed over items."""
-        pairs = [(state, theirs[number]) for state, number in zip(own, self._blocks, strict=True)]
-        each = torch.stack([1 - F.cosine_similarity(one.float(), other.float(), dim=-1) for one, other in pairs]).mean(
-            0
-        )
-        if isinstance(batch, TextBatch):
-            return each[counted].sum()
-        real = torch.arange(each.shape[1], device=each.device) < batch.lengths[:, None]
-        return ((each * real).sum(1) / batch.lengths)[counted].sum()
+
+def _over_items(distances: list[torch.Tensor], batch: TextBatch | LabelledBatch, counted: torch.Tensor) -> torch.Tensor:
+    """The mean of (rows, length) over blocks, and over the tokens of a row where rows count; summed over items."""
+    each = torch.stack(distances).mean(0)
+    if isinstance(batch, TextBatch):
+        return each[counted].sum()
+    real = torch.arange(each.shape[1], device=each.device) < batch.lengths[:, None]
+    return ((each * real).sum(1) / batch.lengths)[counted].sum()
+
+
+def _difference(own: Seen, theirs: Seen) -> torch.Tensor:
+    """(rows, length), the mean square over heads and keys."""
+    return (own.scores - theirs.scores).square().mean(1).sum(-1) / own.counts
 
 
 def _divergence(scores: torch.Tensor, taught: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -121,3 +139,22 @@ def _states(model: Taught) -> Iterator[list[torch.Tensor]]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _attention(block: nn.Module) -> object:
+    return getattr(block, "attention", None)
+
+
+@contextmanager
+def _attentions(model: Taught, wanted: bool) -> Iterator[list[Seen]]:
+    """What the queries of each block make of the keys while the model reads."""
+    found: list[Seen] = []
+    layers = [layer for block in body_of(model).blocks if isinstance(layer := _attention(block), Attention)]
+    before = [layer.mix for layer in layers]
+    try:
+        for layer in layers if wanted else []:
+            layer.mix = Watched(layer.mix, found)
+        yield found
+    finally:
+        for layer, mix in zip(layers, before, strict=True):
+            layer.mix = mix

@@ -88,6 +88,25 @@ def test_another_student_may_be_given(corpus, teacher, tmp_path, make_model, sha
     assert facts["share_of_gap_closed"] is None
 
 
+def test_a_student_with_other_heads_cannot_look_where_the_teacher_looks(
+    corpus, teacher, tmp_path, make_model, tokenizer
+):
+    save_checkpoint(tmp_path / "student", make_model(layers=2, heads=2, context=32), tokenizer, "")
+    with pytest.raises(UserError, match="2 heads and the teacher 4.*Set attention=0"):
+        run(DistilSettings(teacher=teacher, student=tmp_path / "student", corpus=corpus, attention=1.0), tmp_path)
+
+
+def test_a_student_learns_where_the_teacher_looks(corpus, teacher, judge, reviews, tmp_path):
+    facts = run(
+        DistilSettings(teacher=teacher, corpus=corpus, attention=1.0, control=False, **QUICK), tmp_path / "text"
+    )
+    assert facts["attention"] == 1
+    facts = run(
+        DistilSettings(teacher=judge, file=reviews, attention=1.0, control=False, **QUICK), tmp_path / "classes"
+    )
+    assert facts["layers"] == 1
+
+
 def test_other_tokens_are_refused(corpus, teacher, tmp_path, make_model):
     other = train_tokenizer(["여우가 숲에 산다."] * 2, TokenizerSettings(kind="character", vocabulary=0))
     save_checkpoint(tmp_path / "student", make_model(vocabulary=other.size), other, "")

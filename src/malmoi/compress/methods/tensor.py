@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
+from torch import nn
 
 from malmoi.compress.calibration import Calibration
 from malmoi.compress.step import LayerStep, chosen, refuse_pruned
@@ -17,6 +18,8 @@ from malmoi.models.model import Model
 
 class Tensor(LayerStep):
     """A matrix becomes a product of small tensors: far smaller, and far from the same until it has been trained on.
+
+    Where there is text, an embedding keeps most of the tokens that are read most.
 
     Attributes:
         layers: by default the embedding of tokens, of which a small model mostly consists.
@@ -40,7 +43,9 @@ class Tensor(LayerStep):
         refuse_pruned(model, layers)
         settings = {name: self._settings(name, *layer.weight.shape) for name, layer in layers.items()}
         for name, layer in layers.items():
-            replace_weight(model, name, tensor_train(layer.weight.detach(), settings[name]))
+            read = isinstance(layer, nn.Embedding) and any(calibration.rows)
+            worth = calibration.frequencies(layer.weight.shape[0]) if read else None
+            replace_weight(model, name, tensor_train(layer.weight.detach(), settings[name], worth))
 
     def _settings(self, name: str, outputs: int, inputs: int) -> TensorTrainSettings:
         limit = outputs * inputs * (self.keep if self.rank is None else 1)

@@ -51,6 +51,7 @@ class DistilSettings(LabelledTextsSettings):
         alpha: 0 learns only what is right, 1 only what the teacher answers.
         hidden: weight of being like the teacher inside, block by block; it wants a student of the teacher's width that
             begins with its layers. 0 for none.
+        attention: weight of looking where the teacher looks, block by block; it wants as many heads. 0 for none.
         steps: optimizer steps.
         rows: texts, or rows of a corpus, in a step.
         learning_rate: of AdamW at first; it falls to nothing.
@@ -65,6 +66,7 @@ class DistilSettings(LabelledTextsSettings):
     temperature: PositiveFloat = 1.0
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.9
     hidden: NonNegativeFloat = 0.0
+    attention: NonNegativeFloat = 0.0
     steps: PositiveInt = 300
     rows: PositiveInt = 16
     learning_rate: PositiveFloat = 1e-3
@@ -80,15 +82,17 @@ def run(settings: DistilSettings, directory: Path) -> dict[str, Any]:
             compared that several processes have parts of.
     """
     layout = current_layout()
-    if settings.hidden and layout.tensor * layout.pipeline > 1:
+    if (settings.hidden or settings.attention) and layout.tensor * layout.pipeline > 1:
         raise UserError(
-            f"hidden compares the states of whole blocks, and {layout} divides them.",
-            "Set hidden=0, or use data or shard in the layout.",
+            f"hidden and attention compare whole blocks, and {layout} divides them.",
+            "Set both to 0, or use data or shard in the layout.",
         )
     teacher = load_checkpoint(settings.teacher).to(pick_device())
     lesson = _lesson(settings, teacher, directory)
     student, blocks = _student(settings, teacher)
-    objective = Distillation(_taught(teacher), settings.temperature, settings.alpha, settings.hidden, blocks)
+    objective = Distillation(
+        _taught(teacher), settings.temperature, settings.alpha, settings.hidden, blocks, settings.attention
+    )
     figures = {"teacher": lesson.figure(_taught(teacher))}
     sizes = {"teacher": _size(teacher), "student": _size(student)}
     trained = Trainer(_taught(student), objective, lesson.source, _trainer(settings), directory).run()
@@ -108,6 +112,7 @@ def run(settings: DistilSettings, directory: Path) -> dict[str, Any]:
         "temperature": settings.temperature,
         "alpha": settings.alpha,
         "hidden": settings.hidden,
+        "attention": settings.attention,
         "steps": trained.steps,
         "training_seconds": round(trained.seconds, 1),
     }
@@ -190,7 +195,8 @@ def _student(settings: DistilSettings, teacher: Checkpoint) -> tuple[Checkpoint,
     """The student before it learns, and for each of its blocks the teacher's that it begins as.
 
     Raises:
-        UserError: it has other words or classes than the teacher, or another width where states are compared.
+        UserError: it has other words or classes than the teacher, or another width or other heads where blocks are
+            compared.
     """
     depth = len(body_of(_taught(teacher)).blocks)
     if settings.student is None:
@@ -202,7 +208,9 @@ def _student(settings: DistilSettings, teacher: Checkpoint) -> tuple[Checkpoint,
         return student, kept
     student = load_checkpoint(settings.student)
     _check_alike(settings, teacher, student)
-    return student, spread(depth, len(body_of(_taught(student)).blocks)) if settings.hidden else []
+    if not (settings.hidden or settings.attention):
+        return student, []
+    return student, spread(depth, len(body_of(_taught(student)).blocks))
 
 
 def _check_alike(settings: DistilSettings, teacher: Checkpoint, student: Checkpoint) -> None:
@@ -226,6 +234,13 @@ def _check_alike(settings: DistilSettings, teacher: Checkpoint, student: Checkpo
         raise UserError(
             f"The student is {widths[0]} wide and the teacher {widths[1]}: their states cannot be compared.",
             "Set hidden=0.",
+        )
+    heads = [getattr(body_of(model).config, "heads", None) for model in (own, theirs)]
+    if settings.attention and heads[0] != heads[1]:
+        raise UserError(
+            f"The student has {heads[0] or 'no'} heads and the teacher {heads[1] or 'none'}: where they look cannot be "
+            "compared.",
+            "Set attention=0.",
         )
 
 
@@ -263,6 +278,7 @@ def _trainer(settings: DistilSettings) -> TrainerSettings:
         warm_up=max(1, steps // 20),
         cool_down=0.9,
         checkpoint_every=max(1, steps // 4),
+        compile="never" if settings.attention else "auto",  # what is watched changes from step to step
         seed=settings.seed,
     )
 
@@ -270,7 +286,8 @@ def _trainer(settings: DistilSettings) -> TrainerSettings:
 def _card(settings: DistilSettings, teacher: str) -> str:
     return (
         f"# A student of {teacher}\n\nTaught by malmoi for {settings.steps:,} steps (temperature "
-        f"{settings.temperature:g}, alpha {settings.alpha:g}, hidden {settings.hidden:g}, seed {settings.seed}).\n"
+        f"{settings.temperature:g}, alpha {settings.alpha:g}, hidden {settings.hidden:g}, "
+        f"attention {settings.attention:g}, seed {settings.seed}).\n"
     )
 
 
