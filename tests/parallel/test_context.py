@@ -158,4 +158,4 @@ def test_the_memory_of_a_part_is_known_beforehand():
 ])  # fmt: skip
 def test_what_depends_on_more_than_keys_and_values_is_refused(config, objective, words):
     with pytest.raises(UserError, match=words):
-        ContextPart(meta_model(config), objective, RowParts.alone(2))
+        ContextPart(meta_model(config), objective, RowParts.alone(2, 1))

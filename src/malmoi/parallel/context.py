@@ -71,9 +71,9 @@ class RowParts:
         return cls(dist.get_world_size(group), dist.get_rank(group), gather)
 
     @classmethod
-    def alone(cls, count: int) -> RowParts:
-        """The last of so many, where the other processes are not there: all have what this one has."""
-        return cls(count, count - 1, lambda part, dimension: torch.cat([part] * count, dimension))
+    def alone(cls, count: int, own: int) -> RowParts:
+        """Those of a group of so many whose others are not there: all have what this one has."""
+        return cls(count, own, lambda part, dimension: torch.cat([part] * count, dimension))
 
     @property
     def pieces(self) -> tuple[int, int]:
@@ -121,13 +121,12 @@ class ContextPart:
             if isinstance(module, Attention):
                 divide_attention(module, parts, lambda: self._computes)
 
-    def of(self, batch: Batch, part: int | None = None) -> Batch:
-        """Whole rows, with what this process learns of them, or another one that has `part`."""
-        parts = self._parts if part is None else replace(self._parts, own=part)
+    def of(self, batch: Batch) -> Batch:
+        """Whole rows, with what this process learns of them."""
         if self._reads_rows:
-            return batch.learning(parts.own, parts.count)
+            return batch.learning(self._parts.own, self._parts.count)
         assert isinstance(batch, TargetBatch)
-        return batch.with_targets(partial(parts.of, dimension=SEQUENCE))
+        return batch.with_targets(partial(self._parts.of, dimension=SEQUENCE))
 
     @contextlib.contextmanager
     def computed(self) -> Iterator[None]:

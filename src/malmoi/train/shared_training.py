@@ -79,7 +79,7 @@ class SharedTraining:
             for name, parameter in self._model.named_parameters()
         }
         self._weights: dict[tuple[int, int, int], Weight] = {}
-        self._context_parts: dict[int, ContextPart] = {}
+        self._context_parts: dict[tuple[int, int], ContextPart] = {}
 
     @property
     def rows(self) -> int:
@@ -165,28 +165,28 @@ class SharedTraining:
         """Of what a process of the layout computes of a micro-batch, with the whole model."""
         key = (self._parts(layout), layout.context, layout.sequence_parts)
         if key not in self._weights:
-            divided = self._context_part(layout.context).computed() if layout.context > 1 else nullcontext()
-            with divided:
-                self._weights[key] = weigh(
-                    self._model,
-                    self._objective,
-                    self._own_batch(layout),
-                    self._precision,
-                    self._settings.recompute,
-                    self._vocabulary,
-                )
+            ends = [self._weigh(layout, own) for own in sorted({0, layout.context - 1})]
+            self._weights[key] = max(ends, key=lambda weight: sum(weight.kept.values()))
         return self._weights[key]
 
-    def _own_batch(self, layout: Layout) -> Batch:
-        """What the first process computes of a micro-batch."""
-        batch = self._batch.part(0, self._parts(layout)).padded(layout.sequence_parts)
-        return batch if layout.context == 1 else self._context_part(layout.context).of(batch, part=0)
+    def _weigh(self, layout: Layout, own: int) -> Weight:
+        """The same of a part of the rows; those between the first and the last look at keys as the one or the other."""
+        batch, recompute = self._own_batch(layout, own), self._settings.recompute
+        divided = self._context_part(layout, own).computed() if layout.context > 1 else nullcontext()
+        with divided:
+            return weigh(self._model, self._objective, batch, self._precision, recompute, self._vocabulary)
 
-    def _context_part(self, count: int) -> ContextPart:
-        """Lets the model compute the last of so many parts of its rows, the one that looks at most keys."""
-        if count not in self._context_parts:
-            self._context_parts[count] = ContextPart(self._model, self._objective, RowParts.alone(count))
-        return self._context_parts[count]
+    def _own_batch(self, layout: Layout, own: int = 0) -> Batch:
+        """What a process of the first replica computes of a micro-batch, whose part of the rows has this number."""
+        batch = self._batch.part(0, self._parts(layout)).padded(layout.sequence_parts)
+        return batch if layout.context == 1 else self._context_part(layout, own).of(batch)
+
+    def _context_part(self, layout: Layout, own: int) -> ContextPart:
+        """Lets the model compute this part of its rows."""
+        key = layout.context, own
+        if key not in self._context_parts:
+            self._context_parts[key] = ContextPart(self._model, self._objective, RowParts.alone(*key))
+        return self._context_parts[key]
 
     def _parts(self, layout: Layout) -> int:
         return dealt(self._settings.slots, 0, layout.replicas)[0].parts

@@ -115,7 +115,7 @@ def _count(local: LocalBlock, index: int) -> BlockCosts:
         own |= {parameter.untyped_storage()._cdata for parameter in block.parameters()}
         _stub(block, local.recompute)
         if local.context > 1:
-            divide_attention(block.attention, RowParts.alone(local.context))
+            divide_attention(block.attention, RowParts.alone(local.context, local.context - 1))
         length = local.length // local.context
         hidden = torch.empty(local.rows, -(-length // local.tensor), config.width, requires_grad=True)
         rotary = _rotary(local)
