@@ -1,5 +1,6 @@
 """The number format is chosen by measuring, and applied by autocast."""
 
+import time
 from functools import partial
 
 import pytest
@@ -99,3 +100,15 @@ def test_sums_that_are_too_large_for_float16_get_a_scale_below_one(tmp_path):
     result = learned("float16", tmp_path, Louder(), clip=0)
     assert 0 < result.skipped <= 8
     assert result.validation_loss < 2.5e6
+
+
+def test_the_first_product_of_all_does_not_count(monkeypatch):
+    product, calls = torch.Tensor.__matmul__, []
+
+    def made_slowly(left, right):
+        time.sleep(0 if calls else 0.3)
+        calls.append(1)
+        return product(left, right)
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", made_slowly)
+    assert precision.product_speed.__wrapped__(torch.device("cpu"), "float32") > 2 * 512**3 / 0.3

@@ -28,6 +28,7 @@ def product_speed(device: torch.device, precision: Precision) -> float:
     size = 512 if device.type == "cpu" else 4_096  # a small one is too short to fill an accelerator, or to be timed
     # random numbers: a GPU multiplies equal ones faster than any real matrix
     left = torch.randn(size, size, device=device).to(getattr(torch, precision))
+    (left @ left)[0, 0].item()  # the first one makes its kernel, which may take longer than all others
     best = float("inf")
     started = time.perf_counter()
     while time.perf_counter() - started < 0.05:
