@@ -224,9 +224,10 @@ class Watchdog:
         stood = f"for {behind.seconds:.0f} s"
         if len({sign.moves for sign in running.values()}) == 1:
             return self._tell(f"No process has gone on {stood}; all are in {behind.place}.")
-        if index != self._index:
+        sentence = self._tell(f"Process {index} has been in {behind.place}, {stood}, and the others wait for it.")
+        if sentence and index != self._index:  # one that has told so itself is about to say it and to end
             _kill(behind)
-        return self._tell(f"Process {index} has been in {behind.place}, {stood}, and the others wait for it.")
+        return sentence
 
     def _patience(self) -> float:
         """Seconds that a process may stand still."""
