@@ -25,7 +25,7 @@ from malmoi.parallel.distributed import execution
 from malmoi.parallel.execution import unchanged
 from malmoi.parallel.layout import Layout, laid_out
 from malmoi.parallel.spawn import run_on
-from malmoi.pipeline.verify_parallel import first_weights
+from malmoi.pipeline.verify_parallel import first_weights, verify
 from malmoi.train.settings import TrainerSettings
 from malmoi.train.shared_training import SharedTraining
 from malmoi.train.weighing import Alive
@@ -98,6 +98,10 @@ def test_losses_and_gradients_are_those_of_one_process():
         assert together[name][0] == pytest.approx(loss, rel=1e-6), name
         for key, gradient in gradients.items():
             torch.testing.assert_close(together[name][1][key], gradient, rtol=1e-4, atol=1e-5, msg=f"{name}: {key}")
+
+
+def test_a_pipeline_passes_parts_on():
+    assert verify(Layout(context=2, pipeline=2), "encoder-decoder", steps=2).parts is None
 
 
 def written(layout):

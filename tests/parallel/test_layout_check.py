@@ -57,10 +57,11 @@ def test_a_model_without_heads_knows_rows_and_layers_only():
     [
         ({"short_convolution": 3}, "of one with short convolutions"),
         ({"attention": ["full by linear"]}, "looks back at sums"),
+        ({"context": 66}, "66 tokens cannot be divided into 4 equal pieces"),
     ],
 )
 def test_rows_are_divided_where_tokens_meet_in_keys_and_values_alone(changes, words):
-    config = GPTConfig(vocabulary=97, context=64, width=48, layers=2, heads=6, **changes)
+    config = GPTConfig(**{"vocabulary": 97, "context": 64, "width": 48, "layers": 2, "heads": 6} | changes)
     assert words in layout_problem(Work(config, 2), Layout(context=2))
 
 

@@ -53,7 +53,7 @@ def layout_problem(work: Work, layout: Layout) -> str:
         return f"The layout {axes} takes {axes.processes} processes, and there are {work.processes}."
     problems = (
         _tensor_problem(config, axes.tensor) if axes.tensor > 1 else "",
-        _context_problem(config) if axes.context > 1 else "",
+        _context_problem(config, axes) if axes.context > 1 else "",
         _pipeline_problem(work, axes) if axes.pipeline > 1 else "",
     )
     problem = next(filter(None, problems), "")
@@ -107,7 +107,7 @@ def _tensor_problem(config: ModelConfig | None, tensor: int) -> str:
     return ""
 
 
-def _context_problem(config: ModelConfig | None) -> str:
+def _context_problem(config: ModelConfig | None, layout: Layout) -> str:
     if not isinstance(config, GPTConfig | EncoderConfig | EncoderDecoderConfig):
         return "Only a model whose tokens meet in attention alone can divide its rows."
     if isinstance(config, GPTConfig):
@@ -117,6 +117,8 @@ def _context_problem(config: ModelConfig | None) -> str:
             return "The rows of a model that looks back at sums cannot be divided."
     if isinstance(config, EncoderConfig) and config.global_projections:
         return "The rows of an encoder with global projections cannot be divided."
+    if config.context % layout.sequence_parts:
+        return f"A row of {config.context} tokens cannot be divided into {layout.sequence_parts} equal pieces."
     return ""
 
 
