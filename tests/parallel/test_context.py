@@ -101,7 +101,7 @@ def test_losses_and_gradients_are_those_of_one_process():
 
 
 def test_a_pipeline_passes_parts_on():
-    assert verify(Layout(context=2, pipeline=2), "encoder-decoder", steps=2).parts is None
+    assert verify(Layout(context=2, pipeline=2), "gpt", steps=2).parts is None
 
 
 def written(layout):
