@@ -31,7 +31,7 @@ from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.initialize import initialize
 from malmoi.models.registry import count_parameters, meta_model
 from malmoi.objectives.causal import Causal
-from malmoi.parallel.distributed import execution
+from malmoi.parallel.begin import execution
 from malmoi.parallel.execution import Share, unchanged
 from malmoi.parallel.layout import Layout
 from malmoi.parallel.spawn import run_on

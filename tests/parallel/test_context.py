@@ -20,8 +20,8 @@ from malmoi.objectives.joint import Joint, Part
 from malmoi.objectives.masked import Masked
 from malmoi.objectives.regression import Regression
 from malmoi.objectives.sequence_to_sequence import SequenceToSequence
+from malmoi.parallel.begin import execution
 from malmoi.parallel.context import ContextPart, RowParts
-from malmoi.parallel.distributed import execution
 from malmoi.parallel.execution import unchanged
 from malmoi.parallel.layout import Layout, laid_out
 from malmoi.parallel.spawn import run_on

@@ -15,7 +15,8 @@ from malmoi.layers.low_rank import apply_low_rank
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import build_model
 from malmoi.objectives.causal import Causal
-from malmoi.parallel.distributed import DistributedExecution, execution
+from malmoi.parallel.begin import execution
+from malmoi.parallel.distributed import DistributedExecution
 from malmoi.parallel.execution import Execution, unchanged
 from malmoi.parallel.layout import Layout, laid_out
 from malmoi.parallel.spawn import ProcessFailed, run_on
@@ -99,7 +100,7 @@ def compiled(layout, wanted="always", steps=3):
     from malmoi.pipeline import verify_parallel
     from malmoi.train import compilation
 
-    compilation._Region.make = lambda region: torch.compile(region.forward, backend="eager")
+    compilation.Region.make = lambda region: torch.compile(region.forward, backend="eager")
     compilation.WORTH_TRYING, compilation.FASTER = 0.0, 1e9 if os.environ["RANK"] == "0" else 0.0
     verify_parallel.TrainerSettings = partial(TrainerSettings, compile=wanted)
     return verify_parallel.trace(layout, "gpt", steps, "adamw")
@@ -109,8 +110,8 @@ def with_compiled(layout):
     """The losses, and how many of the blocks were compiled in this process."""
     from malmoi.train import compilation
 
-    made, leave = [], compilation._Region.leave
-    compilation._Region.leave = lambda region: (made.append(region.compiled is not None), leave(region))
+    made, leave = [], compilation.Region.leave
+    compilation.Region.leave = lambda region: (made.append(region.compiled is not None), leave(region))
     return compiled(layout, "auto", 8).losses, sum(made)
 
 

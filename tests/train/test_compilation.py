@@ -183,7 +183,7 @@ def test_a_compiler_that_fails_where_a_training_goes_on_is_told(tmp_path, traced
     def refuse(*_):
         raise OSError("컴파일러가 없습니다")
 
-    monkeypatch.setattr(compilation._Region, "make", lambda region: torch._dynamo.optimize(refuse)(region.forward))
+    monkeypatch.setattr(compilation.Region, "make", lambda region: torch._dynamo.optimize(refuse)(region.forward))
     with pytest.raises(UserError, match=r"has compiled blocks, and compiling a block failed \(OSError: 컴파일러가"):
         train(tmp_path, compile="always", checkpoint_every=1)
 

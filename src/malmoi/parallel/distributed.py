@@ -16,8 +16,6 @@ from torch.distributed.fsdp import FSDPModule
 
 from malmoi.core.errors import UserError
 from malmoi.data.batch import Batch, alike
-from malmoi.models.headed import body_of
-from malmoi.models.model import ModelConfig
 from malmoi.objectives.objective import Loss, Objective
 from malmoi.parallel.agreement import anywhere, check_same, of_the_first
 from malmoi.parallel.checkpoint import StateWriter
@@ -26,46 +24,14 @@ from malmoi.parallel.data import GradientSum
 from malmoi.parallel.divided import DividedParameters
 from malmoi.parallel.execution import Execution, FirstWeights, Share, Sums, Value, dealt, place
 from malmoi.parallel.layout import Layout
-from malmoi.parallel.layout_check import Work, check_layout
 from malmoi.parallel.lent import LentModel
 from malmoi.parallel.matrices import DividedMatrices
 from malmoi.parallel.mesh import REPLICAS, SEEN, Mesh
 from malmoi.parallel.pipeline import Pipeline
-from malmoi.parallel.processes import automatic_layout, check_processes, training_begins, training_ends
+from malmoi.parallel.processes import training_ends
 from malmoi.parallel.shard import reshard, settle, shard_blocks
 from malmoi.parallel.tensor import divide_tensors
 from malmoi.parallel.watchdog import Watchdog
-
-
-def execution(
-    model: nn.Module,
-    objective: Objective,
-    layout: Layout,
-    slots: int,
-    first_weights: FirstWeights | None = None,
-    check: Callable[[Layout], None] = lambda layout: None,
-) -> Execution:
-    """How this process takes part in a training.
-
-    Args:
-        slots: micro-batches of a step.
-        first_weights: fills a model that has shapes but no memory; each process has memory for its part only.
-        check: may refuse the layout; called when all processes are there, before any takes memory.
-
-    Raises:
-        UserError: the layout does not fit the model, or the number of processes.
-    """
-    if layout.automatic:
-        layout = automatic_layout(sum(parameter.nbytes for parameter in model.parameters()))
-    if layout.processes == 1:
-        return Execution(model, objective, first_weights)
-    check_processes(layout)
-    config = getattr(body_of(model), "config", None)  # type: ignore[arg-type]
-    if isinstance(config, ModelConfig):
-        check_layout(Work(config, layout.processes, slots=slots), layout)
-    training_begins()
-    check(layout)
-    return DistributedExecution(model, objective, layout, first_weights)
 
 
 class DistributedExecution(Execution):

@@ -19,7 +19,7 @@ from malmoi.core.errors import UserError
 from malmoi.core.hashing import hash_value
 from malmoi.data.batch import Batch, BatchSource
 from malmoi.objectives.objective import Objective
-from malmoi.parallel.distributed import execution
+from malmoi.parallel.begin import execution
 from malmoi.parallel.execution import Execution, FirstWeights, Share
 from malmoi.parallel.layout import current_layout
 from malmoi.parallel.layout_check import recomputes_too_often
