@@ -115,7 +115,7 @@ def ours(shape: Shape, gpt2: bool = False, optimizer: str = "adamw", compiled: b
     compilation = Compilation("always" if compiled else "never", directory, 0, execution).__enter__()
 
     def step() -> None:
-        updates.set_learning_rates(done.step)
+        updates.set_learning_rates(done.step, settings.steps)
         sums = execution.backward(shares, lambda share: batch, inside, 1.0)
         updates.apply(done.step, sums.count, done)
         done.step += 1

@@ -5,10 +5,11 @@ import torch
 
 from malmoi.core.files import read_json_lines
 from malmoi.train.advice import Advisor
+from malmoi.train.settings import TrainerSettings
 
 
 def advisor(steps=1_000, clip=1.0, keeps_best=False, free=1 << 40):
-    return Advisor(steps, clip, keeps_best, lambda: free)
+    return Advisor(TrainerSettings(steps=steps, clip=clip, keep_best=keeps_best), lambda: free)
 
 
 def said(watching, losses, norm=0.5):

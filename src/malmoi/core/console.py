@@ -16,9 +16,9 @@ error_console = Console(stderr=True, highlight=False)
 
 
 class Advance(Protocol):
-    """What `progress` hands out: call it with how much is done since the last call, and an optional text."""
+    """What `progress` hands out: call it with how much is done since the last call, a text, another total."""
 
-    def __call__(self, amount: float = 1, text: str | None = None) -> None: ...
+    def __call__(self, amount: float = 1, text: str | None = None, total: float | None = None) -> None: ...
 
 
 @contextlib.contextmanager
@@ -39,8 +39,8 @@ def progress(title: str, total: float | None = None) -> Iterator[Advance]:
     with bar:
         task = bar.add_task(title, total=total, text="")
 
-        def advance(amount: float = 1, text: str | None = None) -> None:
+        def advance(amount: float = 1, text: str | None = None, total: float | None = None) -> None:
             fields = {} if text is None else {"text": text}
-            bar.update(task, advance=amount, **fields)  # type: ignore[arg-type]
+            bar.update(task, advance=amount, total=total, **fields)  # type: ignore[arg-type]
 
         yield advance

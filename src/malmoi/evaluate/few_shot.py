@@ -175,9 +175,9 @@ def _choose(
     names = list(task.labels)
     questions = [Question(prompt, list(task.labels.values())) for prompt in prompts]
 
-    def advance_items(amount: float = 1, text: str | None = None) -> None:
+    def advance_items(amount: float = 1, text: str | None = None, total: float | None = None) -> None:
         if advance:
-            advance(amount / len(names), text)
+            advance(amount / len(names), text, total and total / len(names))
 
     answered = []
     for one, score in zip(task.asked, score_questions(model, tokenizer, questions, advance_items), strict=True):

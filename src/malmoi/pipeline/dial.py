@@ -15,6 +15,7 @@ from malmoi.models.registry import count_parameters
 from malmoi.pipeline.trial_step import TrialStep
 from malmoi.train.allocator import keep_freed_memory
 from malmoi.train.optimizers import OptimizerSettings
+from malmoi.train.pace import TIME_SHARE
 from malmoi.train.precision import Precision
 
 SIZES = ((2, 128), (3, 192), (4, 256), (5, 320), (6, 384), (8, 512), (12, 768), (16, 1024), (24, 1536))
@@ -22,9 +23,6 @@ SIZES = ((2, 128), (3, 192), (4, 256), (5, 320), (6, 384), (8, 512), (12, 768), 
 
 TRIAL_SECONDS = 1.2
 """How long one candidate is measured."""
-
-TIME_SHARE = 0.93
-"""Share of the minutes that is spent in training steps; validation, samples and saving take the rest."""
 
 REPEATS = 3.0
 """How many times as much as one reading all repeated readings of a text are worth together, at most. A small model of

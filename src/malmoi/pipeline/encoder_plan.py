@@ -27,6 +27,7 @@ from malmoi.pipeline.costs import Training
 from malmoi.pipeline.plan import ASSUMED_VOCABULARY
 from malmoi.pipeline.stage import Estimate, StageInput
 from malmoi.train.optimizers import OptimizerSettings, build_optimizers
+from malmoi.train.pace import TIME_SHARE
 from malmoi.train.settings import TrainerFields, TrainerSettings
 
 OBJECTIVES: dict[str, Callable[[], StatesObjective]] = {"masked": Masked} | dict.fromkeys(PAIR_KINDS, Classification)
@@ -34,9 +35,6 @@ OBJECTIVES: dict[str, Callable[[], StatesObjective]] = {"masked": Masked} | dict
 
 SHAPE = {"layers": 4, "width": 256, "heads": 4}
 """The encoder where nothing else is asked for."""
-
-TIME_SHARE = 0.93
-"""Share of the minutes that is spent in training steps; validation and saving take the rest."""
 
 MATRIX_DECAY = 0.3
 """Muon's steps do not shrink with the gradient: without a decay the layers outgrow what they are added to, and a norm
@@ -130,6 +128,7 @@ def make_plan(
         steps = settings.steps or max(1, int(TIME_SHARE * settings.minutes * 60 / seconds))
         fields = {
             "steps": steps,
+            "minutes": None if settings.steps else settings.minutes,
             "optimizer": "adamw" if settings.initial else "muon",
             "learning_rate": 3e-4 if settings.initial else 3e-3,
             "embedding_learning_rate": None if settings.initial else 2e-3,

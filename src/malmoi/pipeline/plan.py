@@ -15,10 +15,11 @@ from malmoi.models.language_model import LanguageModelConfig
 from malmoi.models.presets import preset
 from malmoi.models.registry import count_parameters, family_name, language_models
 from malmoi.pipeline.costs import PROCESS, Training
-from malmoi.pipeline.dial import TIME_SHARE, Trial, choose_size, tokens_per_second
+from malmoi.pipeline.dial import Trial, choose_size, tokens_per_second
 from malmoi.pipeline.fit import fitting_rows, measured_step
 from malmoi.pipeline.pretrain_settings import PretrainSettings
 from malmoi.pipeline.stage import Estimate
+from malmoi.train.pace import TIME_SHARE
 from malmoi.train.precision import choose_precision
 from malmoi.train.settings import TrainerSettings
 
@@ -87,10 +88,11 @@ def derive_plan(
         steps = max(20, int(settings.minutes * 60 * TIME_SHARE * speed / size))
     else:
         steps = settings.steps or math.ceil((settings.tokens or 0) / size)
-    sample_every = max(1, steps // max(1, settings.samples - 1))
+    sample_every = samples_apart(steps, settings.samples)
     longest = SAVED_AFTER * speed / size or sample_every
     derived = {
         "steps": steps,
+        "minutes": settings.minutes if timed and settings.most_epochs is None else None,  # epochs follow from steps
         "slots": slots,
         "precision": precision,
         "seed": settings.seed,
@@ -106,7 +108,6 @@ def derive_plan(
         "minutes": settings.minutes,
         "context": context,
         "rows": rows,
-        "sample_every": sample_every,
         "tokens_per_step": size,
         "text_tokens": text_tokens,
         "tokens_per_second": round(speed),
@@ -166,6 +167,11 @@ def print_plan(plan: dict[str, Any]) -> None:
         f"{trainer['validate_every']}, saved every {trainer['checkpoint_every']} steps, "
         f"{'the best' if trainer['keep_best'] else 'the last'} weights are taken"
     )
+
+
+def samples_apart(steps: int, samples: int) -> int:
+    """Steps from one of so many samples to the next, the first before all steps and the last after them."""
+    return max(1, steps // max(1, samples - 1))
 
 
 def batch_shape(settings: PretrainSettings, context: int, vocabulary: int) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from malmoi.pipeline.stage import Estimate
 from malmoi.pipeline.translation_pairs import TranslationPairsSettings, read_translation_pairs
 from malmoi.tokenizers.tokenizer import Tokenizer
 from malmoi.train.optimizers import build_optimizers
+from malmoi.train.pace import TIME_SHARE
 from malmoi.train.precision import choose_precision, product_speed
 from malmoi.train.settings import TrainerSettings
 
@@ -104,7 +105,7 @@ def derive_plan(settings: TranslatorSettings, config: EncoderDecoderConfig, batc
     steps = batches.steps(settings.epochs)
     if settings.minutes is not None:
         seconds = _seconds_a_step(settings, config, batches)
-        steps = max(1, round(60 * settings.minutes / seconds))
+        steps = max(1, int(TIME_SHARE * 60 * settings.minutes / seconds))
     return {
         "model": config.model_dump(),
         "trainer": trainer_settings(settings, steps).model_dump(),
@@ -117,6 +118,7 @@ def trainer_settings(settings: TranslatorSettings, steps: int) -> TrainerSetting
     """How so many steps are trained."""
     return TrainerSettings(
         steps=steps,
+        minutes=settings.minutes,
         slots=settings.slots,
         optimizer=settings.optimizer,
         learning_rate=settings.learning_rate,

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, median
 
+from malmoi.train.settings import TrainerSettings
+
 LOOK_BACK, LATELY = 50, 10
 """Steps that the last ones are compared with, and how many these are: several hard batches in a row are chance."""
 
@@ -25,14 +27,12 @@ class Advisor:
     """Watches the losses of one training and says each thing once.
 
     Args:
-        steps: of the whole training.
-        clip: largest norm of the gradient, 0 for no limit.
-        keeps_best: whether the weights of the lowest validation loss are taken in the end.
+        settings: of the training, as they hold now.
         free: bytes that are free where states are saved.
     """
 
-    def __init__(self, steps: int, clip: float, keeps_best: bool, free: Callable[[], int]) -> None:
-        self._steps, self._clip, self._keeps_best, self._free = steps, clip, keeps_best, free
+    def __init__(self, settings: TrainerSettings, free: Callable[[], int]) -> None:
+        self.settings, self._free = settings, free
         self._losses: deque[float] = deque(maxlen=LOOK_BACK + LATELY)
         self._norms: deque[float] = deque(maxlen=LOOK_BACK)
         self._first: float | None = None
@@ -46,7 +46,7 @@ class Advisor:
         if len(self._losses) < LOOK_BACK + LATELY:
             return []
         before, lately = list(self._losses)[:LOOK_BACK], median(list(self._losses)[LOOK_BACK:])
-        mean = fmean(self._losses)
+        mean, clip = fmean(self._losses), self.settings.clip
         self._first = self._first or mean
         found = []
         if lately > max(JUMP * median(before), sorted(before)[-2]):
@@ -55,17 +55,17 @@ class Advisor:
                 f"Step {step:,}: the loss jumped from about {median(before):.2f} to {lately:.2f}. If it does not come "
                 f"down again, lower learning_rate and matrix_learning_rate, or lengthen warm_up.",
             )
-        if 2 * step >= self._steps >= 4 * LOOK_BACK and mean > 0.99 * self._first:
+        if 2 * step >= self.settings.steps >= 4 * LOOK_BACK and mean > 0.99 * self._first:
             found += self._once(
                 "flat",
                 f"Step {step:,}: the loss is still at {mean:.2f}, where it began. Raise learning_rate, and look "
                 f"whether texts and labels are what they should be.",
             )
-        if self._clip and median(self._norms) > MOSTLY_CUT * self._clip:
+        if clip and median(self._norms) > MOSTLY_CUT * clip:
             found += self._once(
                 "cut",
-                f"Step {step:,}: gradients are about {median(self._norms) / self._clip:.0f} times as long as clip="
-                f"{self._clip:g} allows, and cut at nearly every step. Raise clip, or lower learning_rate.",
+                f"Step {step:,}: gradients are about {median(self._norms) / clip:.0f} times as long as clip="
+                f"{clip:g} allows, and cut at nearly every step. Raise clip, or lower learning_rate.",
             )
         return found
 
@@ -74,7 +74,7 @@ class Advisor:
         self._worse = self._worse + 1 if loss > RISE * best else 0
         if self._worse < RISING:
             return []
-        taken = "best" if self._keeps_best else "last"
+        taken = "best" if self.settings.keep_best else "last"
         return self._once(
             "rising",
             f"Step {step:,}: on what is held out the loss has been above its best ({best:.3f}) {RISING} times in a "

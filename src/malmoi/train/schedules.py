@@ -28,3 +28,10 @@ def factor(step: int, steps: int, *, schedule: Schedule, warm_up: int, cool_down
     falling = cool_down * steps
     left = (steps - step) / falling if falling else 1.0
     return rise * (final + (1 - final) * min(1.0, left))
+
+
+def steps_decide_after(steps: int, *, schedule: Schedule, cool_down: float) -> int:
+    """Up to which of `steps` steps the rate would be the same with any larger number of them; see `factor`."""
+    if schedule == "noam":
+        return steps
+    return math.floor((1 - cool_down) * steps) if schedule == "trapezoid" else 0

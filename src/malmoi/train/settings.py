@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from malmoi.core.config import parse_settings
 from malmoi.train.compilation import Compile
@@ -17,6 +17,8 @@ class TrainerSettings(OptimizerSettings):
 
     Attributes:
         steps: optimizer steps.
+        minutes: that the steps are to take: until the schedule depends on their number it is reckoned again by how long
+            they take here (`malmoi.train.pace`); None for exactly `steps`.
         slots: micro-batches whose gradients are added up in one step.
         schedule, warm_up, cool_down, final: see `malmoi.train.schedules.factor`.
         clip: largest norm of the gradient; 0 for no limit.
@@ -31,6 +33,7 @@ class TrainerSettings(OptimizerSettings):
     """
 
     steps: PositiveInt
+    minutes: PositiveFloat | None = None
     slots: PositiveInt = 1
     schedule: Schedule = "trapezoid"
     warm_up: NonNegativeInt = 0

@@ -31,6 +31,7 @@ class Progress:
 
     Attributes:
         step: optimizer steps done.
+        steps: how many there are in all, where that was reckoned again; 0 for as many as planned.
         items: targets counted so far.
         skipped: steps left out because their gradient was not finite.
         scale: loss scale of float16. Losses are sums over thousands of tokens: what suits a mean, such as 65,536, is
@@ -42,6 +43,7 @@ class Progress:
     """
 
     step: int = 0
+    steps: int = 0
     items: int = 0
     skipped: int = 0
     scale: float = 16.0

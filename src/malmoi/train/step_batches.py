@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 import torch
@@ -25,7 +25,7 @@ class StepBatches:
     """
 
     def __init__(
-        self, source: BatchSource, shares: Sequence[Share], steps: range, seed: int, device: torch.device
+        self, source: BatchSource, shares: Sequence[Share], steps: Iterable[int], seed: int, device: torch.device
     ) -> None:
         self._source, self._seed, self._pinned = source, seed, copies_alongside(device)
         places = ((step, share) for step in steps for share in shares)

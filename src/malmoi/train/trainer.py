@@ -29,6 +29,7 @@ from malmoi.train.allocator import keep_freed_memory
 from malmoi.train.compilation import Compilation
 from malmoi.train.metrics import Metrics
 from malmoi.train.optimizers import build_optimizers
+from malmoi.train.pace import Pace
 from malmoi.train.precision import Precision, autocast, choose_precision
 from malmoi.train.recompute import recomputing
 from malmoi.train.room import check_room
@@ -80,7 +81,8 @@ class Trainer:
         on_checkpoint: Callable[[int], None] = lambda step: None,
         first_weights: FirstWeights | None = None,
     ) -> None:
-        self.model, self.source, self.settings, self._objective = model, source, settings, objective
+        self.model, self.source, self._objective = model, source, objective
+        self._pace = Pace(settings)
         layout = current_layout()
         if recomputes_too_often(layout, settings.recompute):
             raise UserError(
@@ -110,8 +112,13 @@ class Trainer:
                 "data": source.batch(0, 0).digest(),
             }
         )
-        self._advisor = Advisor(settings.steps, settings.clip, settings.keep_best, lambda: free_bytes(directory))
+        self._advisor = Advisor(settings, lambda: free_bytes(directory))
         self._validation: float | None = None
+
+    @property
+    def settings(self) -> TrainerSettings:
+        """Those that hold now: with `minutes`, the number of steps changes while they are done."""
+        return self._pace.settings
 
     def run(self) -> TrainingResult:
         """Train to the end.
@@ -122,8 +129,9 @@ class Trainer:
             StageDone: see `Execution.end`.
         """
         keep_freed_memory()
-        settings = self.settings
         done = self._go_on()
+        self._pace.go_on(done)
+        settings = self._advisor.settings = self.settings
         if done.step == 0 and not self._execution.divided:
             self._on_checkpoint(0)
         compilation = Compilation(settings.compile, self._directory, done.step, self._execution)
@@ -192,23 +200,26 @@ class Trainer:
         watchdog: Watchdog,
     ) -> None:
         """Every step that is not done yet, with what is due after it; ends early, all saved, when asked to."""
-        settings, execution = self.settings, self._execution
+        execution = self._execution
         before, started = done.seconds, time.monotonic()
-        steps, shares = range(done.step, settings.steps), execution.shares(settings.slots)
+        steps, shares = self._pace.steps_from(done.step), execution.shares(self.settings.slots)
         advance(done.step)
-        with StepBatches(self.source, shares, steps, settings.seed, self.device) as batches:
-            for step in steps:
+        with StepBatches(self.source, shares, steps, self.settings.seed, self.device) as batches:
+            for step in self._pace.steps_from(done.step):
                 watchdog.phase("training", step, patient=compilation.takes_long(step + 1))
                 seconds = self._one_step(step, done, partial(batches.take, step), metrics, advance)
-                compilation.after_step(step + 1, seconds, settings.steps - step - 1, self._format)
+                compilation.after_step(step + 1, seconds, self.settings.steps - step - 1, self._format)
                 done.step, done.seconds = step + 1, before + time.monotonic() - started
                 self._say(watchdog.step(done.step, execution.own_seconds), done.step, metrics)
+                if self._pace.after_step(done, seconds, execution.agree):
+                    self._advisor.settings = self.settings
+                    advance(0, total=done.steps)
                 asked = execution.anywhere(stop.received is not None)
-                last = done.step == settings.steps
-                if last or _due(done.step, settings.validate_every):
+                last = done.step == self.settings.steps
+                if last or _due(done.step, self.settings.validate_every):
                     watchdog.phase("validation", step, patient=True)
                     self._validate_and_record(done, metrics)
-                if last or asked or _due(done.step, settings.checkpoint_every):
+                if last or asked or _due(done.step, self.settings.checkpoint_every):
                     watchdog.phase("saving", step, patient=True)
                     self._save(done, metrics, last)
                 if asked and not last:
@@ -228,7 +239,7 @@ class Trainer:
     ) -> float:
         """Returns the seconds it took."""
         started, worked, execution = time.monotonic(), time.process_time(), self._execution
-        rate = self._updates.set_learning_rates(step)
+        rate = self._updates.set_learning_rates(step, self.settings.steps)
         sums = execution.backward(execution.shares(self.settings.slots), batch, self._format, done.loss_scale)
         count = sums.count
         norm = self._updates.apply(step, count, done)

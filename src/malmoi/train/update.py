@@ -50,12 +50,12 @@ class Updates:
         self._execution, self._optimizers, self._settings, self._states = execution, optimizers, settings, states
         self._refused = 0
 
-    def set_learning_rates(self, step: int) -> float:
-        """Those of a step, in all groups; returns that of AdamW."""
+    def set_learning_rates(self, step: int, steps: int) -> float:
+        """Those of one of `steps` steps, in all groups; returns that of AdamW."""
         settings = self._settings
         multiplier = factor(
             step,
-            settings.steps,
+            steps,
             schedule=settings.schedule,
             warm_up=settings.warm_up,
             cool_down=settings.cool_down,

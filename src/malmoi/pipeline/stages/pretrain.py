@@ -23,7 +23,7 @@ from malmoi.models.language_model import LanguageModel, LanguageModelConfig
 from malmoi.models.registry import language_models, meta_model
 from malmoi.objectives.causal import Causal
 from malmoi.pipeline.corpus_tokens import all_tokens, mixed_for
-from malmoi.pipeline.plan import derive_plan, estimate_pretraining, print_plan
+from malmoi.pipeline.plan import derive_plan, estimate_pretraining, print_plan, samples_apart
 from malmoi.pipeline.pretrain_settings import PretrainSettings
 from malmoi.pipeline.stage import Estimate, Stage
 from malmoi.tokenizers.load import load_tokenizer
@@ -63,13 +63,15 @@ def run(settings: PretrainSettings, directory: Path) -> dict[str, Any]:
     prompts = settings.prompts or _first_words(settings.corpus)
 
     def sample(step: int) -> None:
-        ends = step in (0, trainer_settings.steps)
-        if settings.samples and (ends or step % plan["sample_every"] < trainer_settings.checkpoint_every):
+        now = trainer.settings
+        ends, every = step in (0, now.steps), samples_apart(now.steps, settings.samples)
+        if settings.samples and (ends or step % every < now.checkpoint_every):
             _write_samples(model, tokenizer, prompts, settings.sample_tokens, step, directory)
 
     first_weights = partial(initialize, seed=settings.seed, embedding_deviation=settings.embedding_deviation)
     trainer = Trainer(model, Causal(), source, trainer_settings, directory, sample, None if initial else first_weights)
     result = trainer.run()
+    write_json(directory / PLAN, plan | {"trainer": trainer.settings.model_dump() | {"minutes": None}})
     facts = _facts(config, plan, source, result)
     save_checkpoint(directory / "model", model, tokenizer, _card(settings, facts))
     return facts
@@ -100,7 +102,10 @@ def _weights(settings: PretrainSettings, train: Mapping[str, TokenSequence], tot
 def _plan(
     settings: PretrainSettings, vocabulary: int, text_tokens: int, initial: LanguageModel | None, path: Path
 ) -> Any:
-    """The derived numbers, made once: going on after a kill, or repeating the run elsewhere, uses the same."""
+    """The derived numbers, made once: going on after a kill, or repeating the run elsewhere, uses the same.
+
+    At the end they have the number of steps that the minutes really held.
+    """
     if not path.exists():
         write_json(path, derive_plan(settings, vocabulary, text_tokens, initial.config if initial else None))
     plan = read_json(path)

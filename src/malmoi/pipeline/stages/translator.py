@@ -118,7 +118,7 @@ def _facts(splits: PairSplits, plan: dict[str, Any], result: TrainingResult, dir
         "width": plan["model"]["width"],
         "vocabulary": plan["model"]["vocabulary"],
         "steps": result.steps,
-        "epochs": plan["epochs"],
+        "epochs": round(plan["epochs"] * result.steps / plan["trainer"]["steps"], 2),
         "tokens": result.items,
         "training_seconds": round(result.seconds, 1),
         "precision": result.precision,
