@@ -55,8 +55,19 @@ class Calibration:
         *,
         heads: bool = True,
     ) -> None:
-        self.rows, self._heads = rows, heads
-        self._advance = advance
+        self.rows, self.heads, self.advance = rows, heads, advance
+
+    def expect_text(self) -> None:
+        """For a method that reads.
+
+        Raises:
+            UserError: there is no text.
+        """
+        if not any(self.rows):
+            raise UserError(
+                "This method looks at what flows through the model, and there is no text.",
+                "Name a corpus. Without one there are rounding: nearest, smoothed: false and whitened: false.",
+            )
 
     def statistics(self, model: Model, names: Iterable[str]) -> dict[str, Statistic]:
         """Name of a linear layer, or of a head, to what flows into it; layers that read nothing are left out.
@@ -67,7 +78,7 @@ class Calibration:
             UserError: there is no text.
         """
         names, watch = list(names), _Watch()
-        read = model.logits if self._heads and any(name.split(".")[0] == "head" for name in names) else model
+        read = model.logits if self.heads and any(name.split(".")[0] == "head" for name in names) else model
         hooks = [model.get_submodule(name).register_forward_pre_hook(partial(watch, name)) for name in names]
         self._read(model, read, hooks)
         found = watch.statistics()
@@ -118,14 +129,11 @@ class Calibration:
     def _read(self, model: Model, read: Callable[[torch.Tensor], object], hooks: Sequence[RemovableHandle]) -> None:
         """Let `read` of the model see all rows while the hooks watch."""
         try:
-            if not any(self.rows):
-                raise UserError(
-                    "This method looks at what flows through the model, and there is no text.", "Name a corpus."
-                )
+            self.expect_text()
             with torch.inference_mode(), evaluating(model):
                 for row in self.rows:
                     read(torch.tensor([list(row)], device=device_of(model)))
-                    self._advance(len(row))
+                    self.advance(len(row))
         finally:
             for hook in hooks:
                 hook.remove()

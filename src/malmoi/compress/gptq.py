@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from malmoi.compress.calibration import Statistic
+from malmoi.compress.flows import Flow
 from malmoi.compress.rounding import int4_scale
 from malmoi.layers.matrices.int4 import Int4Matrix, Int4Settings, nearest_codes
 
@@ -19,6 +20,17 @@ _STIFFNESS = 1e-4
 
 _NUMBERS = 1 << 24
 """Of the largest tensor that is made for the scales of some rows at once."""
+
+
+def wanted(weight: torch.Tensor, flow: Flow) -> torch.Tensor:
+    """(outputs, inputs) float32, the weight with which a layer best gives now what it gave while the model was whole.
+
+    So it makes up for what the layers before it have lost (Li and others 2025, GPTAQ, arXiv:2504.02692).
+    """
+    products = flow.statistic.products
+    change = torch.linalg.solve(_damped(products), (flow.crossed - products).double().t()).t()
+    made: torch.Tensor = (weight.double() + weight.double() @ change).float()
+    return made
 
 
 def gptq_matrix(weight: torch.Tensor, settings: Int4Settings, statistic: Statistic) -> Int4Matrix:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
+import torch
 from torch import nn
 
 from malmoi.compress.calibration import Calibration
-from malmoi.compress.gptq import gptq_matrix
+from malmoi.compress.flows import flows
+from malmoi.compress.gptq import gptq_matrix, wanted
 from malmoi.compress.methods.int8 import QUANTIZED
 from malmoi.compress.rounding import int4_matrix
 from malmoi.compress.step import LayerStep, chosen, refuse_pruned
@@ -40,17 +43,39 @@ class Int4(LayerStep):
         settings = Int4Settings(group=self.group)
         layers = {name: compressible(model)[name] for name in chosen(model, self.layers, QUANTIZED)}
         refuse_pruned(model, layers)
-        read = {name: _reader(model, name, layer) for name, layer in layers.items()} if self.rounding == "gptq" else {}
-        known = calibration.statistics(model, {reader for reader in read.values() if reader}) if read else {}
+        left = []
         for name, layer in layers.items():
-            weight, statistic = layer.weight.detach(), known.get(read.get(name, ""))
-            matrix = int4_matrix(weight, settings) if statistic is None else gptq_matrix(weight, settings, statistic)
-            replace_weight(model, name, matrix)
+            matrix = int4_matrix(layer.weight.detach(), settings)
+            if self.rounding == "nearest" or torch.equal(matrix.dense(), layer.weight):
+                replace_weight(model, name, matrix)
+            else:
+                left.append(name)
+        if left:
+            self._make_up(model, {name: layers[name] for name in left}, settings, calibration)
+
+    def _make_up(
+        self,
+        model: Model,
+        layers: Mapping[str, nn.Linear | nn.Embedding],
+        settings: Int4Settings,
+        calibration: Calibration,
+    ) -> None:
+        """Round layers that do not lie on a grid, one after the other."""
+        heads = {name: _head(model, layer) for name, layer in layers.items() if isinstance(layer, nn.Embedding)}
+        known = calibration.statistics(model, filter(None, heads.values())) if any(heads.values()) else {}
+        for names, flow in flows(model, layers, calibration):
+            for name in names:
+                weight = layers[name].weight.detach()
+                if flow is not None:
+                    matrix = gptq_matrix(wanted(weight, flow), settings, flow.statistic)
+                elif heads.get(name) in known:
+                    matrix = gptq_matrix(weight, settings, known[heads[name]])
+                else:
+                    matrix = int4_matrix(weight, settings)
+                replace_weight(model, name, matrix)
 
 
-def _reader(model: Model, name: str, layer: nn.Linear | nn.Embedding) -> str:
-    """The name of what multiplies with a layer's matrix, a head that shares it where it is an embedding, or nothing."""
-    if isinstance(layer, nn.Linear):
-        return name
-    heads = (name for name, head in model.named_modules() if isinstance(head, TiedHead) and head.embedding is layer)
+def _head(model: Model, embedding: nn.Embedding) -> str:
+    """The name of the head that shares the matrix of an embedding; nothing where it has none."""
+    heads = (name for name, head in model.named_modules() if isinstance(head, TiedHead) and head.embedding is embedding)
     return next(heads, "")

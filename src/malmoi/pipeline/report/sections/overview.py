@@ -80,6 +80,13 @@ def next_section(stages: Sequence[StageRecord], say: Words) -> Section | None:
         for stage in stages
         if stage.kind == "questions"
     ]
+    commands += [
+        (say("export.gguf"), f"malmoi export {stage.directory} --type q4_1")
+        for stage in stages
+        if stage.kind == "compress"
+        and stage.result.get("figure") == "bits_per_byte"
+        and any(step["method"] == "int4" for step in stage.result["steps"])
+    ]
     commands.append((say("own"), "malmoi run ~/texts"))
     return Section("next", say("next"), "", [Commands(commands)])
 
