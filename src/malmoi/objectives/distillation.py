@@ -17,6 +17,7 @@ from malmoi.layers.mixes.watched import Seen, Watched
 from malmoi.models.classifier import Classifier
 from malmoi.models.headed import body_of
 from malmoi.models.model import Backbone
+from malmoi.objectives.answers import KeptAnswers
 from malmoi.objectives.objective import Loss
 
 Taught = Backbone | Classifier
@@ -40,9 +41,12 @@ class Distillation:
         hidden, attention: weights of the distances; 0 for none. A student has the teacher's width for the one, and as
             many heads for the other.
         blocks: for each block of the student the number of the teacher's block that it is to be like.
+        kept: where the teacher's answers are looked for before it is asked, at this temperature; they know of no
+            distances.
 
     Raises:
-        UserError: a distance is asked for, and there are no such blocks, or they have no attention.
+        UserError: a distance is asked for, and there are no such blocks, or they have no attention, or answers are
+            kept.
     """
 
     def __init__(
@@ -53,10 +57,13 @@ class Distillation:
         hidden: float = 0.0,
         blocks: Sequence[int] = (),
         attention: float = 0.0,
+        kept: KeptAnswers | None = None,
     ) -> None:
         self.temperature, self.alpha, self._blocks = temperature, alpha, tuple(blocks)
-        self.hidden, self.attention = hidden, attention
+        self.hidden, self.attention, self._kept = hidden, attention, kept
         self._teacher = teacher.eval().requires_grad_(False)
+        if kept is not None and (hidden or attention):
+            raise UserError("Answers are kept, states and attention are not.", "Leave out answers, or set both to 0.")
         if (hidden or attention) and not 0 <= max(self._blocks, default=-1) < len(body_of(teacher).blocks):
             raise UserError("The teacher has no blocks to be like.", "Name one for each block of the student.")
         if attention and not all(isinstance(_attention(block), Attention) for block in body_of(teacher).blocks):
@@ -76,12 +83,10 @@ class Distillation:
         total = (1 - self.alpha) * wanted
         if self.alpha or self.hidden or self.attention:
             with (
-                torch.no_grad(),
                 _states(self._teacher) as theirs,
                 _attentions(self._teacher, self.attention > 0) as their_attention,
             ):
-                taught = _scores(self._teacher, batch, counted)
-            divergence = _divergence(scores, taught, self.temperature)
+                divergence = self._divergence(scores, batch, counted)
             metrics["divergence"] = divergence.detach()
             total = total + self.alpha * self.temperature**2 * divergence
             if self.hidden:
@@ -93,6 +98,20 @@ class Distillation:
                 differences = [_difference(one, other) for one, other in seen]
                 total = total + self.attention * _over_items(differences, batch, counted)
         return Loss(total, counted.sum(), metrics)
+
+    def _divergence(
+        self, scores: torch.Tensor, batch: TextBatch | LabelledBatch, counted: torch.Tensor
+    ) -> torch.Tensor:
+        """The sum over items of the Kullback-Leibler divergence from the teacher, in nats."""
+
+        @torch.no_grad()
+        def ask() -> torch.Tensor:
+            return F.log_softmax(_scores(self._teacher, batch, counted) / self.temperature, -1)
+
+        own = F.log_softmax(scores / self.temperature, -1)
+        if self._kept is not None:
+            return self._kept.to(batch, ask).divergence(own)
+        return F.kl_div(own, ask(), reduction="sum", log_target=True)
 
 
 def _over_items(distances: list[torch.Tensor], batch: TextBatch | LabelledBatch, counted: torch.Tensor) -> torch.Tensor:
@@ -107,12 +126,6 @@ def _over_items(distances: list[torch.Tensor], batch: TextBatch | LabelledBatch,
 def _difference(own: Seen, theirs: Seen) -> torch.Tensor:
     """(rows, length), the mean square over heads and keys."""
     return (own.scores - theirs.scores).square().mean(1).sum(-1) / own.counts
-
-
-def _divergence(scores: torch.Tensor, taught: torch.Tensor, temperature: float) -> torch.Tensor:
-    """The sum over items of the Kullback-Leibler divergence, in nats; takes (items, classes) twice."""
-    flat, theirs = F.log_softmax(scores / temperature, -1), F.log_softmax(taught / temperature, -1)
-    return F.kl_div(flat, theirs, reduction="sum", log_target=True)
 
 
 def _scores(model: Taught, batch: TextBatch | LabelledBatch, counted: torch.Tensor) -> torch.Tensor:

@@ -136,3 +136,19 @@ def test_a_bare_encoder_teaches_nobody(corpus, tmp_path, tokenizer):
     save_checkpoint(tmp_path / "model", build_model(config, seed=0), tokenizer, "")
     with pytest.raises(UserError, match="no language model"):
         run(DistilSettings(teacher=tmp_path, corpus=corpus), tmp_path)
+
+
+def test_answers_are_kept_for_the_next_student(corpus, teacher, tmp_path):
+    settings = DistilSettings(teacher=teacher, corpus=corpus, answers=tmp_path / "answers", control=False, **QUICK)
+    run(settings, tmp_path / "first")
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "answers").glob("*.safetensors")}
+    run(settings.model_copy(update={"learning_rate": 1e-4}), tmp_path / "second")
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "answers").glob("*.safetensors")} == kept
+    assert len(kept) >= QUICK["steps"]
+
+
+def test_answers_made_otherwise_are_refused(corpus, teacher, tmp_path):
+    settings = DistilSettings(teacher=teacher, corpus=corpus, answers=tmp_path / "answers", control=False, **QUICK)
+    run(settings, tmp_path / "first")
+    with pytest.raises(UserError, match="answers of another temperature. Name another folder"):
+        run(settings.model_copy(update={"temperature": 2.0}), tmp_path / "second")

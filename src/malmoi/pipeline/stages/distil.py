@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from malmoi.compress.smaller import check_whole, keep_layers, spread
 from malmoi.core.accelerator import device_of, pick_device
 from malmoi.core.console import console
 from malmoi.core.errors import UserError
+from malmoi.core.files import read_json, write_json
+from malmoi.core.hashing import hash_path
 from malmoi.data.batch import BatchSource
 from malmoi.data.labelled import EncodedText, collate_labelled
 from malmoi.data.mixture import Mixture
@@ -25,12 +26,14 @@ from malmoi.generate.generator import evaluating
 from malmoi.models.classifier import Classifier
 from malmoi.models.headed import body_of
 from malmoi.models.language_model import LanguageModel
+from malmoi.objectives.answers import KeptAnswers
 from malmoi.objectives.causal import Causal
 from malmoi.objectives.distillation import Distillation, Taught
 from malmoi.parallel.layout import current_layout
 from malmoi.pipeline.corpus_tokens import corpus_rows
-from malmoi.pipeline.labelled_texts import LabelledTextsSettings, read_splits
-from malmoi.pipeline.stage import Stage, StageInput
+from malmoi.pipeline.distil_settings import DistilSettings
+from malmoi.pipeline.labelled_texts import read_splits
+from malmoi.pipeline.stage import Stage
 from malmoi.train.settings import TrainerSettings
 from malmoi.train.trainer import Trainer
 
@@ -38,48 +41,12 @@ _CONTEXT = 256
 """Most tokens of a row of a corpus."""
 
 
-class DistilSettings(LabelledTextsSettings):
-    """Settings of the stage, beside those of the labelled texts that a classifier is taught with.
-
-    Attributes:
-        teacher: a stage or checkpoint of a language model or of a classifier.
-        corpus: a corpus stage, to teach a language model with.
-        student: a checkpoint to start from, such as one that `malmoi compress` made; by default the teacher with fewer
-            layers.
-        layers: how many of the teacher's layers the student begins with, from all its depth; by default half.
-        temperature: flattens what both answer; what is unlikely is told apart then.
-        alpha: 0 learns only what is right, 1 only what the teacher answers.
-        hidden: weight of being like the teacher inside, block by block; it wants a student of the teacher's width that
-            begins with its layers. 0 for none.
-        attention: weight of looking where the teacher looks, block by block; it wants as many heads. 0 for none.
-        steps: optimizer steps.
-        rows: texts, or rows of a corpus, in a step.
-        learning_rate: of AdamW at first; it falls to nothing.
-        control: the same student is trained for the same steps without a teacher beside it.
-        seed: of the order.
-    """
-
-    teacher: StageInput
-    corpus: StageInput | None = None
-    student: StageInput | None = None
-    layers: PositiveInt | None = None
-    temperature: PositiveFloat = 1.0
-    alpha: Annotated[float, Field(ge=0, le=1)] = 0.9
-    hidden: NonNegativeFloat = 0.0
-    attention: NonNegativeFloat = 0.0
-    steps: PositiveInt = 300
-    rows: PositiveInt = 16
-    learning_rate: PositiveFloat = 1e-3
-    control: bool = True
-    seed: int = 0
-
-
 def run(settings: DistilSettings, directory: Path) -> dict[str, Any]:
     """Write `model/` and `metrics.jsonl`, and those of the control into `control/`.
 
     Raises:
-        UserError: teacher and student differ in their words or classes, there is no text to teach with, or states are
-            compared that several processes have parts of.
+        UserError: teacher and student differ in their words or classes, there is no text to teach with, states are
+            compared that several processes have parts of, or the answers that are kept are others.
     """
     layout = current_layout()
     if (settings.hidden or settings.attention) and layout.tensor * layout.pipeline > 1:
@@ -91,7 +58,13 @@ def run(settings: DistilSettings, directory: Path) -> dict[str, Any]:
     lesson = _lesson(settings, teacher, directory)
     student, blocks = _student(settings, teacher)
     objective = Distillation(
-        _taught(teacher), settings.temperature, settings.alpha, settings.hidden, blocks, settings.attention
+        _taught(teacher),
+        settings.temperature,
+        settings.alpha,
+        settings.hidden,
+        blocks,
+        settings.attention,
+        _kept_answers(settings),
     )
     figures = {"teacher": lesson.figure(_taught(teacher))}
     sizes = {"teacher": _size(teacher), "student": _size(student)}
@@ -122,6 +95,30 @@ def run(settings: DistilSettings, directory: Path) -> dict[str, Any]:
         f"  {lesson.name.replace('_', ' ')}: {shown}; {sizes['student'] / sizes['teacher']:.0%} of the numbers"
     )
     return facts
+
+
+def _kept_answers(settings: DistilSettings) -> KeptAnswers | None:
+    """Where the teacher's answers are looked for, if they are to be kept.
+
+    Raises:
+        UserError: those that are there are another teacher's, or otherwise made; or several processes would keep them.
+    """
+    if settings.answers is None:
+        return None
+    if current_layout().processes > 1:
+        raise UserError("One process keeps answers; here are several.", "Leave out answers, or parallel.")
+    facts = {
+        "teacher": hash_path(settings.teacher),
+        "temperature": settings.temperature,
+        "likeliest": settings.likeliest,
+    }
+    path = settings.answers / "teacher.json"
+    if path.exists() and (other := {name for name, value in read_json(path).items() if facts.get(name) != value}):
+        raise UserError(
+            f"{settings.answers} holds answers of another {' and '.join(sorted(other))}.", "Name another folder."
+        )
+    write_json(path, facts)
+    return KeptAnswers(settings.answers, settings.likeliest)
 
 
 @dataclass(frozen=True)
