@@ -14,7 +14,7 @@ from malmoi.pipeline.stages.classify import FIGURES
 
 SETTINGS = (
     *("source", "pooling", "longest", "limit", "test_limit", "rows", "epochs", "optimizer"),
-    *("learning_rate", "depth_decay", "weight_decay", "seed", "spacing", "model"),
+    *("learning_rate", "depth_decay", "weight_decay", "consistency", "seed", "spacing", "model"),
 )
 COUNTS = ("train", "train_texts", "test_texts", "test_words", "unread_words", "layers", "steps", "control_unit")
 

@@ -161,6 +161,14 @@ def test_an_encoder_learns_what_a_word_means(published, reviews, tmp_path):
     assert classify.run(settings, tmp_path)["accuracy"] == 1
 
 
+def test_two_readings_of_a_text_are_learned_to_agree(published, reviews, tmp_path):
+    settings = ClassifySettings(
+        base=published, file=reviews, train="last:1", consistency=1.0, **QUICK | {"epochs": 8, "learning_rate": 0.01}
+    )
+    assert classify.run(settings, tmp_path)["accuracy"] == 1
+    close_to_theirs(tmp_path, read_splits(settings).test)
+
+
 @pytest.mark.parametrize("kind", ["language model", "encoder"])
 @pytest.mark.parametrize("train", ["head", "last:1"])
 def test_what_reads_all_tokens_opens_here_alone_and_says_so(own, reviews, tmp_path, kind, train):
@@ -200,6 +208,11 @@ def test_frozen_layers_that_are_computed_once_drop_nothing_out(own, reviews, tmp
         ({"longest": 33}, "longest=33, but the base reads 32 tokens. Set it to 32"),
         ({"layers": 3}, "has 2 layers, not 3"),
         ({"train": "last:3"}, "last:N with N up to 2"),
+        ({"consistency": 1.0, "train": "all"}, "what is trained here has none. Leave it out"),
+        (
+            {"consistency": 1.0, "answer": "classes", "train": "all"},
+            "the probabilities of classes. Leave it out, or set answer=class",
+        ),
     ],
 )
 def test_what_an_encoder_cannot_is_said(own, reviews, tmp_path, changes, sentence):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from malmoi.core.accelerator import pick_device
 from malmoi.core.console import console, progress
@@ -27,6 +27,7 @@ from malmoi.models.classifier import Classifier, TextForm, UpperClassifier, new_
 from malmoi.models.initialize import initialize
 from malmoi.models.model import Backbone, Pooling
 from malmoi.models.trained_part import freeze, lowest_trained
+from malmoi.objectives.consistency import Consistency
 from malmoi.pipeline.costs import ASSUMED_TOKENS, UNKNOWN, Training, base_shape, token_estimate
 from malmoi.pipeline.fine_tuning import FineTuningSettings
 from malmoi.pipeline.labelled_texts import LabelledTextsSettings, read_splits
@@ -59,6 +60,8 @@ class ClassifySettings(LabelledTextsSettings, FineTuningSettings):
             and tells it by how well their words match. Only malmoi opens the last two.
         suffix: put after every text, for language models; the class is read at its last token.
         longest: longer texts, in tokens, are cut; the suffix counts.
+        consistency: weight of reading every text twice with different dropout and answering the same (R-Drop), see
+            `malmoi.objectives.consistency`; a step takes twice as long. 0 for one reading.
         control: units of the logistic regression beside it; characters for Korean.
     """
 
@@ -71,6 +74,7 @@ class ClassifySettings(LabelledTextsSettings, FineTuningSettings):
     suffix: str = ""
     longest: PositiveInt = 128
     learning_rate: PositiveFloat = 3e-4
+    consistency: NonNegativeFloat = 0.0
     control: Literal["word", "character"] = "word"
 
 
@@ -88,6 +92,8 @@ def run(settings: ClassifySettings, directory: Path) -> dict[str, Any]:
         initialize(base, settings.seed)
     classifier = _classifier(base, answers.classes, settings)
     first = freeze(classifier.body, settings.train, settings.seed)
+    if settings.consistency:
+        _check_consistency(settings, classifier.body, first)
     classifier.to(pick_device())
     encoded = [encode_texts(tokenizer, part, classifier) for part in (splits.train, splits.validation, splits.test)]
     model: Classifier | UpperClassifier = classifier
@@ -95,8 +101,8 @@ def run(settings: ClassifySettings, directory: Path) -> dict[str, Any]:
         model = UpperClassifier(classifier, first)
         encoded = [_lower_states(classifier, part, first) for part in encoded]
     rows = Rows(encoded[0], encoded[1], _length, collate_labelled, settings.rows, seed=settings.seed)
-    trainer = settings.trainer(rows.steps(settings.epochs))
-    result = Trainer(model, answers.objective, rows, trainer, directory).run()
+    objective = Consistency(settings.consistency) if settings.consistency else answers.objective
+    result = Trainer(model, objective, rows, settings.trainer(rows.steps(settings.epochs)), directory).run()
     predicted = answers.decide(_predict(model, encoded[2]))
     if settings.train.startswith("lora"):
         merge_low_rank(classifier)
@@ -158,6 +164,24 @@ def _classifier(base: Backbone, classes: list[str], settings: ClassifySettings) 
     return new_classifier(base, classes, settings.seed, form, settings.pooling, settings.answer)
 
 
+def _check_consistency(settings: ClassifySettings, body: Backbone, first: int) -> None:
+    """Refuse two readings that cannot be compared, or cannot differ.
+
+    Args:
+        first: number of the lowest block that is trained.
+
+    Raises:
+        UserError: the answer is not one class, or nothing that is trained has dropout.
+    """
+    if settings.answer != "class":
+        raise UserError("consistency compares the probabilities of classes.", "Leave it out, or set answer=class.")
+    if first == len(body.blocks) or not getattr(body.config, "dropout", 0.0):
+        raise UserError(
+            "consistency compares readings with different dropout, and what is trained here has none.",
+            "Leave it out, or take weights=minilm-l6-v2 train=all.",
+        )
+
+
 def _lower_states(classifier: Classifier, texts: Sequence[EncodedText], first: int) -> list[EncodedText]:
     with progress("frozen layers", len(texts)) as advance:
         return lower_states(classifier, texts, first, advance)
@@ -204,13 +228,14 @@ def estimate(settings: ClassifySettings) -> Estimate:
     else:
         learned = settings.limit * ASSUMED_TOKENS
         scored = (settings.limit // 8 + (settings.test_limit or settings.limit // 4)) * ASSUMED_TOKENS
+    readings = 2 if settings.consistency else 1
     training = Training(
         config=config,
         frozen=lowest_trained(settings.train, config.layers),
         learned=learned,
         scored=scored,
-        epochs=settings.epochs,
-        batch=settings.rows * settings.longest,
+        epochs=settings.epochs * readings,
+        batch=settings.rows * settings.longest * readings,
         adapters=settings.train.startswith("lora"),
     )
     assumed = "" if settings.are_here else ", if the texts are short"
