@@ -37,6 +37,9 @@ from malmoi.train.trainer import Trainer
 _CONTEXT = 256
 """Most tokens of a row of a corpus."""
 
+_STEP = 1 / 200
+"""A learning rate as a share of the size of the teacher's numbers: a step of AdamW moves a number by the rate."""
+
 
 class DistilSettings(LabelledTextsSettings):
     """Settings of the stage, beside those of the labelled texts that a classifier is taught with.
@@ -54,7 +57,8 @@ class DistilSettings(LabelledTextsSettings):
         attention: weight of looking where the teacher looks, block by block; it wants as many heads. 0 for none.
         steps: optimizer steps.
         rows: texts, or rows of a corpus, in a step.
-        learning_rate: of AdamW at first; it falls to nothing.
+        learning_rate: of AdamW at first; it falls to nothing. By default it fits the size of the teacher's numbers: a
+            two-hundredth of the root mean square of its embedding.
         control: the same student is trained for the same steps without a teacher beside it.
         seed: of the order.
     """
@@ -69,7 +73,7 @@ class DistilSettings(LabelledTextsSettings):
     attention: NonNegativeFloat = 0.0
     steps: PositiveInt = 300
     rows: PositiveInt = 16
-    learning_rate: PositiveFloat = 1e-3
+    learning_rate: PositiveFloat | None = None
     control: bool = True
     seed: int = 0
 
@@ -94,13 +98,14 @@ def run(settings: DistilSettings, directory: Path) -> dict[str, Any]:
         _taught(teacher), settings.temperature, settings.alpha, settings.hidden, blocks, settings.attention
     )
     figures = {"teacher": lesson.figure(_taught(teacher))}
+    training = _trainer(settings, settings.learning_rate or _fitting_rate(_taught(teacher)))
     sizes = {"teacher": _size(teacher), "student": _size(student)}
-    trained = Trainer(_taught(student), objective, lesson.source, _trainer(settings), directory).run()
+    trained = Trainer(_taught(student), objective, lesson.source, training, directory).run()
     figures["student"] = lesson.figure(_taught(student))
     if settings.control:
         alone, _ = _student(settings, teacher)
         plain = Distillation(_taught(teacher), alpha=0)
-        Trainer(_taught(alone), plain, lesson.source, _trainer(settings), directory / "control").run()
+        Trainer(_taught(alone), plain, lesson.source, training, directory / "control").run()
         figures["control"] = lesson.figure(_taught(alone))
         save_checkpoint(directory / "control" / "model", alone.model, alone.tokenizer, _card(settings, "no teacher"))
     facts = {
@@ -113,6 +118,7 @@ def run(settings: DistilSettings, directory: Path) -> dict[str, Any]:
         "alpha": settings.alpha,
         "hidden": settings.hidden,
         "attention": settings.attention,
+        "learning_rate": training.learning_rate,
         "steps": trained.steps,
         "training_seconds": round(trained.seconds, 1),
     }
@@ -268,12 +274,21 @@ def _closed(figures: dict[str, float]) -> float | None:
     return (figures["control"] - figures["student"]) / (figures["control"] - figures["teacher"])
 
 
-def _trainer(settings: DistilSettings) -> TrainerSettings:
+def _fitting_rate(teacher: Taught) -> float:
+    """See `DistilSettings.learning_rate`; of two digits."""
+    body = body_of(teacher)
+    every_token = torch.arange(body.config.vocabulary, device=device_of(body))
+    with torch.no_grad():
+        size = body.get_submodule("embedding")(every_token).float().square().mean().sqrt()
+    return float(f"{_STEP * float(size):.2g}")
+
+
+def _trainer(settings: DistilSettings, learning_rate: float) -> TrainerSettings:
     steps = settings.steps
     return TrainerSettings(
         steps=steps,
         optimizer="adamw",
-        learning_rate=settings.learning_rate,
+        learning_rate=learning_rate,
         weight_decay=0.01,
         warm_up=max(1, steps // 20),
         cool_down=0.9,
