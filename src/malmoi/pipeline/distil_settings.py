@@ -30,7 +30,8 @@ class DistilSettings(LabelledTextsSettings):
         likeliest: how many tokens or classes of an answer are told apart there; the others count as one.
         steps: optimizer steps.
         rows: texts, or rows of a corpus, in a step.
-        learning_rate: of AdamW at first; it falls to nothing.
+        learning_rate: of AdamW at first; it falls to nothing. By default it fits the size of the teacher's numbers: a
+            two-hundredth of the root mean square of its embedding.
         control: the same student is trained for the same steps without a teacher beside it.
         seed: of the order.
     """
@@ -47,6 +48,6 @@ class DistilSettings(LabelledTextsSettings):
     likeliest: PositiveInt = 32
     steps: PositiveInt = 300
     rows: PositiveInt = 16
-    learning_rate: PositiveFloat = 1e-3
+    learning_rate: PositiveFloat | None = None
     control: bool = True
     seed: int = 0

@@ -3,6 +3,7 @@
 import random
 
 import pytest
+import torch
 
 from malmoi.core.errors import UserError
 from malmoi.corpus.document import Document
@@ -65,6 +66,22 @@ def test_a_language_model_teaches_half_of_its_layers(corpus, teacher, tmp_path):
     assert facts["layers"] == 2
     for place in (tmp_path, tmp_path / "control"):
         assert load_checkpoint(place).language_model.config.layers == 2
+
+
+def test_the_learning_rate_fits_the_size_of_the_teachers_numbers(corpus, tmp_path, make_model, tokenizer):
+    rates = {}
+    for size in (0.1, 1.0):
+        model = make_model(layers=2, context=32)
+        torch.nn.init.constant_(model.embedding.weight, size)
+        save_checkpoint(tmp_path / f"{size}" / "model", model, tokenizer, "")
+        settings = DistilSettings(teacher=tmp_path / f"{size}", corpus=corpus, control=False, **QUICK)
+        rates[size] = run(settings, tmp_path / f"student of {size}")["learning_rate"]
+    assert rates == {0.1: 5e-4, 1.0: 5e-3}
+
+
+def test_a_learning_rate_may_be_given(corpus, teacher, tmp_path):
+    settings = DistilSettings(teacher=teacher, corpus=corpus, control=False, learning_rate=2e-4, **QUICK)
+    assert run(settings, tmp_path)["learning_rate"] == 2e-4
 
 
 def test_without_a_teacher_the_student_is_its_own_control(corpus, teacher, tmp_path):

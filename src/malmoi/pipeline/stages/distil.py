@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +13,20 @@ from malmoi.core.console import console
 from malmoi.core.errors import UserError
 from malmoi.core.files import read_json, write_json
 from malmoi.core.hashing import hash_path
-from malmoi.data.batch import BatchSource
-from malmoi.data.labelled import EncodedText, collate_labelled
-from malmoi.data.mixture import Mixture
-from malmoi.data.rows import Rows
-from malmoi.evaluate.answers import learned_answering
-from malmoi.evaluate.predict import encode_texts, predict
 from malmoi.formats.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from malmoi.generate.generator import evaluating
 from malmoi.models.classifier import Classifier
 from malmoi.models.headed import body_of
-from malmoi.models.language_model import LanguageModel
 from malmoi.objectives.answers import KeptAnswers
-from malmoi.objectives.causal import Causal
 from malmoi.objectives.distillation import Distillation, Taught
 from malmoi.parallel.layout import current_layout
-from malmoi.pipeline.corpus_tokens import corpus_rows
 from malmoi.pipeline.distil_settings import DistilSettings
-from malmoi.pipeline.labelled_texts import read_splits
+from malmoi.pipeline.lesson import make_lesson
 from malmoi.pipeline.stage import Stage
 from malmoi.train.settings import TrainerSettings
 from malmoi.train.trainer import Trainer
 
-_CONTEXT = 256
-"""Most tokens of a row of a corpus."""
+_STEP = 1 / 200
+"""A learning rate as a share of the size of the teacher's numbers: a step of AdamW moves a number by the rate."""
 
 
 def run(settings: DistilSettings, directory: Path) -> dict[str, Any]:
@@ -55,7 +43,7 @@ def run(settings: DistilSettings, directory: Path) -> dict[str, Any]:
             "Set both to 0, or use data or shard in the layout.",
         )
     teacher = load_checkpoint(settings.teacher).to(pick_device())
-    lesson = _lesson(settings, teacher, directory)
+    lesson = make_lesson(settings, teacher, directory)
     student, blocks = _student(settings, teacher)
     objective = Distillation(
         _taught(teacher),
@@ -67,13 +55,14 @@ def run(settings: DistilSettings, directory: Path) -> dict[str, Any]:
         _kept_answers(settings),
     )
     figures = {"teacher": lesson.figure(_taught(teacher))}
+    training = _trainer(settings, settings.learning_rate or _fitting_rate(_taught(teacher)))
     sizes = {"teacher": _size(teacher), "student": _size(student)}
-    trained = Trainer(_taught(student), objective, lesson.source, _trainer(settings), directory).run()
+    trained = Trainer(_taught(student), objective, lesson.source, training, directory).run()
     figures["student"] = lesson.figure(_taught(student))
     if settings.control:
         alone, _ = _student(settings, teacher)
         plain = Distillation(_taught(teacher), alpha=0)
-        Trainer(_taught(alone), plain, lesson.source, _trainer(settings), directory / "control").run()
+        Trainer(_taught(alone), plain, lesson.source, training, directory / "control").run()
         figures["control"] = lesson.figure(_taught(alone))
         save_checkpoint(directory / "control" / "model", alone.model, alone.tokenizer, _card(settings, "no teacher"))
     facts = {
@@ -86,6 +75,7 @@ def run(settings: DistilSettings, directory: Path) -> dict[str, Any]:
         "alpha": settings.alpha,
         "hidden": settings.hidden,
         "attention": settings.attention,
+        "learning_rate": training.learning_rate,
         "steps": trained.steps,
         "training_seconds": round(trained.seconds, 1),
     }
@@ -119,73 +109,6 @@ def _kept_answers(settings: DistilSettings) -> KeptAnswers | None:
         )
     write_json(path, facts)
     return KeptAnswers(settings.answers, settings.likeliest)
-
-
-@dataclass(frozen=True)
-class _Text:
-    """A corpus to teach a language model with; what is measured is the loss of a held-out token in nats."""
-
-    source: Mixture
-    name = "loss"
-
-    def figure(self, model: Taught) -> float:
-        """On all held-out text."""
-        assert isinstance(model, LanguageModel)
-        total, count = 0.0, 0
-        with torch.inference_mode(), evaluating(model), console.status("scoring held-out text"):
-            for batch in self.source.validation():
-                loss = Causal().loss(model, batch.to(device_of(model)))
-                total, count = total + float(loss.total), count + int(loss.count)
-        return total / count
-
-
-@dataclass(frozen=True)
-class _Classes:
-    """Labelled texts to teach a classifier with; what is measured is the accuracy on others."""
-
-    source: BatchSource
-    texts: Sequence[EncodedText]
-    name = "accuracy"
-
-    def figure(self, model: Taught) -> float:
-        """On the texts of the test."""
-        assert isinstance(model, Classifier)
-        answers = predict(model, self.texts).argmax(-1)
-        return float((answers == torch.tensor([text.label for text in self.texts])).float().mean())
-
-
-def _lesson(settings: DistilSettings, teacher: Checkpoint, directory: Path) -> _Text | _Classes:
-    """What is taught.
-
-    Raises:
-        UserError: there is no corpus for a language model, or the classes are others than the teacher's.
-    """
-    model = teacher.model
-    if isinstance(model, LanguageModel):
-        if settings.corpus is None:
-            raise UserError("A language model is taught with a corpus, and none is named.", "Add corpus=STAGE.")
-        context = min(_CONTEXT, model.config.context)
-        return _Text(corpus_rows(settings.corpus, teacher.tokenizer, directory, context, settings.rows, settings.seed))
-    if not isinstance(model, Classifier) or model.answer != "class":
-        raise UserError(
-            f"{settings.teacher} is no language model, and no classifier that names one class.", "Take one of these."
-        )
-    splits = read_splits(settings)
-    classes = learned_answering("class", splits).classes
-    if sorted(classes) != sorted(model.classes):
-        raise UserError(
-            f"The texts have the classes {', '.join(classes)}, and the teacher {', '.join(model.classes)}.",
-            "Give the texts that the teacher has learned from, or such as have its classes.",
-        )
-    train, held_out, test = (
-        encode_texts(teacher.tokenizer, part, model) for part in (splits.train, splits.validation, splits.test)
-    )
-    rows = Rows(train, held_out, _length, collate_labelled, settings.rows, seed=settings.seed)
-    return _Classes(rows, test)
-
-
-def _length(text: EncodedText) -> int:
-    return len(text.tokens)
 
 
 def _student(settings: DistilSettings, teacher: Checkpoint) -> tuple[Checkpoint, list[int]]:
@@ -265,12 +188,21 @@ def _closed(figures: dict[str, float]) -> float | None:
     return (figures["control"] - figures["student"]) / (figures["control"] - figures["teacher"])
 
 
-def _trainer(settings: DistilSettings) -> TrainerSettings:
+def _fitting_rate(teacher: Taught) -> float:
+    """See `DistilSettings.learning_rate`; of two digits."""
+    body = body_of(teacher)
+    every_token = torch.arange(body.config.vocabulary, device=device_of(body))
+    with torch.no_grad():
+        size = body.get_submodule("embedding")(every_token).float().square().mean().sqrt()
+    return float(f"{_STEP * float(size):.2g}")
+
+
+def _trainer(settings: DistilSettings, learning_rate: float) -> TrainerSettings:
     steps = settings.steps
     return TrainerSettings(
         steps=steps,
         optimizer="adamw",
-        learning_rate=settings.learning_rate,
+        learning_rate=learning_rate,
         weight_decay=0.01,
         warm_up=max(1, steps // 20),
         cool_down=0.9,
