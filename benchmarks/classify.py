@@ -20,7 +20,7 @@ COUNTS = ("train", "train_texts", "test_texts", "test_words", "unread_words", "l
 
 
 def main() -> None:
-    """Print the figures and add them to benchmarks/results/classify.json, by data set, labels and what was trained."""
+    """Print the figures and add them to benchmarks/results/classify.json, by data set, labels, what was trained and seed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("stages", type=Path, nargs="+", help="directories of finished stages")
     path = Path(__file__).parent / "results" / "classify.json"
@@ -31,6 +31,7 @@ def main() -> None:
         base = Path(record["inputs"]["base"][0]["name"]).name if "base" in record["inputs"] else base
         task = settings.get("pooling", "labels of words")
         name = f"{settings['source']}, {result['train_texts']:,} texts, {base}, {settings['train']}, {task}"
+        name += f", seed {settings['seed']}" if settings["seed"] else ""
         results[name] = figures(record)
         for figure in FIGURES[result.get("answer", "class")]:
             print(f"{name}: {figure} {result[figure]:.4f}, by counting {result['control'][figure]:.4f}")
