@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -11,6 +12,7 @@ from malmoi.core.accelerator import pick_device
 from malmoi.core.config import parse_settings
 from malmoi.core.console import console
 from malmoi.core.errors import UserError
+from malmoi.core.files import read_json, write_json
 from malmoi.models.language_model import LanguageModelConfig
 from malmoi.models.presets import preset
 from malmoi.models.registry import count_parameters, family_name, language_models
@@ -137,6 +139,11 @@ def estimate_pretraining(settings: PretrainSettings, vocabulary: int | None) -> 
     training = Training(config, tokens, rows * context, head=True)
     words = f"{count_parameters(config):,} parameters, " + (f"{tokens:,} tokens" if tokens else "as many tokens as fit")
     return Estimate(minutes or training.seconds(), training.memory(), (words,))
+
+
+def keep_steps(path: Path, used: TrainerSettings) -> None:
+    """Let a plan say in the end how many steps its minutes really held."""
+    write_json(path, read_json(path) | {"trainer": used.model_dump() | {"minutes": None}})
 
 
 def print_plan(plan: dict[str, Any]) -> None:

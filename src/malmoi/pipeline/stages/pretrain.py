@@ -23,7 +23,7 @@ from malmoi.models.language_model import LanguageModel, LanguageModelConfig
 from malmoi.models.registry import language_models, meta_model
 from malmoi.objectives.causal import Causal
 from malmoi.pipeline.corpus_tokens import all_tokens, mixed_for
-from malmoi.pipeline.plan import derive_plan, estimate_pretraining, print_plan, samples_apart
+from malmoi.pipeline.plan import derive_plan, estimate_pretraining, keep_steps, print_plan, samples_apart
 from malmoi.pipeline.pretrain_settings import PretrainSettings
 from malmoi.pipeline.stage import Estimate, Stage
 from malmoi.tokenizers.load import load_tokenizer
@@ -71,7 +71,7 @@ def run(settings: PretrainSettings, directory: Path) -> dict[str, Any]:
     first_weights = partial(initialize, seed=settings.seed, embedding_deviation=settings.embedding_deviation)
     trainer = Trainer(model, Causal(), source, trainer_settings, directory, sample, None if initial else first_weights)
     result = trainer.run()
-    write_json(directory / PLAN, plan | {"trainer": trainer.settings.model_dump() | {"minutes": None}})
+    keep_steps(directory / PLAN, trainer.settings)
     facts = _facts(config, plan, source, result)
     save_checkpoint(directory / "model", model, tokenizer, _card(settings, facts))
     return facts

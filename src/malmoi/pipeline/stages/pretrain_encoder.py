@@ -34,6 +34,7 @@ from malmoi.pipeline.encoder_plan import (
     estimate_encoder,
     make_plan,
 )
+from malmoi.pipeline.plan import keep_steps
 from malmoi.pipeline.stage import Stage
 from malmoi.pipeline.stages.pretrain import PLAN
 from malmoi.tokenizers.load import load_tokenizer
@@ -70,6 +71,7 @@ def run(settings: PretrainEncoderSettings, directory: Path) -> dict[str, Any]:
     trainer_settings = make_plan(settings, model, objective, source, directory / PLAN)
     trainer = Trainer(model, objective, source, trainer_settings, directory)
     result = trainer.run()
+    keep_steps(directory / PLAN, trainer.settings)
     special = sorted(tokenizer.special.values())
     with console.status("counting neighbours"):
         counts = Counts({name: train[name] for name in mixture.weights}, tokenizer.size, masker.mask, special)

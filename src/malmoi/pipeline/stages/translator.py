@@ -18,6 +18,7 @@ from malmoi.models.seq2seq import EncoderDecoder
 from malmoi.models.seq2seq_config import EncoderDecoderConfig
 from malmoi.models.seq2seq_shapes import as_published
 from malmoi.objectives.sequence_to_sequence import SequenceToSequence
+from malmoi.pipeline.plan import keep_steps
 from malmoi.pipeline.stage import Stage
 from malmoi.pipeline.translation_pairs import encode_pairs, print_left_out, read_translation_pairs
 from malmoi.pipeline.translator_plan import TranslatorSettings, derive_plan, estimate, first_weights, model_config
@@ -51,7 +52,10 @@ def run(settings: TranslatorSettings, directory: Path) -> dict[str, Any]:
         _write_samples(model, tokenizer, splits.validation[:WATCHED], step, directory / SAMPLES)
 
     objective = SequenceToSequence(settings.smoothing)
-    result = Trainer(model, objective, batches, TrainerSettings(**plan["trainer"]), directory, sample).run()
+    trainer = Trainer(model, objective, batches, TrainerSettings(**plan["trainer"]), directory, sample)
+    result = trainer.run()
+    keep_steps(directory / PLAN, trainer.settings)
+    plan["epochs"] = round(result.steps * settings.slots / batches.batches, 2)
     figures = measure(model, tokenizer, splits.train, splits.test, settings.beams, directory)
     write_attention(model, tokenizer, read_json(directory / TRANSLATIONS)["pairs"], directory)
     targets = translate(model, tokenizer, settings.texts, None, settings.beams)
@@ -118,7 +122,7 @@ def _facts(splits: PairSplits, plan: dict[str, Any], result: TrainingResult, dir
         "width": plan["model"]["width"],
         "vocabulary": plan["model"]["vocabulary"],
         "steps": result.steps,
-        "epochs": round(plan["epochs"] * result.steps / plan["trainer"]["steps"], 2),
+        "epochs": plan["epochs"],
         "tokens": result.items,
         "training_seconds": round(result.seconds, 1),
         "precision": result.precision,
