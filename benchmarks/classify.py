@@ -20,7 +20,7 @@ COUNTS = ("train", "train_texts", "test_texts", "test_words", "unread_words", "l
 
 
 def main() -> None:
-    """Print the figures and add them to benchmarks/results/classify.json, by data set, labels, what was trained and seed."""
+    """Print the figures and add them to benchmarks/results/classify.json, by data, what was trained and seed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("stages", type=Path, nargs="+", help="directories of finished stages")
     path = Path(__file__).parent / "results" / "classify.json"

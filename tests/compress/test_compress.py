@@ -19,6 +19,8 @@ from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
 from malmoi.layers.compressed import CompressedLinear, compressed_layers, decompress
 from malmoi.layers.low_rank import apply_low_rank, merge_low_rank
 from malmoi.layers.matrices.int4 import Int4Settings
+from malmoi.models.registry import build_model
+from malmoi.models.seq2seq_config import EncoderDecoderConfig
 
 ROWS = [list(range(1, 60)), list(range(200, 100, -2))]
 TOKENS = torch.tensor([ROWS[0]])
@@ -107,6 +109,20 @@ def test_an_embedding_is_rounded_by_what_its_head_reads_where_that_is_of_use(mod
     Int4().apply(unread, Calibration(ROWS, heads=False))
     assert torch.equal(unread.embedding.weight, rounded.embedding.weight)
     assert not torch.equal(read.embedding.weight, rounded.embedding.weight)
+
+
+def test_layers_that_nothing_flows_into_are_rounded_to_the_nearest(make_model, shake):
+    model = shake(make_model(width=64, tied=False))
+    Int4().apply(model, Calibration(ROWS, heads=False))
+    assert isinstance(model.head, CompressedLinear)
+
+
+def test_a_translator_has_no_text_to_read():
+    translator = build_model(
+        EncoderDecoderConfig(vocabulary=290, context=64, width=64, layers=1, heads=4, start=0), seed=0
+    )
+    with pytest.raises(UserError, match="a translator reads pairs.*rounding: nearest"):
+        Int4().apply(translator, Calibration(ROWS))
 
 
 def test_gptq_spoils_outputs_less_than_rounding():

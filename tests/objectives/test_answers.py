@@ -76,3 +76,11 @@ def test_a_batch_that_comes_again_is_answered_alike_and_without_the_teacher(tmp_
 def test_answers_know_nothing_of_states(tmp_path):
     with pytest.raises(UserError, match="states and attention are not"):
         Distillation(language_model(2), hidden=1.0, blocks=[0, 1], kept=KeptAnswers(tmp_path, 8))
+
+
+def test_a_torn_file_is_asked_for_again(tmp_path):
+    objective = Distillation(language_model(2), alpha=1, kept=KeptAnswers(tmp_path, 8))
+    first = objective.loss(language_model(1), BATCH)
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:100])
+    assert torch.equal(objective.loss(language_model(1), BATCH).total, first.total)

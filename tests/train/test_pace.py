@@ -1,5 +1,7 @@
 """A training that was given minutes takes them, however wrong the first reckoning was."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -39,9 +41,9 @@ def test_the_rate_never_jumps_and_ends_at_nothing(planned):
 
 
 def test_what_is_done_already_cannot_be_undone():
-    """A twentieth of the planned steps is more than the minutes hold."""
-    done, _ = paced(10_000, 0.5)
-    assert done.step == 2 * 500
+    """Ten steps are more than the minutes hold."""
+    done, _ = paced(10_000, 10)
+    assert done.step == 2 * 10
 
 
 @pytest.mark.parametrize("fields", [{"minutes": None}, {"schedule": "cosine"}, {"cool_down": 1.0}])
@@ -76,3 +78,16 @@ def test_the_weights_are_those_of_a_training_planned_so(make_trainer, tmp_path):
     planned.run()
     for one, other in zip(paced_one.model.parameters(), planned.model.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_training_that_is_often_killed_keeps_its_minutes_too():
+    """Steps become three times as slow, and it is begun again every hundred steps."""
+    settings, done = TrainerSettings(steps=600, minutes=1.0), Progress()
+    while done.step < (done.steps or 600):
+        pace = Pace(settings)
+        pace.go_on(done)
+        for step in itertools.islice(pace.steps_from(done.step), 100):
+            seconds = 0.1 if step < 60 else 0.3
+            done.step, done.seconds = step + 1, done.seconds + seconds
+            pace.after_step(done, seconds, lambda reckon: reckon())
+    assert 60 * TIME_SHARE - 1 < done.seconds < 60

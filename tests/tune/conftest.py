@@ -73,7 +73,7 @@ def recipe(monkeypatch, tmp_path, ran, disturb):
         (directory / "model").mkdir(exist_ok=True)
         (directory / "model" / "weights").write_text(str(rate))
         loss = 3 + (rate - 0.01) ** 2 * 1e4 + abs(settings.rows - 16) / 16
-        with opened(Watched(directory, {"steps": PARTS}, 0)) as listeners:
+        with opened(Watched(directory, lambda: {"steps": PARTS}, 0)) as listeners:
             metrics = Metrics(directory, 0, listeners)
             for step in range(1, PARTS + 1):
                 disturb["step"](directory, step)

@@ -57,12 +57,17 @@ class Calibration:
     ) -> None:
         self.rows, self.heads, self.advance = rows, heads, advance
 
-    def expect_text(self) -> None:
-        """For a method that reads.
+    def expect_text(self, model: Model) -> None:
+        """For a method that lets `model` read.
 
         Raises:
-            UserError: there is no text.
+            UserError: there is no text, or the model reads pairs.
         """
+        if not isinstance(model, Backbone):
+            raise UserError(
+                "This method looks at what flows through the model, and a translator reads pairs and no text.",
+                "Take int8, or int4 with rounding: nearest.",
+            )
         if not any(self.rows):
             raise UserError(
                 "This method looks at what flows through the model, and there is no text.",
@@ -129,7 +134,7 @@ class Calibration:
     def _read(self, model: Model, read: Callable[[torch.Tensor], object], hooks: Sequence[RemovableHandle]) -> None:
         """Let `read` of the model see all rows while the hooks watch."""
         try:
-            self.expect_text()
+            self.expect_text(model)
             with torch.inference_mode(), evaluating(model):
                 for row in self.rows:
                     read(torch.tensor([list(row)], device=device_of(model)))

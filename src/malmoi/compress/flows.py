@@ -34,13 +34,13 @@ def flows(model: Model, names: Iterable[str], calibration: Calibration) -> Itera
     """Layers of these names that read the same, in the order of the model; None where they read ids of tokens.
 
     The caller changes the layers he is given, and the next are read behind them. A model that can be divided is read
-    block by block, about six times in all; another is read anew for every group of layers. Layers that nothing flows
-    into are left out.
+    block by block, about six times in all, and what flows into the layers of one block is held. Another is read anew
+    for every group of layers, and what flows into all is held. Layers that nothing flows into are left out.
 
     Raises:
         UserError: there is no text.
     """
-    calibration.expect_text()
+    calibration.expect_text(model)
     names, chunks = list(names), _chunks(model)
     left = set(names)
     read = model.logits if calibration.heads else model
@@ -57,7 +57,8 @@ def flows(model: Model, names: Iterable[str], calibration: Calibration) -> Itera
                 continue
             changed, _ = chunk.run(now, together[:1])
             yield together, _flow(whole, changed[together[0]])
-            del inputs[together[0]]
+            for name in together:
+                del inputs[name]
         if not left:
             return
         _, now = chunk.run(now, [])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch.nn import functional as F
 
@@ -62,12 +63,13 @@ class KeptAnswers:
         They are rounded alike, whether they were kept before or are now.
         """
         path = self._directory / f"{batch.digest()}.safetensors"
-        if not path.exists():
+        try:
+            stored = load_file(path)
+        except (FileNotFoundError, SafetensorError):  # not there, or torn by somebody else
             answers = Answers.of(ask(), self._count)
-            kept = {"tokens": answers.tokens.int(), "logprobs": answers.logprobs.half(), "rest": answers.rest.half()}
+            stored = {"tokens": answers.tokens.int(), "logprobs": answers.logprobs.half(), "rest": answers.rest.half()}
             with atomic_file(path, "wb") as file:
-                file.write(save(kept))
-        stored = load_file(path)
+                file.write(save(stored))
         return Answers(stored["tokens"].long(), stored["logprobs"].float(), stored["rest"].float())
 
 

@@ -110,7 +110,8 @@ class Distillation:
 
         own = F.log_softmax(scores / self.temperature, -1)
         if self._kept is not None:
-            return self._kept.to(batch, ask).divergence(own)
+            with torch.autocast(scores.device.type, enabled=False):  # kept answers know no format of a training
+                return self._kept.to(batch, ask).divergence(own)
         return F.kl_div(own, ask(), reduction="sum", log_target=True)
 
 

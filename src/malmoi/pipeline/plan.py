@@ -37,6 +37,9 @@ ASSUMED_VOCABULARY = 4_096
 SAVED_AFTER = 45
 """Seconds of training that a kill may cost."""
 
+MORE = 3
+"""Times as many steps as were planned that minutes may hold."""
+
 FREE_EPOCHS = 4
 """Text read more often than this is learned by heart (Muennighoff and others 2023): the best weights may not be the
 last, and are kept."""
@@ -81,6 +84,7 @@ def derive_plan(
         fitting = fitting_rows(measured_step(config, context, fields), rows * slots, int(settings.memory * 2**30))
         rows, slots = fitting, rows * slots // fitting
     timed = settings.steps is None and settings.tokens is None
+    kept = timed and settings.most_epochs is None and "steps" not in settings.trainer  # else steps are counted on
     speed = 0.0
     if trials:
         speed = chosen.tokens_per_second
@@ -94,7 +98,7 @@ def derive_plan(
     longest = SAVED_AFTER * speed / size or sample_every
     derived = {
         "steps": steps,
-        "minutes": settings.minutes if timed and settings.most_epochs is None else None,  # epochs follow from steps
+        "minutes": settings.minutes if kept else None,
         "slots": slots,
         "precision": precision,
         "seed": settings.seed,
@@ -102,7 +106,7 @@ def derive_plan(
         "warm_up": max(1, min(100, steps // 50)),
         "validate_every": max(1, steps // 12),
         "checkpoint_every": max(1, sample_every // math.ceil(sample_every / longest)),
-        "keep_best": steps * size > FREE_EPOCHS * text_tokens,
+        "keep_best": steps * size > FREE_EPOCHS * text_tokens / (MORE if kept else 1),
     }
     fields = derived | {key: value for key, value in settings.trainer.items() if key not in ("precision", "slots")}
     trainer = parse_settings(TrainerSettings, fields, "'trainer' of the stage 'pretrain'")

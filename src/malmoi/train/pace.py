@@ -14,9 +14,8 @@ from malmoi.train.state import Progress
 TIME_SHARE = 0.93
 """Share of the minutes that is spent in training steps; validation, samples and saving take the rest."""
 
-FIRST, NEXT, FEWEST = 1 / 20, 1 / 4, 10
-"""It is reckoned again after this share of all steps, then after this share of those that are left, and never after
-fewer steps than that."""
+FEWEST, NEXT = 10, 1 / 4
+"""It is reckoned again after so many steps, then after this share of those that are left, and no sooner."""
 
 WORTH_SAYING = 0.1
 """Change of the number of steps, as a share of it, that is told."""
@@ -51,14 +50,12 @@ class Pace:
     def __init__(self, planned: TrainerSettings) -> None:
         self.settings = self._planned = planned
         self._seconds: list[float] = []
-        self._due = max(FEWEST, round(FIRST * planned.steps))
+        self._due = FEWEST
 
     def go_on(self, done: Progress) -> None:
-        """Take the number of steps that `done` has, and watch anew."""
+        """Take the number of steps that `done` has, at the beginning or after a kill."""
         self.settings = with_steps(self._planned, done.steps or self._planned.steps)
-        if done.step >= self._due:
-            self._due = done.step + max(FEWEST, round(NEXT * (self.settings.steps - done.step)))
-        self._seconds = []
+        self._due = done.step + FEWEST
 
     def steps_from(self, step: int) -> Iterator[int]:
         """Those that are still to be done; how many there are may change meanwhile."""
@@ -81,7 +78,8 @@ class Pace:
             return False
         left = TIME_SHARE * (60 * settings.minutes - done.seconds)
         done.steps = agree(lambda: self._reckon(done.step, left))
-        self.go_on(done)
+        self.settings, self._seconds = with_steps(self._planned, done.steps), []
+        self._due = done.step + max(FEWEST, round(NEXT * (done.steps - done.step)))
         return True
 
     def _reckon(self, step: int, left: float) -> int:

@@ -138,7 +138,7 @@ class Trainer:
         with (
             compilation,
             recomputing(self._execution.model, settings.recompute),
-            opened(Watched(self._directory, settings.model_dump(), done.step)) as listeners,
+            opened(Watched(self._directory, lambda: self.settings.model_dump(), done.step)) as listeners,
             progress("training", settings.steps) as advance,
             StopSignals() as stop,
             self._execution.watchdog() as watchdog,

@@ -31,12 +31,12 @@ class Watched(NamedTuple):
 
     Attributes:
         directory: that it writes into; the last two parts are its name.
-        settings: of the trainer.
+        settings: gives those of the trainer as they hold now; the number of steps may change.
         after: steps done before, 0 unless a killed training goes on.
     """
 
     directory: Path
-    settings: Mapping[str, Any]
+    settings: Callable[[], Mapping[str, Any]]
     after: int
 
     @property
@@ -138,7 +138,7 @@ def wandb(watched: Watched) -> Iterator[Listener]:
     run = wandb.init(
         project=PROJECT,
         name=watched.name,
-        config=dict(watched.settings),
+        config=dict(watched.settings()),
         dir=str(directory),
         mode=None if _logged_in() else "offline",
         settings=settings,
@@ -157,7 +157,7 @@ def mlflow(watched: Watched) -> Iterator[Listener]:
 
     mlflow.set_experiment(PROJECT)
     with mlflow.start_run(run_name=watched.name):
-        mlflow.log_params(dict(watched.settings))
+        mlflow.log_params(dict(watched.settings()))
         yield lambda step, values: mlflow.log_metrics(numbers(values), step=step)
 
 
@@ -170,7 +170,7 @@ def trackio(watched: Watched) -> Iterator[Listener]:
     trackio.init(
         project=PROJECT,
         name=watched.name,
-        config=dict(watched.settings),
+        config=dict(watched.settings()),
         resume="allow",
         embed=False,
         auto_log_gpu=False,

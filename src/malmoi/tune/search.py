@@ -110,7 +110,7 @@ def _judge(trial: Trial, reported: set[int], directory: Path) -> Watcher:
         def listen(step: int, values: Mapping[str, Any]) -> None:
             if LOSS not in values or watched.directory != directory:
                 return
-            steps = watched.settings["steps"]
+            steps = watched.settings()["steps"]
             place = PLACES * step // steps
             if place not in reported:
                 reported.add(place)

@@ -169,3 +169,11 @@ def test_answers_made_otherwise_are_refused(corpus, teacher, tmp_path):
     run(settings, tmp_path / "first")
     with pytest.raises(UserError, match="answers of another temperature. Name another folder"):
         run(settings.model_copy(update={"temperature": 2.0}), tmp_path / "second")
+
+
+def test_answers_have_a_folder_of_their_own(corpus, teacher, tmp_path):
+    settings = DistilSettings(teacher=teacher, corpus=corpus, answers=teacher / "answers", **QUICK)
+    with pytest.raises(UserError, match="the teacher's own folder"):
+        run(settings, tmp_path / "student")
+    with pytest.raises(UserError, match="something else than answers"):
+        run(settings.model_copy(update={"answers": corpus}), tmp_path / "student")

@@ -135,6 +135,11 @@ def test_a_plan_is_made_once(settings, tmp_path, trained):
     assert hash_file(directory / "model/model.safetensors") == hash_file(trained[0] / "model/model.safetensors")
 
 
+def test_steps_that_the_trainer_is_given_stay(settings, tmp_path):
+    result = run(settings(steps=None, minutes=0.05, samples=0, trainer={"steps": 12}), tmp_path)
+    assert result["steps"] == 12
+
+
 def test_the_dial_chooses_a_size_and_tells_from_what(settings, tmp_path, monkeypatch):
     monkeypatch.setattr("malmoi.pipeline.dial.SIZES", ((1, 64), (2, 64)))
     monkeypatch.setattr("malmoi.pipeline.dial.TRIAL_SECONDS", 0.01)

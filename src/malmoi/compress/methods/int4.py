@@ -63,8 +63,10 @@ class Int4(LayerStep):
         """Round layers that do not lie on a grid, one after the other."""
         heads = {name: _head(model, layer) for name, layer in layers.items() if isinstance(layer, nn.Embedding)}
         known = calibration.statistics(model, filter(None, heads.values())) if any(heads.values()) else {}
+        unread = dict(layers)
         for names, flow in flows(model, layers, calibration):
             for name in names:
+                del unread[name]
                 weight = layers[name].weight.detach()
                 if flow is not None:
                     matrix = gptq_matrix(wanted(weight, flow), settings, flow.statistic)
@@ -73,6 +75,8 @@ class Int4(LayerStep):
                 else:
                     matrix = int4_matrix(weight, settings)
                 replace_weight(model, name, matrix)
+        for name, layer in unread.items():
+            replace_weight(model, name, int4_matrix(layer.weight.detach(), settings))
 
 
 def _head(model: Model, embedding: nn.Embedding) -> str:

@@ -103,10 +103,16 @@ def _kept_answers(settings: DistilSettings) -> KeptAnswers | None:
         "likeliest": settings.likeliest,
     }
     path = settings.answers / "teacher.json"
-    if path.exists() and (other := {name for name, value in read_json(path).items() if facts.get(name) != value}):
-        raise UserError(
-            f"{settings.answers} holds answers of another {' and '.join(sorted(other))}.", "Name another folder."
-        )
+    if settings.answers.resolve().is_relative_to(settings.teacher.resolve()):
+        raise UserError(f"{settings.answers} lies in the teacher's own folder.", "Name another folder.")
+    if path.exists():
+        there = read_json(path)
+        if there != facts:
+            known = there if isinstance(there, dict) else {}
+            other = " and ".join(sorted(name for name, value in facts.items() if known.get(name) != value))
+            raise UserError(f"{settings.answers} holds answers of another {other}.", "Name another folder.")
+    elif settings.answers.is_dir() and any(settings.answers.iterdir()):
+        raise UserError(f"{settings.answers} holds something else than answers.", "Name another folder.")
     write_json(path, facts)
     return KeptAnswers(settings.answers, settings.likeliest)
 
