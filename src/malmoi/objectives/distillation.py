@@ -17,7 +17,7 @@ from malmoi.layers.mixes.watched import Seen, Watched
 from malmoi.models.classifier import Classifier
 from malmoi.models.headed import body_of
 from malmoi.models.model import Backbone
-from malmoi.objectives.answers import KeptAnswers
+from malmoi.objectives.kept_answers import KeptAnswers
 from malmoi.objectives.objective import Loss
 
 Taught = Backbone | Classifier

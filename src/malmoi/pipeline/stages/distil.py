@@ -16,8 +16,8 @@ from malmoi.core.hashing import hash_path
 from malmoi.formats.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from malmoi.models.classifier import Classifier
 from malmoi.models.headed import body_of
-from malmoi.objectives.answers import KeptAnswers
 from malmoi.objectives.distillation import Distillation, Taught
+from malmoi.objectives.kept_answers import KeptAnswers
 from malmoi.parallel.layout import current_layout
 from malmoi.pipeline.distil_settings import DistilSettings
 from malmoi.pipeline.lesson import make_lesson
