@@ -185,6 +185,17 @@ def samples_apart(steps: int, samples: int) -> int:
     return max(1, steps // max(1, samples - 1))
 
 
+def is_sampled(step: int, samples: int, settings: TrainerSettings) -> bool:
+    """Whether a saved state is sampled: the first, the last, and those nearest to a turn.
+
+    Args:
+        settings: as they hold at that step.
+    """
+    half = settings.checkpoint_every // 2
+    turn = (step + half) % samples_apart(settings.steps, samples) < settings.checkpoint_every
+    return samples > 0 and (step in (0, settings.steps) or (turn and step + half < settings.steps))
+
+
 def batch_shape(settings: PretrainSettings, context: int, vocabulary: int) -> tuple[int, int]:
     """Rows in a micro-batch, so that its logits stay small, and micro-batches in a step."""
     slots = settings.trainer.get("slots")

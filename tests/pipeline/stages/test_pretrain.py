@@ -1,5 +1,6 @@
 """The stage that trains a base model: whole when it ends, the same when it was killed on the way, clear when it cannot."""
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -16,9 +17,11 @@ from malmoi.core.hashing import hash_file
 from malmoi.corpus.document import Document
 from malmoi.corpus.store import DocumentWriter
 from malmoi.formats.checkpoint import load_checkpoint
+from malmoi.pipeline.plan import is_sampled
 from malmoi.pipeline.pretrain_settings import PretrainSettings
 from malmoi.pipeline.stages import pretrain
 from malmoi.pipeline.stages.pretrain import run
+from malmoi.train.settings import TrainerSettings
 
 STEPS = 60
 TALES = ("The fox said to the bear: who are you? ", "여우가 곰에게 물었습니다. 너는 누구냐? ")
@@ -138,6 +141,16 @@ def test_a_plan_is_made_once(settings, tmp_path, trained):
 def test_steps_that_the_trainer_is_given_stay(settings, tmp_path):
     result = run(settings(steps=None, minutes=0.05, samples=0, trainer={"steps": 12}), tmp_path)
     assert result["steps"] == 12
+
+
+@pytest.mark.parametrize(("steps", "every"), [(1_500, 150), (1_475, 147), (1_257, 126), (910, 182), (20, 1)])
+def test_samples_are_spread_over_the_training_whatever_becomes_of_its_steps(steps, every):
+    now = TrainerSettings(steps=steps, checkpoint_every=every)
+    saved = [0, *range(every, steps, every), steps]
+    sampled = [step for step in saved if is_sampled(step, 6, now)]
+    gaps = [after - before for before, after in itertools.pairwise(sampled)]
+    assert len(sampled) == 6
+    assert max(gaps) <= steps / 5 + every
 
 
 def test_the_dial_chooses_a_size_and_tells_from_what(settings, tmp_path, monkeypatch):

@@ -23,7 +23,7 @@ from malmoi.models.language_model import LanguageModel, LanguageModelConfig
 from malmoi.models.registry import language_models, meta_model
 from malmoi.objectives.causal import Causal
 from malmoi.pipeline.corpus_tokens import all_tokens, mixed_for
-from malmoi.pipeline.plan import derive_plan, estimate_pretraining, keep_steps, print_plan, samples_apart
+from malmoi.pipeline.plan import derive_plan, estimate_pretraining, is_sampled, keep_steps, print_plan
 from malmoi.pipeline.pretrain_settings import PretrainSettings
 from malmoi.pipeline.stage import Estimate, Stage
 from malmoi.tokenizers.load import load_tokenizer
@@ -63,9 +63,7 @@ def run(settings: PretrainSettings, directory: Path) -> dict[str, Any]:
     prompts = settings.prompts or _first_words(settings.corpus)
 
     def sample(step: int) -> None:
-        now = trainer.settings
-        ends, every = step in (0, now.steps), samples_apart(now.steps, settings.samples)
-        if settings.samples and (ends or step % every < now.checkpoint_every):
+        if is_sampled(step, settings.samples, trainer.settings):
             _write_samples(model, tokenizer, prompts, settings.sample_tokens, step, directory)
 
     first_weights = partial(initialize, seed=settings.seed, embedding_deviation=settings.embedding_deviation)
