@@ -7,7 +7,7 @@ import torch
 
 from malmoi.compress.calibration import Calibration
 from malmoi.compress.flows import flows
-from malmoi.compress.gptq import wanted
+from malmoi.compress.gptq import gptq_matrix, wanted
 from malmoi.compress.methods.int4 import Int4
 from malmoi.compress.rounding import int4_matrix
 from malmoi.layers.compressed import compressible, decompress, replace_weight
@@ -94,3 +94,16 @@ def test_numbers_that_lie_on_a_grid_stay_there_and_need_no_text(model):
     Int4().apply(model, Calibration())
     for name, layer in compressible(before).items():
         assert torch.equal(model.get_submodule(name).weight, layer.weight)
+
+
+def test_layers_rounded_one_after_the_other_lose_less_than_each_by_itself(model):
+    rows = torch.randint(290, (200, 24), generator=torch.Generator().manual_seed(0)).tolist()
+    calibration, names = Calibration(rows), [name for name in compressible(model) if name.startswith("blocks.")]
+    together, alone = copy.deepcopy(model), copy.deepcopy(model)
+    Int4(layers=["blocks.*"]).apply(together, calibration)
+    for name, statistic in calibration.statistics(model, names).items():
+        weight = compressible(alone)[name].weight.detach()
+        replace_weight(alone, name, gptq_matrix(weight, Int4Settings(), statistic))
+    tokens = torch.randint(290, (100, 24), generator=torch.Generator().manual_seed(1))
+    lost = [torch.linalg.norm(one(tokens) - model(tokens)) for one in (together, alone)]
+    assert lost[0] < 0.95 * lost[1]
