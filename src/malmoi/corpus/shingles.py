@@ -108,7 +108,7 @@ def mix_bits(values: Hashes) -> Hashes:
     return values ^ (values >> np.uint64(31))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def _powers(count: int) -> tuple[Hashes, Hashes]:
     """The first powers of the polynomial's base, and of its inverse, modulo 2**64."""
     bases = np.full((2, count), [[_BASE], [_INVERSE]], dtype=np.uint64)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from malmoi.core.config import Settings
@@ -61,9 +64,22 @@ class ScrapFilter(Filter):
         )
         replaced = text.count("\ufffd") / max(1, len(text))
         yield Verdict(UNDECODABLE, round(replaced, 4), f"<= {settings.replaced}", replaced <= settings.replaced)
-        visible = "".join(text.split())
-        letters = sum(map(str.isalnum, visible)) / max(1, len(visible))
+        letters = _share_of_letters(text)
         yield Verdict("few letters", round(letters, 4), f">= {settings.letters}", letters >= settings.letters)
+
+
+def _share_of_letters(text: str) -> float:
+    """Of letters and digits among the characters that are not blank."""
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    counts = np.bincount(_kinds()[codes], minlength=3)
+    return int(counts[2]) / max(1, len(text) - int(counts[1]))
+
+
+@lru_cache(1)
+def _kinds() -> NDArray[np.uint8]:
+    """(1114112,) of each code point: 1 a blank, 2 a letter or digit, 0 else."""
+    characters = np.arange(0x110000, dtype=np.uint32).view("U1")
+    return np.char.isspace(characters) + 2 * np.char.isalnum(characters).astype(np.uint8)
 
 
 def make_steps(settings: StepSettings, evaluation: EvaluationTexts | None = None) -> list[Step]:
