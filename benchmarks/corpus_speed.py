@@ -1,7 +1,8 @@
 """Near duplicates and a whole build on one core, beside datatrove in the same run; processes beside a Ray cluster.
 
 datatrove and Ray stand in a virtual environment of their own, with malmoi's few dependencies for corpora:
-python -m venv VENV; VENV/bin/pip install 'datatrove[processing]==0.10.1' spacy ray pydantic pyyaml rich filelock psutil
+python -m venv VENV
+VENV/bin/pip install 'datatrove[io,processing]==0.10.1' spacy ray safetensors pydantic pyyaml rich filelock psutil
 Seconds are of processor time, so that a busy machine does not decide.
 Run: MALMOI_MIRROR=../shared/data python benchmarks/corpus_speed.py --datatrove VENV/bin/python
 """
@@ -188,7 +189,9 @@ def ask(python: str, what: str, *arguments: object) -> dict[str, Any]:
     """What `corpus_speed_other.py` answers in another Python."""
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent / "src"), "HF_HUB_OFFLINE": "1"}
     command = [python, HERE / "corpus_speed_other.py", what, *map(str, arguments)]
-    answer = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if answer.returncode:
+        raise SystemExit(answer.stderr[-2_000:])
     result: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
     return result
 
