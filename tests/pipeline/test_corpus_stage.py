@@ -5,6 +5,7 @@ import json
 import pytest
 
 from malmoi.core.errors import UserError
+from malmoi.core.hashing import hash_path
 from malmoi.corpus import clean
 from malmoi.corpus.build import build_corpus
 from malmoi.corpus.steps import make_steps
@@ -44,6 +45,17 @@ def test_a_single_short_text_is_split_at_its_tail(tmp_path):
     result = run(CorpusSettings(folder=tmp_path / "texts", held_out=0.1), tmp_path / "out")
     assert 0 < result["held_out_bytes"] < 0.2 * result["bytes"]
     assert list(read_documents(tmp_path / "out", "train"))
+
+
+def test_what_stages_made_in_a_folder_is_no_text_of_it(tmp_path):
+    folder = tmp_path / "texts"
+    (folder / "runs/texts/corpus").mkdir(parents=True)
+    (folder / "a.txt").write_text("이것은 스무 글자가 넘는 한국어 문장입니다.")
+    before = hash_path(folder)
+    (folder / "runs/texts/corpus/stage.json").write_text("{}")
+    (folder / "runs/texts/corpus/card.md").write_text("이것은 사람이 쓴 글이 아닙니다. 스무 글자가 넘습니다.")
+    assert run(CorpusSettings(folder=folder), tmp_path / "out")["read"] == 1
+    assert hash_path(folder) == before
 
 
 @pytest.mark.parametrize(("name", "message"), [(None, "no file of text"), ("a.txt", "Nothing is left of 0 documents")])

@@ -7,8 +7,8 @@ import pytest
 from malmoi.core.config import Settings
 from malmoi.core.errors import UserError
 from malmoi.pipeline import recipe as recipe_module
-from malmoi.pipeline.recipe import load_recipe, shipped_recipes
-from malmoi.pipeline.runner import run_recipe
+from malmoi.pipeline.recipe import build_step, load_recipe, shipped_recipes
+from malmoi.pipeline.runner import run_recipe, run_step
 from malmoi.pipeline.show import print_ending
 from malmoi.pipeline.stage import Stage, StageInput
 
@@ -28,6 +28,7 @@ def calls(monkeypatch):
         ran.append(directory.name)
         earlier = (settings.source / "words.txt").read_text() if settings.source else ""
         (directory / "words.txt").write_text(earlier + settings.words)
+        (directory / "checkpoints").mkdir(exist_ok=True)
         if settings.words == "fail":
             raise UserError("It failed.")
         return {"length": len(settings.words)}
@@ -71,14 +72,47 @@ def test_an_earlier_result_is_set_aside_not_overwritten(calls, recipe_file, tmp_
     assert [path.read_text() for path in kept] == ["말모이말모이"]
 
 
+def test_settings_as_before_bring_the_earlier_result_back(calls, recipe_file, tmp_path):
+    for words in ("말모이", "x", "말모이"):
+        run_recipe(load_recipe(str(recipe_file), [f"second.words={words}"]), tmp_path / "run")
+    assert calls == ["first", "second", "second"]
+    assert (tmp_path / "run/second/words.txt").read_text() == "말모이말모이"
+
+
 def test_what_only_a_killed_stage_needs_goes_when_it_is_done(calls, recipe_file, tmp_path):
-    saved = tmp_path / "run/first/checkpoints/step-1/state"
-    saved.parent.mkdir(parents=True)
-    saved.write_text("x")
     run_recipe(load_recipe(str(recipe_file), []), tmp_path / "run")
-    assert not saved.exists()
-    run_recipe(load_recipe(str(recipe_file), []), tmp_path / "run")
-    assert calls == ["first", "second"]
+    assert not (tmp_path / "run/first/checkpoints").exists()
+
+
+def test_a_folder_of_other_files_is_left_alone(calls, recipe_file, tmp_path):
+    own = tmp_path / "run/first/checkpoints/weights.bin"
+    own.parent.mkdir(parents=True)
+    own.write_text("x")
+    with pytest.raises(UserError, match="holds files that no stage"):
+        run_recipe(load_recipe(str(recipe_file), []), tmp_path / "run")
+    assert own.read_text() == "x"
+
+
+def test_a_result_never_takes_the_place_of_what_it_is_made_of(calls, recipe_file, tmp_path):
+    made = run_recipe(load_recipe(str(recipe_file), []), tmp_path / "run")["first"]
+    step = build_step({"stage": "corpus", "source": str(made)}, "first", "a test")
+    with pytest.raises(UserError, match="take the place of"):
+        run_step(step, made, {}, "again")
+
+
+def test_a_stage_runs_once_at_a_time_in_its_folder(monkeypatch, tmp_path):
+    def run(settings, directory):
+        run_step(build_step({"stage": "corpus", "words": "x"}, "one", "a test"), directory, {}, "at the same time")
+
+    monkeypatch.setattr(recipe_module, "find_stage", lambda kind: Stage(CountSettings, run))
+    with pytest.raises(UserError, match="Another malmoi is running"):
+        run_step(build_step({"stage": "corpus"}, "one", "a test"), tmp_path / "one", {}, "first")
+
+
+def test_a_folder_that_cannot_be_made_is_said(calls, recipe_file, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be made"):
+        run_recipe(load_recipe(str(recipe_file), []), tmp_path / "file/run")
 
 
 def test_a_failed_stage_leaves_the_finished_ones_done(calls, recipe_file, tmp_path):
@@ -131,6 +165,33 @@ def test_an_unknown_recipe_is_named():
 @pytest.mark.parametrize("name", shipped_recipes())
 def test_every_shipped_recipe_is_valid(name):
     assert load_recipe(name, []).steps
+
+
+@pytest.mark.parametrize("name", ["notes #2", "a: b", "folder"])
+def test_a_folder_is_the_one_that_is_named_whatever_its_name(tmp_path, name):
+    (tmp_path / name).mkdir()
+    recipe = load_recipe(str(tmp_path / name), [])
+    assert recipe.name == name
+    assert recipe.steps[0].settings.folder == tmp_path / name
+
+
+def test_a_folder_hides_no_shipped_recipe(tmp_path, monkeypatch):
+    (tmp_path / "shakespeare").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert "folder" not in load_recipe("shakespeare", []).entries["corpus"]
+    assert load_recipe("./shakespeare", []).steps[0].settings.folder == tmp_path / "shakespeare"
+
+
+def test_a_recipe_of_ones_own_may_be_called_folder(calls, recipe_file):
+    own = recipe_file.rename(recipe_file.with_name("folder.yaml"))
+    assert load_recipe(str(own), []).name == "folder"
+
+
+def test_minutes_take_the_place_of_what_the_recipe_says_and_not_of_what_is_asked_for(tmp_path):
+    recipe = load_recipe(str(tmp_path), ["pretrain.tokens=5000"], minutes=1)
+    assert recipe.entries["pretrain"]["minutes"] == 1
+    assert recipe.entries["pretrain"]["tokens"] == 5000
+    assert "steps" not in load_recipe("verdict", [], minutes=1).entries["pretrain"]
 
 
 def test_two_runs_do_not_share_a_directory(calls, recipe_file, tmp_path):

@@ -17,6 +17,21 @@ from typing import IO, Any
 from malmoi.core.errors import UserError
 from malmoi.core.processes import is_first
 
+STAGE_RECORD = "stage.json"
+"""What tells of the stage that made a folder, in it."""
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """The files below a folder, without hidden ones and without what stages made there, which is no input of others."""
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        if STAGE_RECORD in names and Path(place) != folder:
+            folders.clear()
+            continue
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place, name) for name in names if not name.startswith(".")]
+    return sorted(path for path in found if path.is_file())
+
 
 @contextlib.contextmanager
 def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from malmoi.core.files import visible_files
+
 
 def hash_file(path: Path) -> str:
     """sha256 of a file's bytes, in hexadecimal."""
@@ -21,12 +23,10 @@ def hash_value(value: Any) -> str:
 
 
 def hash_path(path: Path) -> str:
-    """sha256 of a file, or of a directory's relative names and contents (hidden names left out)."""
+    """sha256 of a file, or of the relative names and contents of a directory's `visible_files`."""
     if path.is_file():
         return hash_file(path)
-    names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
-    visible = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
-    return hash_value({name: hash_file(path / name) for name in visible})
+    return hash_value({file.relative_to(path).as_posix(): hash_file(file) for file in visible_files(path)})
 
 
 def text_digest(text: str) -> bytes:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from malmoi.core.console import progress
 from malmoi.core.errors import MissingExtra, UserError
+from malmoi.core.files import visible_files
 from malmoi.data.images import ImageSet, check_room, scaled
 
 LARGEST_TABLE = 1 << 30
@@ -59,7 +60,7 @@ def read_images(path: Path, size: int, channels: int) -> tuple[ImageSet, ImageSe
 def count_images(path: Path) -> int:
     """About how many images there are at a path, without reading them; takes what `read_images` takes."""
     if path.is_dir() and not any(_IDX_IMAGES.fullmatch(one.name) for one in path.iterdir()):
-        return sum(_is_visible_file(one, path) for one in path.rglob("*"))
+        return len(visible_files(path))
     if path.name.endswith((".csv", ".csv.gz")):
         with _opened(path) as file, _damage(path):
             return file.read(LARGEST_TABLE).count(b"\n")
@@ -84,7 +85,7 @@ def read_image(path: Path, size: int, channels: int) -> torch.Tensor:
 
 def _read_folder(path: Path, size: int, channels: int) -> ImageSet:
     folders = sorted(one for one in path.iterdir() if one.is_dir() and not one.name.startswith("."))
-    files = {folder: [one for one in sorted(folder.rglob("*")) if _is_visible_file(one, folder)] for folder in folders}
+    files = {folder: visible_files(folder) for folder in folders}
     if len(folders) < 2:
         raise UserError(f"{path} has {len(folders)} folders with images.", "Make a folder a class, two at least.")
     total = sum(map(len, files.values()))
@@ -107,10 +108,6 @@ def _read_folder(path: Path, size: int, channels: int) -> ImageSet:
             what = f"and {bad} files that cannot be read" if bad else "and no other file"
             raise UserError(f"The class folder {folder} has no image, {what}.", "Add images to it, or remove it.")
     return ImageSet(torch.cat(rows), torch.tensor(labels), [folder.name for folder in folders], names, skipped)
-
-
-def _is_visible_file(path: Path, folder: Path) -> bool:
-    return path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _pixels(path: Path) -> tuple[torch.Tensor | None, str]:

@@ -128,7 +128,7 @@ def make_plan(
         steps = settings.steps or max(1, int(TIME_SHARE * settings.minutes * 60 / seconds))
         fields = {
             "steps": steps,
-            "minutes": None if settings.steps or "steps" in settings.trainer else settings.minutes,
+            "minutes": None if settings.steps else settings.minutes,
             "optimizer": "adamw" if settings.initial else "muon",
             "learning_rate": 3e-4 if settings.initial else 3e-3,
             "embedding_learning_rate": None if settings.initial else 2e-3,

@@ -84,7 +84,7 @@ def derive_plan(
         fitting = fitting_rows(measured_step(config, context, fields), rows * slots, int(settings.memory * 2**30))
         rows, slots = fitting, rows * slots // fitting
     timed = settings.steps is None and settings.tokens is None
-    kept = timed and settings.most_epochs is None and "steps" not in settings.trainer  # else steps are counted on
+    kept = timed and settings.most_epochs is None  # else steps are counted on
     speed = 0.0
     if trials:
         speed = chosen.tokens_per_second

@@ -81,30 +81,34 @@ def load_recipe(name: str, overrides: list[str], minutes: float | None = None) -
     """Read and validate a recipe.
 
     Args:
-        name: a shipped recipe, a YAML file, or a folder of text (which is grown by the recipe `folder`).
+        name: a shipped recipe, a YAML file, or a folder of text (which is grown by the recipe `folder`); a folder that
+            is called like a shipped recipe is named with its path, such as ./quickstart.
         overrides: `stage.key=value` assignments.
-        minutes: time for every stage that trains from scratch, instead of what the recipe says.
+        minutes: time for every stage that trains from scratch, instead of what the recipe says; steps or tokens that
+            are overridden too are kept.
 
     Raises:
         UserError: unknown recipe, stage or key (with the nearest right one), or a wrong value.
     """
     path = Path(name).expanduser()
-    if path.is_dir():
-        overrides = [f"corpus.folder={path.resolve()}", *overrides]
+    folder = path.resolve() if path.is_dir() and name not in shipped_recipes() else None
+    if folder is not None:
         path = _shipped_path("folder")
-        name = Path(name).expanduser().resolve().name
     elif path.suffix not in (".yaml", ".yml"):
         path = _shipped_path(name)
     content = read_yaml(path)
     entries = _named_entries(content, path)
-    _override(entries, overrides, path)
+    if folder is not None:
+        entries["corpus"]["folder"] = str(folder)
     if minutes is not None:
         for entry in entries.values():
             if entry["stage"] in ("pretrain", "pretrain-encoder", "translator"):
                 entry["minutes"] = minutes
-                entry.pop("steps", None)
-    stem = name if path.stem == "folder" else path.stem
-    return build_recipe(stem, str(content.get("about", "")), entries, path.name)
+                for other in ("steps", "tokens"):
+                    entry.pop(other, None)
+    _override(entries, overrides, path)
+    own_name = path.stem if folder is None else folder.name
+    return build_recipe(own_name, str(content.get("about", "")), entries, path.name)
 
 
 def build_recipe(name: str, about: str, entries: dict[str, dict[str, Any]], where: str) -> Recipe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import glob
 import os
 import shutil
 import sys
@@ -19,7 +20,7 @@ import malmoi
 from malmoi.core.console import console
 from malmoi.core.device import machine_facts
 from malmoi.core.errors import UserError, nearest
-from malmoi.core.files import read_json, write_json
+from malmoi.core.files import STAGE_RECORD, read_json, write_json
 from malmoi.core.hashing import hash_file, hash_path, hash_value
 from malmoi.core.memory import PeakMemory
 from malmoi.core.processes import is_first, process_count
@@ -27,7 +28,6 @@ from malmoi.parallel.layout import laid_out
 from malmoi.pipeline.kinds import STAGES
 from malmoi.pipeline.recipe import Recipe, Step
 
-RECORD = "stage.json"
 PREVIOUS = ".previous"
 UNFINISHED = "checkpoints"
 """Folder of a stage from which it goes on after a kill; it goes when the stage is done."""
@@ -42,8 +42,8 @@ def run_recipe(recipe: Recipe, directory: Path) -> dict[str, Path]:
     Raises:
         UserError: what a stage raised, or another run holds the directory.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    with _held(directory):
+    _make_folder(directory)
+    with _held(directory / ".lock", directory):
         done: dict[str, Path] = {}
         for number, step in enumerate(recipe.steps, start=1):
             title = f"[bold]{number}/{len(recipe.steps)} {step.name}[/bold]"
@@ -53,18 +53,16 @@ def run_recipe(recipe: Recipe, directory: Path) -> dict[str, Path]:
 
 
 @contextlib.contextmanager
-def _held(directory: Path) -> Iterator[None]:
+def _held(lock: Path, directory: Path) -> Iterator[None]:
     """Inside, no other command runs in `directory`; processes that run this one together hold it together."""
     if not is_first():
         yield
         return
-    lock = filelock.FileLock(directory / ".lock")
     try:
-        lock.acquire(timeout=0)
+        with filelock.FileLock(lock, timeout=0):
+            yield
     except filelock.Timeout:
         raise UserError(f"Another malmoi is running in {directory}.", "Wait for it, or choose another --out.") from None
-    with lock:
-        yield
 
 
 def run_step(step: Step, directory: Path, earlier: dict[str, Path], title: str) -> None:
@@ -89,37 +87,74 @@ def run_step(step: Step, directory: Path, earlier: dict[str, Path], title: str) 
 
 def _run_step(step: Step, directory: Path, earlier: dict[str, Path], title: str) -> None:
     inputs = resolve_inputs(step, earlier)
-    fingerprint = hash_value(identity(step, inputs))
+    _refuse_foreign(directory, [path for paths in inputs.values() for path in paths])
+    facts = identity(step, inputs)
+    fingerprint = hash_value(facts)
     if is_done(directory, fingerprint):
         console.print(f"{title} [dim]unchanged, skipped[/dim]")
         return
-    console.print(f"{title} [dim]{STAGES[step.kind].about}[/dim]")
+    _make_folder(directory.parent)
+    with _held(_beside(directory, f".{directory.name}.lock"), directory):
+        if _bring_back(directory, fingerprint):
+            console.print(f"{title} [dim]as before, brought back from {PREVIOUS}[/dim]")
+            return
+        console.print(f"{title} [dim]{STAGES[step.kind].about}[/dim]")
+        _run_here(step, directory, inputs, {"fingerprint": fingerprint, **facts})
+
+
+def _run_here(step: Step, directory: Path, inputs: dict[str, list[Path]], facts: dict[str, Any]) -> None:
     previous = _record(directory)
-    if previous and previous["fingerprint"] != fingerprint:
-        _set_aside(directory)
+    if previous and previous["fingerprint"] != facts["fingerprint"]:
+        kept = _set_aside(directory)
+        console.print(f"  [dim]settings or inputs changed; the earlier result is kept in {kept}[/dim]")
         previous = None
-    directory.mkdir(parents=True, exist_ok=True)
+    _make_folder(directory)
     record = {
         "stage": step.kind,
         "name": step.name,
         "status": "running",
-        "fingerprint": fingerprint,
         "attempts": (previous["attempts"] if previous else 0) + 1,
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        **identity(step, inputs),
+        **facts,
         "versions": versions(),
         "machine": machine_facts(),
     }
-    write_json(directory / RECORD, record)
+    write_json(directory / STAGE_RECORD, record)
     start, memory = time.monotonic(), PeakMemory()
     record["result"] = step.stage.run(step.with_inputs(inputs), directory)
     record["seconds"] = round(time.monotonic() - start, 2)
     record["peak_memory"] = memory.bytes()
     record["outputs"] = _outputs(directory)
     record["status"] = "done"
-    write_json(directory / RECORD, record)
+    write_json(directory / STAGE_RECORD, record)
     shutil.rmtree(directory / UNFINISHED, ignore_errors=True)
     console.print(f"  [dim]{record['seconds']:.1f} s, peak {record['peak_memory'] / 2**30:.1f} GiB[/dim]")
+
+
+def _refuse_foreign(directory: Path, inputs: list[Path]) -> None:
+    """A stage writes over its folder, or sets it aside, so the folder has to be its own.
+
+    Raises:
+        UserError: there is something in it that no stage made, or an input.
+    """
+    if directory.is_dir() and not (directory / STAGE_RECORD).is_file() and any(directory.glob("[!.]*")):
+        raise UserError(f"{directory} holds files that no stage of malmoi made.", "Name a new or an empty folder.")
+    place = directory.resolve()
+    for path in inputs:
+        if place in (path.resolve(), *path.resolve().parents):
+            raise UserError(f"The result would take the place of {path}, which is read for it.", "Name another folder.")
+
+
+def _make_folder(directory: Path) -> None:
+    """Make it and those above it.
+
+    Raises:
+        UserError: the system does not let it be made.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"The folder {directory} cannot be made: {error.strerror}.", "Name another place.") from None
 
 
 def resolve_inputs(step: Step, earlier: dict[str, Path]) -> dict[str, list[Path]]:
@@ -186,7 +221,7 @@ def _digest(path: Path) -> str:
 
 
 def _record(directory: Path) -> dict[str, Any] | None:
-    path = directory / RECORD
+    path = directory / STAGE_RECORD
     if not path.is_file():
         return None
     record: dict[str, Any] = read_json(path)
@@ -198,7 +233,7 @@ def _outputs(directory: Path) -> dict[str, dict[str, Any]]:
     files = sorted(
         file
         for file in directory.rglob("*")
-        if file.is_file() and UNFINISHED not in file.relative_to(directory).parts and file.name != RECORD
+        if file.is_file() and UNFINISHED not in file.relative_to(directory).parts and file.name != STAGE_RECORD
     )
     visible = [file for file in files if not any(part.startswith(".") for part in file.relative_to(directory).parts)]
     return {
@@ -207,10 +242,27 @@ def _outputs(directory: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def _set_aside(directory: Path) -> None:
-    """Keep an older result, made with other settings, instead of writing over it."""
-    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    kept = directory.parent / PREVIOUS / f"{directory.name}-{stamp}"
+def _set_aside(directory: Path) -> Path:
+    """Keep an older result, made with other settings, instead of writing over it; where it is then."""
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+    kept = _beside(directory, PREVIOUS) / f"{directory.name}-{stamp}"
     kept.parent.mkdir(exist_ok=True)
     os.replace(directory, kept)
-    console.print(f"  [dim]settings or inputs changed; the earlier result is kept in {kept}[/dim]")
+    return kept
+
+
+def _bring_back(directory: Path, fingerprint: str) -> bool:
+    """Put a result of this fingerprint that was set aside into its place, if there is one."""
+    earlier = _beside(directory, PREVIOUS).glob(f"{glob.escape(directory.name)}-*")
+    kept = next((path for path in earlier if is_done(path, fingerprint)), None)
+    if kept is None:
+        return False
+    if _record(directory):
+        _set_aside(directory)
+    os.replace(kept, directory)
+    return True
+
+
+def _beside(directory: Path, name: str) -> Path:
+    """A file or folder of that name where `directory` is, which may be written as `.`."""
+    return (directory.resolve() if directory.name in ("", "..") else directory).with_name(name)

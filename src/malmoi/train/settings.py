@@ -51,8 +51,12 @@ class TrainerSettings(OptimizerSettings):
 
 def _checked(fields: dict[str, Any]) -> dict[str, Any]:
     parse_settings(TrainerSettings, {"steps": 1, **fields}, "'trainer'")
+    if own := {"steps", "minutes"} & set(fields):
+        raise ValueError(f"{own.pop()} is a setting of the stage, from which others follow; say it there")
     return fields
 
 
 TrainerFields = Annotated[dict[str, Any], AfterValidator(_checked)]
-"""Some fields of `TrainerSettings`, for a stage that derives the rest; a wrong one is told before anything runs."""
+"""Some fields of `TrainerSettings`, for a stage that derives the rest; a wrong one is told before anything runs.
+
+How long is said to the stage."""

@@ -138,9 +138,9 @@ def test_a_plan_is_made_once(settings, tmp_path, trained):
     assert hash_file(directory / "model/model.safetensors") == hash_file(trained[0] / "model/model.safetensors")
 
 
-def test_steps_that_the_trainer_is_given_stay(settings, tmp_path):
-    result = run(settings(steps=None, minutes=0.05, samples=0, trainer={"steps": 12}), tmp_path)
-    assert result["steps"] == 12
+def test_how_long_is_said_to_the_stage_and_not_to_its_trainer(settings):
+    with pytest.raises(ValueError, match="steps is a setting of the stage"):
+        settings(trainer={"steps": 12})
 
 
 @pytest.mark.parametrize(("steps", "every"), [(1_500, 150), (1_475, 147), (1_257, 126), (910, 182), (20, 1)])

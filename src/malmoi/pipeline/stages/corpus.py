@@ -13,7 +13,7 @@ from pydantic import Field
 from malmoi.core.config import Settings
 from malmoi.core.console import console
 from malmoi.core.errors import MissingExtra, UserError, nearest
-from malmoi.core.files import atomic_file, read_json, write_json
+from malmoi.core.files import STAGE_RECORD, atomic_file, read_json, visible_files, write_json
 from malmoi.core.hashing import hash_value
 from malmoi.corpus.build import BuildSettings, Source, build_corpus
 from malmoi.corpus.clean import UnreadableFiles
@@ -21,7 +21,6 @@ from malmoi.corpus.document import Document, Unreadable
 from malmoi.corpus.read import ReadSettings, document_kind, read_file
 from malmoi.data.shares import BYTES_A_TOKEN, Share, share_out
 from malmoi.pipeline.corpus_card import corpus_card, likely_cause, reasons, warnings
-from malmoi.pipeline.runner import RECORD
 from malmoi.pipeline.stage import Stage, StageInput
 from malmoi.pipeline.stages.crawl import archive_files
 from malmoi.pipeline.stages.fetch import MANIFEST, manifest_files
@@ -213,7 +212,7 @@ def _fetched(settings: CorpusSettings, wanted: list[str] | None) -> list[File]:
 def _crawled(settings: CorpusSettings) -> list[File]:
     if settings.crawl is None:
         return []
-    licence = read_json(settings.crawl / RECORD)["settings"]["licence"]
+    licence = read_json(settings.crawl / STAGE_RECORD)["settings"]["licence"]
     read = settings.read.get("crawl", ReadSettings())
     return [File(path, "crawl", licence, read) for path in archive_files(settings.crawl)]
 
@@ -228,15 +227,11 @@ def _own(settings: CorpusSettings) -> list[File]:
 def _folder_files(folder: Path, source: str, settings: CorpusSettings) -> list[File]:
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder.", "Name the folder that holds your files.")
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not _hidden(path, folder))
+    paths = visible_files(folder)
     if not any(document_kind(path) is not None for path in paths):
         raise UserError(f"{folder} has no file of text among {len(paths)} files.", "Add .txt, .html, .jsonl, …")
     read = settings.read.get(source, ReadSettings())
     return [File(path, source, "yours", read, own=True) for path in paths]
-
-
-def _hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _in_recipe(settings: CorpusSettings, others: Sequence[Settings]) -> CorpusSettings:
