@@ -1,6 +1,7 @@
 """A run does what is not done yet, and nothing twice."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -98,6 +99,14 @@ def test_a_result_never_takes_the_place_of_what_it_is_made_of(calls, recipe_file
     step = build_step({"stage": "corpus", "source": str(made)}, "first", "a test")
     with pytest.raises(UserError, match="take the place of"):
         run_step(step, made, {}, "again")
+
+
+@pytest.mark.parametrize("name", [".", "..", "../one"])
+def test_a_result_never_takes_the_place_of_the_folder_one_is_in(calls, tmp_path, monkeypatch, name):
+    (tmp_path / "one").mkdir()
+    monkeypatch.chdir(tmp_path / "one")
+    with pytest.raises(UserError, match="holds the folder that you are in"):
+        run_step(build_step({"stage": "corpus"}, "one", "a test"), Path(name), {}, "first")
 
 
 def test_a_stage_runs_once_at_a_time_in_its_folder(monkeypatch, tmp_path):

@@ -93,8 +93,8 @@ def _run_step(step: Step, directory: Path, earlier: dict[str, Path], title: str)
     if is_done(directory, fingerprint):
         console.print(f"{title} [dim]unchanged, skipped[/dim]")
         return
-    _make_folder(directory.parent)
-    with _held(_beside(directory, f".{directory.name}.lock"), directory):
+    _make_folder(directory)
+    with _held(directory.with_name(f".{directory.name}.lock"), directory):
         if _bring_back(directory, fingerprint):
             console.print(f"{title} [dim]as before, brought back from {PREVIOUS}[/dim]")
             return
@@ -108,7 +108,7 @@ def _run_here(step: Step, directory: Path, inputs: dict[str, list[Path]], facts:
         kept = _set_aside(directory)
         console.print(f"  [dim]settings or inputs changed; the earlier result is kept in {kept}[/dim]")
         previous = None
-    _make_folder(directory)
+        _make_folder(directory)
     record = {
         "stage": step.kind,
         "name": step.name,
@@ -135,11 +135,13 @@ def _refuse_foreign(directory: Path, inputs: list[Path]) -> None:
     """A stage writes over its folder, or sets it aside, so the folder has to be its own.
 
     Raises:
-        UserError: there is something in it that no stage made, or an input.
+        UserError: there is something in it that no stage made, or an input, or whoever gave the command.
     """
+    place = directory.resolve()
+    if place in (Path.cwd(), *Path.cwd().parents):
+        raise UserError(f"{place} holds the folder that you are in.", "Name a folder for the result alone.")
     if directory.is_dir() and not (directory / STAGE_RECORD).is_file() and any(directory.glob("[!.]*")):
         raise UserError(f"{directory} holds files that no stage of malmoi made.", "Name a new or an empty folder.")
-    place = directory.resolve()
     for path in inputs:
         if place in (path.resolve(), *path.resolve().parents):
             raise UserError(f"The result would take the place of {path}, which is read for it.", "Name another folder.")
@@ -245,7 +247,7 @@ def _outputs(directory: Path) -> dict[str, dict[str, Any]]:
 def _set_aside(directory: Path) -> Path:
     """Keep an older result, made with other settings, instead of writing over it; where it is then."""
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
-    kept = _beside(directory, PREVIOUS) / f"{directory.name}-{stamp}"
+    kept = directory.with_name(PREVIOUS) / f"{directory.name}-{stamp}"
     kept.parent.mkdir(exist_ok=True)
     os.replace(directory, kept)
     return kept
@@ -253,16 +255,13 @@ def _set_aside(directory: Path) -> Path:
 
 def _bring_back(directory: Path, fingerprint: str) -> bool:
     """Put a result of this fingerprint that was set aside into its place, if there is one."""
-    earlier = _beside(directory, PREVIOUS).glob(f"{glob.escape(directory.name)}-*")
+    earlier = directory.with_name(PREVIOUS).glob(f"{glob.escape(directory.name)}-*")
     kept = next((path for path in earlier if is_done(path, fingerprint)), None)
     if kept is None:
         return False
-    if _record(directory):
+    if any(directory.iterdir()):
         _set_aside(directory)
+    else:
+        directory.rmdir()
     os.replace(kept, directory)
     return True
-
-
-def _beside(directory: Path, name: str) -> Path:
-    """A file or folder of that name where `directory` is, which may be written as `.`."""
-    return (directory.resolve() if directory.name in ("", "..") else directory).with_name(name)
