@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import yaml
 
 from malmoi.core.errors import UserError
 from malmoi.core.hashing import hash_path
@@ -10,6 +11,7 @@ from malmoi.corpus import clean
 from malmoi.corpus.build import build_corpus
 from malmoi.corpus.steps import make_steps
 from malmoi.corpus.store import read_documents
+from malmoi.pipeline.asked_questions import read_splits as read_asked
 from malmoi.pipeline.corpus_config import load_corpus_config
 from malmoi.pipeline.labelled_texts import read_splits
 from malmoi.pipeline.recipe import load_recipe
@@ -141,26 +143,65 @@ def test_the_shipped_examples_name_rules_that_there_are():
     assert len(make_steps(recipe.steps[1].settings)) == 5
 
 
+def fetched_source(directory, name, text):
+    """A fetch stage with a source `reviews` of one file."""
+    (directory / "reviews").mkdir(parents=True)
+    (directory / "reviews" / name).write_text(text)
+    files = [{"path": str(directory / "reviews" / name)}]
+    manifest = {"sources": [{"name": "reviews", "licence": "MIT", "files": files}]}
+    (directory / "manifest.json").write_text(json.dumps(manifest))
+    return directory
+
+
+def answer(passage, text):
+    """Where an answer stands, as SQuAD says it."""
+    return {"text": text, "answer_start": passage.index(text)}
+
+
+def corpus_of_recipe(directory, *stages):
+    """What a corpus as the first stage of a recipe keeps and drops, and the settings of the second one."""
+    recipe = directory / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({"stages": list(stages)}))
+    steps = load_recipe(str(recipe), []).steps
+    result = run(steps[0].settings, directory / "out")
+    kept = {document.text for split in ("train", "held_out") for document in read_documents(directory / "out", split)}
+    return kept, result["dropped"], steps[1].settings
+
+
 def test_what_other_stages_of_the_recipe_are_tested_on_never_gets_into_the_corpus(tmp_path):
-    fetched, out = tmp_path / "fetch", tmp_path / "out"
-    (fetched / "reviews").mkdir(parents=True)
     reviews = [f"{number}번째로 본 영화입니다. 배우들의 연기가 참 좋았습니다." for number in range(60)]
     table = "".join(f"{review}\t{number % 2}\n" for number, review in enumerate(reviews))
-    (fetched / "reviews" / "all.tsv").write_text(f"text\tlabel\n{table}")
-    files = [{"path": str(fetched / "reviews" / "all.tsv")}]
-    manifest = {"sources": [{"name": "reviews", "licence": "MIT", "files": files}]}
-    (fetched / "manifest.json").write_text(json.dumps(manifest))
-    recipe = tmp_path / "reviews.yaml"
-    recipe.write_text(
-        f"stages: [{{stage: corpus, fetch: {fetched}}}, {{stage: classify, fetch: {fetched}, source: reviews, limit: 9}}]"
-    )
-    corpus_step, classify_step = load_recipe(str(recipe), []).steps
-    result = run(corpus_step.settings, out)
-    tested = {text.text for text in read_splits(classify_step.settings).test}
-    kept = {document.text for split in ("train", "held_out") for document in read_documents(out, split)}
+    fetched = str(fetched_source(tmp_path / "fetch", "all.tsv", f"text\tlabel\n{table}"))
+    classify = {"stage": "classify", "fetch": fetched, "source": "reviews", "limit": 9}
+    kept, dropped, settings = corpus_of_recipe(tmp_path, {"stage": "corpus", "fetch": fetched}, classify)
+    tested = {text.text for text in read_splits(settings).test}
     assert tested
     assert tested == set(reviews) - kept
-    assert result["dropped"]["excluded"] == len(tested)
+    assert dropped["excluded"] == len(tested)
+
+
+def test_passages_and_questions_to_be_tested_on_never_get_in_either(tmp_path):
+    asked = {f"{n}번째 여우는 숲에 살며 밤에만 나온다.": f"{n}번째 여우는 어디에 살며 언제 나오나?" for n in range(40)}
+    paragraphs = [
+        {"context": passage, "qas": [{"id": question, "question": question, "answers": [answer(passage, "숲에")]}]}
+        for passage, question in asked.items()
+    ]
+    squad = json.dumps({"data": [{"title": "여우", "paragraphs": paragraphs}]}, ensure_ascii=False)
+    fetched = str(fetched_source(tmp_path / "fetch", "asked.json", squad))
+    folder = str(write(tmp_path / "texts", a="\n".join([*asked, *asked.values()])))
+    corpus = {
+        "stage": "corpus",
+        "fetch": fetched,
+        "sources": [],
+        "folder": folder,
+        "read": {"folder": {"split": "line"}},
+    }
+    questions = {"stage": "questions", "fetch": fetched, "source": "reviews"}
+    kept, _, settings = corpus_of_recipe(tmp_path, corpus, questions)
+    tested = {text for one in read_asked(settings, 0)[0].test for text in (one.passage, one.text)}
+    assert tested
+    assert not tested & kept
+    assert len(kept) == len({*asked, *asked.values()} - tested)
 
 
 def test_the_likely_cause_is_that_of_the_rule_that_dropped_most(tmp_path):

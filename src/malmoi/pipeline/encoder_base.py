@@ -60,7 +60,10 @@ class EncoderBaseSettings(Settings):
     @property
     def base_name(self) -> str:
         """What it starts from, in words."""
-        return "a new encoder" if self.model else self.base.name if self.base is not None else self.weights
+        if self.model:
+            return "a new encoder"
+        name = self.base.name if self.base is not None else self.weights
+        return f"new weights in the shape of {name}" if self.from_scratch else name
 
 
 def encoder_base(

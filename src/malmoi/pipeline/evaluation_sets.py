@@ -1,4 +1,4 @@
-"""The labelled texts that the stages of a recipe are tested on, which its corpora must not hold."""
+"""The texts and questions that the stages of a recipe are tested on, which its corpora must not hold."""
 
 from __future__ import annotations
 
@@ -10,34 +10,63 @@ from malmoi.core.config import Settings, parse_settings
 from malmoi.corpus.document import Document
 from malmoi.data.label_tables import TableSettings
 from malmoi.data.labelled import SplitSettings
-from malmoi.pipeline.labelled_texts import LabelledTextsSettings, read_splits
+from malmoi.data.parts import PartSettings
+from malmoi.pipeline import asked_questions, labelled_texts
+from malmoi.pipeline.asked_questions import AskedQuestionsSettings
+from malmoi.pipeline.labelled_texts import LabelledTextsSettings
 
-_DECIDING = {*TableSettings.model_fields, *SplitSettings.model_fields, "source", "test_file"}
-"""What decides which texts are tested; other settings of a stage may change without a new corpus."""
+QUESTIONS = "questions"
+
+_OF_TEXTS = {*TableSettings.model_fields, *SplitSettings.model_fields, "source", "test_file"}
+_OF_QUESTIONS = {*PartSettings.model_fields, "test", "source"}
+"""What decides which ones are tested; other settings of a stage may change without a new corpus."""
 
 
 def evaluation_sets(fetch: Path | None, stages: Sequence[Settings]) -> list[dict[str, Any]]:
-    """What decides on the tested texts, of the stages that read labelled texts of the fetch stage `fetch`."""
-    return [
-        settings.model_dump(mode="json", include=_DECIDING, exclude_defaults=True)
-        for settings in stages
-        if isinstance(settings, LabelledTextsSettings) and settings.file is None and settings.fetch == fetch
-    ]
+    """What decides on the tested texts, of the stages that read labelled texts or questions of the fetch stage `fetch`.
+
+    Equal sets, as of two models that learn the same task, are named once.
+    """
+    sets: list[dict[str, Any]] = []
+    for settings in stages:
+        if not isinstance(settings, LabelledTextsSettings | AskedQuestionsSettings):
+            continue
+        asked = isinstance(settings, AskedQuestionsSettings)
+        deciding = _OF_QUESTIONS if asked else _OF_TEXTS
+        fields = settings.model_dump(mode="json", include=deciding, exclude_defaults=True)
+        fields |= {"stage": QUESTIONS} if asked else {}
+        if settings.file is None and settings.fetch == fetch and fields not in sets:
+            sets.append(fields)
+    return sets
 
 
 def evaluation_documents(sets: Sequence[dict[str, Any]], fetch: Path | None) -> Iterator[Document]:
-    """The texts that models are tested on, each of a pair by itself.
+    """The texts that models are tested on, each of a pair by itself, passages and questions too.
 
     Args:
-        sets: fields of `LabelledTextsSettings`.
+        sets: fields of `LabelledTextsSettings`, or with `stage: questions` of `AskedQuestionsSettings`.
 
     Raises:
         UserError: a field is unknown, or has a wrong value.
     """
-    for fields in sets:
-        settings = parse_settings(LabelledTextsSettings, {**fields, "fetch": fetch}, "'evaluation' of a corpus")
-        test = read_splits(settings).test
-        for number, labelled in enumerate(test, start=1):
-            for text in (labelled.text, labelled.pair):
-                if text:
-                    yield Document(text, settings.source, "", f"test#{number}")
+    for given in sets:
+        fields = {**given, "fetch": fetch}
+        tested = _questions(fields) if fields.pop("stage", "") == QUESTIONS else _texts(fields)
+        for number, (source, text) in enumerate(tested, start=1):
+            yield Document(text, source, "", f"test#{number}")
+
+
+def _texts(fields: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    settings = parse_settings(LabelledTextsSettings, fields, _WHERE)
+    for labelled in labelled_texts.read_splits(settings).test:
+        yield from ((settings.source, text) for text in (labelled.text, labelled.pair) if text)
+
+
+def _questions(fields: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    settings = parse_settings(AskedQuestionsSettings, {**fields, "unanswerable": 0}, _WHERE)
+    test = asked_questions.read_splits(settings, 0)[0].test
+    for text in dict.fromkeys(text for question in test for text in (question.passage, question.text)):
+        yield settings.source, text
+
+
+_WHERE = "'evaluation' of a corpus"

@@ -7,6 +7,9 @@ from typing import Any, Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from malmoi.core.config import Settings
+from malmoi.models.dropout import set_dropout
+from malmoi.models.model import Backbone
+from malmoi.models.trained_part import freeze
 from malmoi.train.settings import TrainerSettings
 
 
@@ -21,6 +24,7 @@ class FineTuningSettings(Settings):
         learning_rate: of AdamW.
         depth_decay: the learning rate of each layer is that of the one above times this.
         weight_decay: of AdamW.
+        dropout: share of the numbers that training leaves out; by default what the base has.
         seed: of new weights and of the order.
     """
 
@@ -31,7 +35,14 @@ class FineTuningSettings(Settings):
     learning_rate: PositiveFloat = 1e-4
     depth_decay: float = Field(1.0, gt=0, le=1)
     weight_decay: NonNegativeFloat = 0.01
+    dropout: float | None = Field(None, ge=0, lt=1)
     seed: int = 0
+
+    def prepare(self, body: Backbone) -> int:
+        """Set the base's dropout and leave trainable what `train` says; gives and raises what `freeze` does."""
+        if self.dropout is not None:
+            set_dropout(body, self.dropout)
+        return freeze(body, self.train, self.seed)
 
     def trainer(self, steps: int, **changes: Any) -> TrainerSettings:
         """A training of so many steps: a short warm-up, a long cool-down, a few validations and saved states.

@@ -169,6 +169,14 @@ def test_two_readings_of_a_text_are_learned_to_agree(published, reviews, tmp_pat
     close_to_theirs(tmp_path, read_splits(settings).test)
 
 
+def test_a_base_without_dropout_gets_it_for_the_training(own, reviews, tmp_path):
+    settings = ClassifySettings(
+        base=own(EncoderConfig(**SHAPE)), file=reviews, train="all", dropout=0.1, consistency=1.0, **QUICK
+    )
+    classify.run(settings, tmp_path)
+    assert load_checkpoint(tmp_path).headed(Classifier).body.config.dropout == 0.1
+
+
 @pytest.mark.parametrize("kind", ["language model", "encoder"])
 @pytest.mark.parametrize("train", ["head", "last:1"])
 def test_what_reads_all_tokens_opens_here_alone_and_says_so(own, reviews, tmp_path, kind, train):
@@ -208,7 +216,7 @@ def test_frozen_layers_that_are_computed_once_drop_nothing_out(own, reviews, tmp
         ({"longest": 33}, "longest=33, but the base reads 32 tokens. Set it to 32"),
         ({"layers": 3}, "has 2 layers, not 3"),
         ({"train": "last:3"}, "last:N with N up to 2"),
-        ({"consistency": 1.0, "train": "all"}, "what is trained here has none. Leave it out"),
+        ({"consistency": 1.0, "train": "all"}, "what is trained here has none. Leave it out, or set dropout=0.1"),
         (
             {"consistency": 1.0, "answer": "classes", "train": "all"},
             "the probabilities of classes. Leave it out, or set answer=class",

@@ -138,6 +138,16 @@ def test_a_published_encoder_learns_and_opens_there_again(published, squad, tmp_
     torch.testing.assert_close(ours, torch.stack([wanted.start_logits, wanted.end_logits], -1), rtol=1e-5, atol=1e-5)
 
 
+def test_from_scratch_only_shape_and_tokenizer_stay(published, squad, tmp_path):
+    settings = QuestionsSettings(base=published, file=squad, train="head", limit=16, **QUICK, from_scratch=True, seed=3)
+    questions.run(settings, tmp_path)
+    new, base = load_checkpoint(tmp_path), load_checkpoint(published)
+    body = new.headed(SpanFinder).body
+    assert torch.equal(body.embedding.weight, build_model(base.model.config, seed=3).embedding.weight)
+    assert new.tokenizer.backend.get_vocab() == base.tokenizer.backend.get_vocab()
+    assert "new weights in the shape of published" in new.card
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [

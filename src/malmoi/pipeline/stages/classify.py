@@ -26,7 +26,7 @@ from malmoi.layers.low_rank import merge_low_rank
 from malmoi.models.classifier import Classifier, TextForm, UpperClassifier, new_classifier
 from malmoi.models.initialize import initialize
 from malmoi.models.model import Backbone, Pooling
-from malmoi.models.trained_part import freeze, lowest_trained
+from malmoi.models.trained_part import lowest_trained
 from malmoi.objectives.consistency import Consistency
 from malmoi.pipeline.costs import ASSUMED_TOKENS, UNKNOWN, Training, base_shape, token_estimate
 from malmoi.pipeline.fine_tuning import FineTuningSettings
@@ -91,7 +91,7 @@ def run(settings: ClassifySettings, directory: Path) -> dict[str, Any]:
     if settings.from_scratch:
         initialize(base, settings.seed)
     classifier = _classifier(base, answers.classes, settings)
-    first = freeze(classifier.body, settings.train, settings.seed)
+    first = settings.prepare(classifier.body)
     if settings.consistency:
         _check_consistency(settings, classifier.body, first)
     classifier.to(pick_device())
@@ -178,7 +178,7 @@ def _check_consistency(settings: ClassifySettings, body: Backbone, first: int) -
     if first == len(body.blocks) or not getattr(body.config, "dropout", 0.0):
         raise UserError(
             "consistency compares readings with different dropout, and what is trained here has none.",
-            "Leave it out, or take weights=minilm-l6-v2 train=all.",
+            "Leave it out, or set dropout=0.1 train=all.",
         )
 
 

@@ -38,7 +38,8 @@ class CorpusSettings(BuildSettings):
         read: how to read a source, by its name (`folder` for your own).
         exclude: "SOURCE/FILE" of fetched files whose texts must not get into the corpus.
         evaluation: labelled texts of the fetch stage whose test parts must not get in either, in the words of
-            `classify`; by default those that other stages of the recipe are tested on.
+            `classify`, or with `stage: questions` of that stage; by default those that other stages of the recipe are
+            tested on.
         quality: a quality model that `malmoi corpus train-filter` made.
         mixture: source -> its share of the tokens that a model is trained on; what a source that is too small cannot
             give, the others do.

@@ -27,7 +27,7 @@ from malmoi.evaluate.word_labels import counted_labels, label_words, score_label
 from malmoi.formats.checkpoint import save_checkpoint
 from malmoi.models.registry import count_parameters
 from malmoi.models.token_labeller import TokenLabeller, WordForm
-from malmoi.models.trained_part import freeze, lowest_trained
+from malmoi.models.trained_part import lowest_trained
 from malmoi.objectives.token_labels import TokenLabels
 from malmoi.pipeline.costs import UNKNOWN, Training, token_estimate
 from malmoi.pipeline.encoder_base import EncoderBaseSettings, encoder_base, encoder_shape
@@ -91,7 +91,7 @@ def run(settings: LabelWordsSettings, directory: Path) -> dict[str, Any]:
     joined = [("" if settings.spacing else " ").join(text.words) for text in train]
     body, tokenizer = encoder_base(settings, joined, directory, settings.seed)
     labeller = TokenLabeller(body, classes, settings.seed, WordForm(settings.longest, settings.spacing))
-    freeze(labeller.body, settings.train, settings.seed)
+    settings.prepare(labeller.body)
     learned, watched = (
         [text for text in encode_labelled_words(tokenizer, part, classes, settings.longest) if len(text.tokens)]
         for part in (train, validation)

@@ -21,7 +21,7 @@ from malmoi.formats.checkpoint import save_checkpoint
 from malmoi.models.model import Backbone
 from malmoi.models.registry import count_parameters
 from malmoi.models.span_finder import SpanFinder, new_span_finder
-from malmoi.models.trained_part import freeze, lowest_trained
+from malmoi.models.trained_part import lowest_trained
 from malmoi.objectives.span import SpanExtraction
 from malmoi.pipeline.asked_questions import AskedQuestionsSettings, read_splits
 from malmoi.pipeline.costs import UNKNOWN, Training, token_estimate
@@ -112,7 +112,7 @@ def _finder(body: Backbone, settings: QuestionsSettings) -> SpanFinder:
     """
     form = QuestionForm(settings.longest, settings.stride, settings.marks, settings.longest_answer)
     finder = new_span_finder(body, form, settings.seed)
-    freeze(finder.body, settings.train, settings.seed)
+    settings.prepare(finder.body)
     if settings.marks and finder.body.segments is not None:
         finder.body.segments.requires_grad_(True)  # kinds of words are new, whatever stays frozen
     return finder
