@@ -56,7 +56,7 @@ def test_a_folder_without_text_says_so(tmp_path, name, message):
 
 
 def write(folder, **files):
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (folder / f"{name}.txt").write_text(text)
     return folder
@@ -106,6 +106,15 @@ def test_several_folders_are_sources_whose_mixture_is_reported(tmp_path):
     assert set(result["dropped"]) == {"surplus"}
     assert shares["책"]["share"] == pytest.approx(0.75)
     assert "| 책 | yours |" in (tmp_path / "out" / "card.md").read_text()
+
+
+def test_folders_of_one_name_are_all_read(tmp_path):
+    names = ("책/texts", "web/texts", "folder")
+    folders = [write(tmp_path / name, text=lines(20).replace("사전", name)) for name in names]
+    own = write(tmp_path / "own", text=lines(20))
+    result = run(CorpusSettings(folders=folders, folder=own, held_out=0), tmp_path / "out")
+    assert result["read"] == 4
+    assert set(result["sources"]) == {*names}
 
 
 def test_one_large_file_is_shared_by_workers_without_a_trace_in_the_result(tmp_path, monkeypatch):

@@ -110,11 +110,10 @@ def read_pair_splits(files: Mapping[str, Mapping[str, Path]], settings: PairSett
             to learn from or to test on, or a held-out file is not there.
     """
     left_out = LeftOut()
-    read = {
-        name: list(_whole(lines, name, left_out))
-        for source, paths in files.items()
-        for name, lines in _files_of_pairs(source, paths, settings)
-    }
+    read: dict[str, list[Pair]] = {}
+    for source, paths in files.items():
+        for name, lines in _files_of_pairs(source, paths, settings):
+            read.setdefault(name, []).extend(_whole(lines, name, left_out))  # `a.csv` and `a.tsv` have one name
     for wanted in filter(None, (settings.validation, settings.test)):
         if wanted not in read:
             way_out = nearest(wanted, read) or f"There are: {', '.join(read)}."
@@ -149,7 +148,7 @@ def _files_of_pairs(
     for name, path in by_name.items():
         if Path(name).suffix in TABLES and path.suffix != ".gz":
             rows = read_rows(path, [settings.source_column, settings.target_column], settings.quotes)
-            yield before + Path(name).stem, ((f"{path}, line {line}", *row) for line, row in rows)  # type: ignore[misc]
+            yield before + str(Path(name).with_suffix("")), ((f"{path}, line {line}", *row) for line, row in rows)  # type: ignore[misc]
         elif name.endswith(first):
             other = by_name.get(name.removesuffix(first) + second)
             if other is None:

@@ -13,7 +13,7 @@ from pydantic import Field
 from malmoi.core.config import Settings
 from malmoi.core.console import console
 from malmoi.core.errors import MissingExtra, UserError, nearest
-from malmoi.core.files import atomic_file, read_json, write_json
+from malmoi.core.files import atomic_file, by_name, read_json, write_json
 from malmoi.core.hashing import hash_value
 from malmoi.corpus.build import BuildSettings, Source, build_corpus
 from malmoi.corpus.clean import UnreadableFiles
@@ -35,7 +35,7 @@ class CorpusSettings(BuildSettings):
         sources: which of its sources, all by default; "SOURCE/FILE" for one file of a source.
         crawl: a crawl stage; its pages are the source `crawl`.
         folder: your own folder of text; every file in it that can be read, in its subfolders too.
-        folders: several of them, each a source of its folder's name.
+        folders: several of them, each a source of its folder's name, with the name before it where two share one.
         read: how to read a source, by its name (`folder` for your own).
         exclude: "SOURCE/FILE" of fetched files whose texts must not get into the corpus.
         evaluation: labelled texts of the fetch stage whose test parts must not get in either, in the words of
@@ -219,10 +219,10 @@ def _crawled(settings: CorpusSettings) -> list[File]:
 
 
 def _own(settings: CorpusSettings) -> list[File]:
-    named = {folder.resolve().name: folder for folder in settings.folders}
+    named = list(by_name(settings.folders).items())
     if settings.folder is not None:
-        named[OWN] = settings.folder
-    return [file for source, folder in named.items() for file in _folder_files(folder, source, settings)]
+        named.append((OWN, settings.folder))
+    return [file for source, folder in named for file in _folder_files(folder, source, settings)]
 
 
 def _folder_files(folder: Path, source: str, settings: CorpusSettings) -> list[File]:
