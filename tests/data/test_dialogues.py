@@ -43,6 +43,44 @@ def test_another_form_names_the_place(tmp_path, name, content, message):
         read_dialogues(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", '{"prompt": "안녕?", "response": null}'),
+        ("a.json", '[{"instruction": null, "output": "반갑습니다."}]'),
+        ("a.jsonl", json.dumps({"messages": [PAIR[0], {"role": "assistant", "content": None, "tool_calls": []}]})),
+        ("a.yml", "conversations:\n-\n- 22\n- 안녕?\n- - 안녕?\n  -\n"),
+    ],
+)
+def test_nothing_is_learned_where_nothing_is_said(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    assert read_dialogues(tmp_path / name) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", '{"prompt": "말\\ud83d", "response": "글\\udc00"}'),
+        ("a.json", '[{"instruction": "말\\ud83d", "output": "글\\udc00"}]'),
+    ],
+)
+def test_half_of_a_surrogate_pair_is_replaced(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    assert [message["content"] for message in read_dialogues(tmp_path / name)[0]] == ["말\ufffd", "글\ufffd"]
+
+
+def test_words_of_yaml_are_taken_as_they_are_written(tmp_path):
+    (tmp_path / "a.yml").write_text("conversations:\n- - 1.50?\n  - No\n")
+    assert [message["content"] for message in read_dialogues(tmp_path / "a.yml")[0]] == ["1.50?", "No"]
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"prompt": ' + "1" * 10_000 + "}"], ids=["nested", "long number"])
+def test_json_beyond_all_reason_names_the_line(tmp_path, content):
+    (tmp_path / "a.jsonl").write_text(json.dumps({"messages": PAIR}) + "\n" + content)
+    with pytest.raises(UserError, match="line 2: not valid JSON"):
+        read_dialogues(tmp_path / "a.jsonl")
+
+
 def test_targets_are_the_answer_and_its_end(tokenizer):
     batch = collate_dialogues(encode_dialogues(tokenizer, [PAIR, [*PAIR, *PAIR]], longest=200))
     learned = batch.targets[0][batch.targets[0] != IGNORED].tolist()

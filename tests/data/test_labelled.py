@@ -50,6 +50,21 @@ def test_line_separators_of_unicode_do_not_end_a_line(tmp_path, name):
     assert read.text.startswith("한 줄\u2028둘째 줄")
 
 
+def test_null_is_an_empty_text_and_no_class(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": null, "label": "나쁨"}\n{"text": "최고다", "label": "좋음"}\n')
+    assert read_labelled(path, TableSettings()) == [LabelledText("최고다", "좋음")]
+    path.write_text('{"text": "별로", "label": null}\n')
+    with pytest.raises(UserError, match="line 1: the label is empty"):
+        read_labelled(path, TableSettings())
+
+
+def test_half_of_a_surrogate_pair_is_replaced_and_can_be_split(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "말\\ud83d", "label": "좋\\udc00"}\n')
+    texts = read_labelled(tmp_path / "a.jsonl", TableSettings())
+    assert split_labelled(texts, SplitSettings(validation=0, test=0)).train == [LabelledText("말\ufffd", "좋\ufffd")]
+
+
 def test_a_quoted_field_keeps_its_line_end(tmp_path):
     (tmp_path / "a.csv").write_text('text,label\n"첫 줄\n둘째 줄",좋음\n')
     assert read_labelled(tmp_path / "a.csv", TableSettings()) == [LabelledText("첫 줄\n둘째 줄", "좋음")]

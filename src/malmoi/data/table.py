@@ -9,9 +9,10 @@ import json
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from malmoi.core.errors import UserError, nearest
-from malmoi.corpus.decode import decode
+from malmoi.corpus.decode import decode, json_text
 
 TABLES = (".tsv", ".csv", ".jsonl")
 
@@ -60,6 +61,21 @@ def read_text(path: Path, encoding: str = "") -> str:
     return text
 
 
+def json_records(path: Path, text: str) -> Iterator[tuple[int, Any]]:
+    """Number and value of every line of a jsonl file's text; blank lines are left out.
+
+    Raises:
+        UserError: a line is no JSON; names it.
+    """
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                record = json.loads(line)
+            except (RecursionError, ValueError) as error:  # numbers of thousands of digits are the latter
+                raise UserError(f"{path}, line {number}: not valid JSON ({error}).") from None
+            yield number, record
+
+
 def _unpacked(path: Path) -> bytes:
     try:
         with gzip.open(path) as file:
@@ -73,14 +89,9 @@ def _unpacked(path: Path) -> bytes:
 
 def _json_rows(path: Path, text: str, columns: Sequence[str | int]) -> Iterator[tuple[int, list[str]]]:
     names = [str(column) for column in columns]
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
+    for number, record in json_records(path, text):
         try:
-            record = json.loads(line)
-            yield number, [str(record[name]) for name in names]
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}: not valid JSON ({error.msg}).") from None
+            yield number, [json_text(record[name]) for name in names]
         except (KeyError, TypeError):
             raise UserError(f"{path}, line {number}: needs the keys {' and '.join(map(repr, names))}.") from None
 
