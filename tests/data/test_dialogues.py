@@ -1,5 +1,6 @@
 """Dialogues of every form become messages, and only answers become targets."""
 
+import gzip
 import json
 
 import pytest
@@ -23,6 +24,13 @@ PAIR = [{"role": "user", "content": "안녕?"}, {"role": "assistant", "content":
 )
 def test_every_form_is_read(tmp_path, name, content):
     (tmp_path / name).write_text(content)
+    assert read_dialogues(tmp_path / name) == [PAIR]
+
+
+@pytest.mark.parametrize("name", ["a.json.gz", "A.JSONL.gz"])
+def test_compressed_dialogues_are_read(tmp_path, name):
+    content = json.dumps({"messages": PAIR})
+    (tmp_path / name).write_bytes(gzip.compress((f"[{content}]" if "json." in name else content).encode()))
     assert read_dialogues(tmp_path / name) == [PAIR]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import Any
 import torch
 import yaml
 
+from malmoi.core.compressed import kind_of
 from malmoi.core.errors import UserError
-from malmoi.core.files import read_json
 from malmoi.corpus.decode import json_text
 from malmoi.corpus.normalize import normalize
 from malmoi.data.batch import IGNORED, TextBatch
@@ -33,7 +34,7 @@ class EncodedDialogue:
 
 
 def read_dialogues(path: Path) -> list[Dialogue]:
-    """The dialogues of one file; messages in NFC, empty ones and null left out.
+    """The dialogues of one file, which may be compressed; messages in NFC, empty ones and null left out.
 
     | file | form |
     |---|---|
@@ -45,10 +46,11 @@ def read_dialogues(path: Path) -> list[Dialogue]:
     Raises:
         UserError: the file is of another form; names the place.
     """
-    readers = {".jsonl": _json_lines, ".json": _json, ".csv": _table, ".yml": _yaml, ".yaml": _yaml}
-    if path.suffix not in readers:
+    readers = dict.fromkeys((".jsonl", ".ndjson"), _json_lines) | {".json": _json, ".csv": _table}
+    readers |= dict.fromkeys((".yml", ".yaml"), _yaml)
+    if kind_of(path) not in readers:
         raise UserError(f"{path} is no file of dialogues.", f"Known: {', '.join(readers)}.")
-    dialogues = [_cleaned(dialogue) for dialogue in readers[path.suffix](path)]
+    dialogues = [_cleaned(dialogue) for dialogue in readers[kind_of(path)](path)]
     return [dialogue for dialogue in dialogues if len(dialogue) > 1 and dialogue[-1]["role"] == "assistant"]
 
 
@@ -87,7 +89,10 @@ def _json_lines(path: Path) -> Iterator[Dialogue]:
 
 
 def _json(path: Path) -> Iterator[Dialogue]:
-    records = read_json(path)
+    try:
+        records = json.loads(read_text(path))
+    except (RecursionError, ValueError) as error:  # numbers of thousands of digits are the latter
+        raise UserError(f"{path}: not valid JSON ({error}).") from None
     if not isinstance(records, list):
         raise UserError(f"{path} is not a list of dialogues.")
     for number, record in enumerate(records, start=1):

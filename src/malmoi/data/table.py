@@ -1,9 +1,8 @@
-"""Rows of csv, tsv and jsonl files."""
+"""Rows of csv, tsv and jsonl files, compressed ones too."""
 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 import zlib
@@ -11,10 +10,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from malmoi.core.compressed import is_compressed, kind_of, open_unpacked
 from malmoi.core.errors import UserError, nearest
 from malmoi.corpus.decode import decode, json_text
 
-TABLES = (".tsv", ".csv", ".jsonl")
+_JSON_LINES = (".jsonl", ".ndjson")
+TABLES = (".tsv", ".csv", *_JSON_LINES)
 
 LARGEST = 1 << 30
 """Bytes of text that a compressed file may hold."""
@@ -36,11 +37,13 @@ def read_rows(
         UserError: a column is missing, or the file is broken; names the line.
     """
     text = read_text(path, encoding)
-    return _json_rows(path, text, columns) if path.suffix == ".jsonl" else _table_rows(path, text, columns, quotes)
+    if kind_of(path) in _JSON_LINES:
+        return _json_rows(path, text, columns)
+    return _table_rows(path, text, columns, quotes)
 
 
 def read_text(path: Path, encoding: str = "") -> str:
-    """The text of a file, or of a .gz of one.
+    """The text of a file, which may be compressed.
 
     Args:
         encoding: where it is not to be told by the bytes, such as windows-1252.
@@ -50,7 +53,7 @@ def read_text(path: Path, encoding: str = "") -> str:
     """
     if not path.is_file():
         raise UserError(f"There is no file {path}.", "Check the path.")
-    data = _unpacked(path) if path.suffix == ".gz" else path.read_bytes()
+    data = _unpacked(path) if is_compressed(path) else path.read_bytes()
     try:
         text = data.decode(encoding) if encoding else decode(data)
     except (LookupError, UnicodeDecodeError) as error:
@@ -78,7 +81,7 @@ def json_records(path: Path, text: str) -> Iterator[tuple[int, Any]]:
 
 def _unpacked(path: Path) -> bytes:
     try:
-        with gzip.open(path) as file:
+        with open_unpacked(path) as file:
             data = file.read(LARGEST + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be unpacked: {error}.", "Get it again.") from None
@@ -97,8 +100,8 @@ def _json_rows(path: Path, text: str, columns: Sequence[str | int]) -> Iterator[
 
 
 def _table_rows(path: Path, text: str, columns: Sequence[str | int], quotes: bool) -> Iterator[tuple[int, list[str]]]:
-    delimiter = "," if path.suffix == ".csv" else "\t"
-    quoted = quotes or path.suffix == ".csv"
+    commas = kind_of(path) == ".csv"
+    delimiter, quoted = "," if commas else "\t", quotes or commas
     # Not splitlines(): it would also cut at U+2028, U+0085 and others, which stand inside of texts.
     lines = io.StringIO(text, newline="")
     rows = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
