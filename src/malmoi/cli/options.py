@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,6 +56,20 @@ def read_checkpoint(path: Path) -> Checkpoint:
     path = MODELS / path if not path.exists() and (MODELS / path).is_dir() else path
     with error_console.status(f"Reading {path}"):
         return load_checkpoint(path)
+
+
+def read_standard_input() -> str:
+    """All of standard input, in UTF-8 or what else its bytes show, as files are read.
+
+    Raises:
+        UserError: it is no text.
+    """
+    from malmoi.corpus.decode import decode
+
+    text = decode(sys.stdin.buffer.read())
+    if text is None:
+        raise UserError("Standard input is no text.", "Give it as UTF-8.")
+    return io.StringIO(text, newline=None).read()  # every end of line as a line feed
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
