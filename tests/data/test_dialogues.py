@@ -90,11 +90,14 @@ def test_json_beyond_all_reason_names_the_line(tmp_path, content):
 
 
 def test_targets_are_the_answer_and_its_end(tokenizer):
-    batch = collate_dialogues(encode_dialogues(tokenizer, [PAIR, [*PAIR, *PAIR]], longest=200))
+    batch = collate_dialogues(encode_dialogues(tokenizer, [PAIR, [*PAIR, *PAIR]], longest=200, most=2)[0])
     learned = batch.targets[0][batch.targets[0] != IGNORED].tolist()
     assert tokenizer.decode(learned) == "반갑습니다."
     assert learned[-1] == tokenizer.special["<|im_end|>"]
 
 
-def test_a_dialogue_that_is_too_long_is_left_out_whole(tokenizer):
-    assert encode_dialogues(tokenizer, [PAIR], longest=5) == []
+def test_a_dialogue_that_is_too_long_is_left_out_whole_and_counted(tokenizer):
+    long = [PAIR[0], {"role": "assistant", "content": "반갑습니다. " * 50}]
+    encoded, longer = encode_dialogues(tokenizer, [long, PAIR, long, PAIR, long, PAIR], longest=100, most=2)
+    assert [dialogue.question for dialogue in encoded] == ["안녕?", "안녕?"]
+    assert longer == 2

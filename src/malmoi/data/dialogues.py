@@ -27,10 +27,11 @@ Dialogue = list[Message]
 
 @dataclass(frozen=True)
 class EncodedDialogue:
-    """Ids of a dialogue, and which of them are to be learned."""
+    """Ids of a dialogue, which of them are to be learned, and its first message."""
 
     ids: list[int]
     learned: list[bool]
+    question: str
 
 
 def read_dialogues(path: Path) -> list[Dialogue]:
@@ -54,10 +55,24 @@ def read_dialogues(path: Path) -> list[Dialogue]:
     return [dialogue for dialogue in dialogues if len(dialogue) > 1 and dialogue[-1]["role"] == "assistant"]
 
 
-def encode_dialogues(tokenizer: Tokenizer, dialogues: Sequence[Dialogue], longest: int) -> list[EncodedDialogue]:
-    """Encode dialogues; those longer than `longest` tokens are left out, never cut in the middle of an answer."""
-    encoded = (EncodedDialogue(*encode_dialogue(tokenizer, dialogue)) for dialogue in dialogues)
-    return [dialogue for dialogue in encoded if len(dialogue.ids) <= longest and any(dialogue.learned)]
+def encode_dialogues(
+    tokenizer: Tokenizer, dialogues: Sequence[Dialogue], longest: int, most: int
+) -> tuple[list[EncodedDialogue], int]:
+    """The first `most` dialogues of at most `longest` tokens, and how many longer ones were passed over for them.
+
+    Those are left out, never cut in the middle of an answer.
+    """
+    encoded: list[EncodedDialogue] = []
+    longer = 0
+    for dialogue in dialogues:
+        if len(encoded) == most:
+            break
+        one = EncodedDialogue(*encode_dialogue(tokenizer, dialogue), dialogue[0]["content"])
+        if len(one.ids) > longest:
+            longer += 1
+        elif any(one.learned):
+            encoded.append(one)
+    return encoded, longer
 
 
 def collate_dialogues(dialogues: Sequence[EncodedDialogue]) -> TextBatch:
