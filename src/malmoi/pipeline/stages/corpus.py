@@ -58,7 +58,7 @@ class CorpusSettings(BuildSettings):
     evaluation: list[dict[str, Any]] | None = None
     quality: StageInput | None = None
     mixture: dict[str, float] = {}
-    tokens: int | None = None
+    tokens: int | None = Field(default=None, ge=1)
     most_epochs: float = Field(default=4.0, gt=0)
 
 
