@@ -27,6 +27,14 @@ def test_a_folder_is_read_with_its_subfolders_and_what_cannot_be_read_is_listed(
     assert result["unreadable"] == {str(folder / "photo.jpg"): "unknown kind of file"}
 
 
+def test_names_of_files_are_printed_as_they_are(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder = write(tmp_path / "texts/[draft] 글[", text="이것은 스무 글자가 넘는 한국어 문장입니다.")
+    (folder / "x.bin").write_bytes(b"\xff\xd8\x00")
+    run(CorpusSettings(folder="texts", held_out=0), tmp_path / "out")
+    assert "not read texts/[draft] 글[/x.bin: unknown kind" in capsys.readouterr().out
+
+
 def test_a_table_without_text_and_hidden_files_do_not_stop_a_folder(tmp_path):
     folder, out = tmp_path / "texts", tmp_path / "out"
     (folder / ".git").mkdir(parents=True)

@@ -50,11 +50,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         UserError: there is none at `path`.
     """
-    from malmoi.core.console import error_console
+    from malmoi.core.console import error_console, verbatim
     from malmoi.formats.checkpoint import load_checkpoint
 
     path = MODELS / path if not path.exists() and (MODELS / path).is_dir() else path
-    with error_console.status(f"Reading {path}"):
+    with error_console.status(f"Reading {verbatim(path)}"):
         return load_checkpoint(path)
 
 

@@ -83,4 +83,6 @@ def encode_pairs(
 def print_left_out(left_out: LeftOut) -> None:
     """Say how many pairs are not used, and where the first of them stand."""
     for reason, count in left_out.counts.items():
-        console.print(f"  {count:,} pairs left out, {reason}: {left_out.places[reason][0]}", soft_wrap=True)
+        console.print(
+            f"  {count:,} pairs left out, {reason}: {left_out.places[reason][0]}", soft_wrap=True, markup=False
+        )

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from malmoi.core.accelerator import pick_device
 from malmoi.core.config import Settings
-from malmoi.core.console import console, progress
+from malmoi.core.console import console, progress, verbatim
 from malmoi.core.errors import UserError
 from malmoi.core.files import by_name, read_json, read_json_lines, write_json
 from malmoi.corpus.store import read_documents
@@ -160,7 +160,7 @@ def _print(found: dict[str, dict[str, Any]]) -> None:
     table = Table("model", "loss", "of first", "s a step", "of first", "kept MiB", box=box.SIMPLE_HEAD)
     for name, one in found.items():
         table.add_row(
-            name,
+            verbatim(name),
             f"{one['loss']:.3f}",
             f"{one['loss'] / first['loss']:.3f}",
             f"{one['seconds']:.2f}",
@@ -187,7 +187,7 @@ def _print_generation(found: dict[str, dict[str, Any]], step_tokens: int) -> Non
         ]
         speed = f"{step_tokens / one['seconds']:,.0f}"
         trained = f"{one['training_processor_seconds']:,.0f}" if "training_processor_seconds" in one else ""
-        table.add_row(name, f"{one['parameters']:,}", f"{one['bits_per_byte']:.3f}", trained, speed, *costs)
+        table.add_row(verbatim(name), f"{one['parameters']:,}", f"{one['bits_per_byte']:.3f}", trained, speed, *costs)
     console.print(table)
 
 

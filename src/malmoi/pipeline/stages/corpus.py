@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from malmoi.core.config import Settings
-from malmoi.core.console import console
+from malmoi.core.console import console, verbatim
 from malmoi.core.errors import MissingExtra, UserError, nearest
 from malmoi.core.files import atomic_file, by_name, read_json, write_json
 from malmoi.core.hashing import hash_value
@@ -110,19 +110,20 @@ def run(settings: CorpusSettings, directory: Path) -> dict[str, Any]:
         counts = _build(files, settings.model_copy(update={"held_out_by": "tail"}), directory)
     unreadable = read_json(directory / "unreadable.json")
     for path, reason in unreadable.items():
-        console.print(f"  [yellow]not read[/yellow] {path}: {reason}")
+        console.print(f"  [yellow]not read[/yellow] {verbatim(path)}: {verbatim(reason)}")
     if not counts["kept"]:
         raise UserError(
             f"Nothing is left of {counts['read']:,} documents in {len(files)} files: {reasons(counts, unreadable)}.",
             likely_cause(counts, settings) or "Lower the filters (minimum_characters, letters), or add text.",
         )
     for warning in (found := warnings(counts, settings)):
-        console.print(f"  [bold red]{warning}[/bold red]")
+        console.print(f"  [bold red]{verbatim(warning)}[/bold red]")
     with atomic_file(directory / "card.md") as card:
         card.write(corpus_card(counts, settings, files))
     console.print(
         f"  {counts['read']:,} documents read, {counts['kept']:,} kept ({counts['bytes'] / 1e6:.1f} MB, "
-        f"{counts['held_out_bytes'] / 1e6:.1f} MB held out), dropped: {reasons(counts, {})}"
+        f"{counts['held_out_bytes'] / 1e6:.1f} MB held out), dropped: {reasons(counts, {})}",
+        markup=False,
     )
     return {**counts, "unreadable": unreadable, "warnings": found}
 
