@@ -11,11 +11,12 @@ from malmoi.cli.main import main
 
 @pytest.fixture
 def run(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
-    """Runs a command; gives exit code, standard output and standard error."""
+    """Runs a command with a text or bytes as standard input; gives exit code, standard output and standard error."""
 
-    def run(*arguments, stdin=None):
+    def run(*arguments, stdin=""):
+        data = stdin.encode() if isinstance(stdin, str) else stdin
         monkeypatch.setattr(sys, "argv", ["malmoi", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", stdin or io.StringIO())
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)) if isinstance(data, bytes) else data)
         with pytest.raises(SystemExit) as ended:
             main()
         return (ended.value.code or 0, *capsys.readouterr())

@@ -1,7 +1,5 @@
 """A classifier of images is asked by the same command as one of texts."""
 
-import io
-
 import pytest
 import torch
 from PIL import Image
@@ -35,7 +33,7 @@ def test_predict_names_the_class_of_every_image(run, classifier):
     assert code == 0
     assert [line.split("\t")[0] for line in out.splitlines()] == ["밝음", "어두움"]
     assert [line.split("\t")[2] for line in out.splitlines()] == paths
-    assert run("predict", classifier, stdin=io.StringIO("\n".join(paths)))[1] == out
+    assert run("predict", classifier, stdin="\n".join(paths))[1] == out
 
 
 def test_a_file_that_is_no_image_is_named(run, classifier):

@@ -1,6 +1,5 @@
 """chat, generate, serve and export as a user runs them."""
 
-import io
 import os
 import pty
 import select
@@ -35,7 +34,7 @@ def test_generate_prints_the_text_and_keeps_the_speed_apart(run, checkpoint):
     assert code == 0
     assert out.startswith("옛날에")
     assert "5 tokens" in error
-    assert run("generate", str(checkpoint.parent), "-", *options, stdin=io.StringIO("옛날에"))[1] == out
+    assert run("generate", str(checkpoint.parent), "-", *options, stdin="옛날에")[1] == out
 
 
 def test_generate_answers_like_the_examples_and_ends_with_the_line(run, checkpoint, tmp_path):
@@ -87,9 +86,11 @@ def test_mistakes_are_one_sentence_and_exit_code_2(run, checkpoint, tmp_path, mo
 
 def test_predict_names_the_class_of_every_line(run, make_model, tokenizer, tmp_path):
     save_checkpoint(tmp_path / "model", Classifier(make_model(), ["나쁨", "좋음"]), tokenizer, "")
-    code, out, _ = run("predict", str(tmp_path), stdin=io.StringIO("재미있다\n\n지루하다\n"))
+    lines = "재미있다\n\n지루하다\n \n"
+    code, out, _ = run("predict", str(tmp_path), stdin=lines)
     assert code == 0
-    assert [line.split("\t")[0] in ("나쁨", "좋음") for line in out.splitlines()] == [True, True]
+    assert [line.split("\t")[0] in ("나쁨", "좋음") for line in out.splitlines()] == [True, False, True, False]
+    assert run("predict", str(tmp_path), stdin=lines.replace("\n", "\r\n").encode("cp949"))[1] == out
     assert run("predict", str(tmp_path), "재미있다")[1] == out.splitlines(keepends=True)[0]
 
 
@@ -116,7 +117,7 @@ def test_a_classifier_is_not_exported(run, make_model, tokenizer, tmp_path):
 def test_chat_reads_lines_until_the_end_of_the_input(run, checkpoint, monkeypatch):
     monkeypatch.chdir(checkpoint.parents[3])
     text = "안녕하세요\n/help\none \\\ntwo\n/again\n/reset\n/again\n\n"
-    code, out, _ = run("chat", "--maximum-tokens", "4", stdin=io.StringIO(text))
+    code, out, _ = run("chat", "--maximum-tokens", "4", stdin=text)
     assert code == 0
     assert out.count("first after") == 3
     assert "/exit" in out
@@ -127,9 +128,7 @@ def test_a_base_model_continues_each_text_on_its_own(run, checkpoint, tmp_path):
     base = tmp_path / "model"
     shutil.copytree(checkpoint, base)
     (base / "chat_template.jinja").unlink()
-    code, out, _ = run(
-        "chat", str(tmp_path), "--maximum-tokens", "4", "--temperature", "0", stdin=io.StringIO("옛날\n옛날\n")
-    )
+    code, out, _ = run("chat", str(tmp_path), "--maximum-tokens", "4", "--temperature", "0", stdin="옛날\n옛날\n")
     assert code == 0
     assert "A base model" in out
     first, second = (part.split("\n\n")[0] for part in out.split("› ")[1:3])

@@ -21,13 +21,13 @@ def test_texts_a_file_or_lines_that_come_in(run, checkpoint, translations, tmp_p
     assert run("translate", checkpoint, *translations) == wanted
     (tmp_path / "글.txt").write_bytes("\n".join(translations).encode("cp949"))
     assert run("translate", checkpoint, "--file", tmp_path / "글.txt") == wanted
-    assert run("translate", checkpoint, stdin=io.StringIO("\n".join(translations))) == wanted
+    assert run("translate", checkpoint, stdin="\n".join(translations)) == wanted
 
 
 def test_a_line_for_every_line(run, checkpoint, translations):
     source, target = next(iter(translations.items()))
     lines = [source, "", f"  {source}\r", " "] * 9
-    assert run("translate", checkpoint, stdin=io.StringIO("\n".join(lines)))[1].split("\n") == [
+    assert run("translate", checkpoint, stdin="\n".join(lines))[1].split("\n") == [
         target,
         "",
         target,

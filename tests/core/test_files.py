@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from malmoi.core.files import (
     append_json_line,
     atomic_directory,
     atomic_file,
+    by_name,
     read_json,
     read_json_lines,
     write_json,
@@ -84,3 +86,8 @@ def test_json_beyond_all_reason_is_named(content, tmp_path):
     (tmp_path / "a.json").write_text(content)
     with pytest.raises(UserError, match="beyond all reason"):
         read_json(tmp_path / "a.json")
+
+
+def test_paths_of_one_name_are_told_apart_by_what_stands_before_it():
+    names = ["말/모이/pretrain", "글/모이/pretrain", "classify"]
+    assert list(by_name(Path("/runs") / name for name in [*names, *names])) == names

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from malmoi.core.errors import UserError
+from malmoi.corpus import contamination
 from malmoi.corpus.build import BuildSettings, Source, build_corpus
 from malmoi.corpus.document import Document
 from malmoi.corpus.normalize import normalize
@@ -124,6 +125,15 @@ def test_a_passage_of_an_evaluation_text_is_reported(tmp_path):
     assert counts["dropped"] == {"contaminated": 1}
     assert row["value"] == passage.replace(" ", "")[:40]
     assert row["limit"] == "no 40 characters of exam/7"
+
+
+@pytest.mark.parametrize("before", [0, 60, 61, 90, 100, 101, 139, 140, 500])
+def test_a_passage_anywhere_in_a_long_text_is_found(tmp_path, monkeypatch, before):
+    monkeypatch.setattr(contamination, "PIECE", 100)
+    passage = "".join(chr(0xAC00 + number) for number in range(40))
+    text = "모" * before + passage + "이" * 300
+    counts = build([Document(text, "x")], tmp_path, BuildSettings(decontaminate=True), [Document(passage, "exam")])
+    assert counts["dropped"] == {"contaminated": 1}
 
 
 def test_a_mixture_leaves_out_what_is_beyond_a_source_s_share(tmp_path):

@@ -1,5 +1,10 @@
 """Labelled texts are read with their mistakes named, and split the same way at every run."""
 
+import bz2
+import gzip
+from functools import partial
+
+import pyarrow as pa
 import pytest
 
 from malmoi.core.errors import UserError
@@ -48,6 +53,43 @@ def test_line_separators_of_unicode_do_not_end_a_line(tmp_path, name):
     (read,) = read_labelled(tmp_path / name, TableSettings())
     assert read == LabelledText(read.text, "1")
     assert read.text.startswith("한 줄\u2028둘째 줄")
+
+
+def test_null_is_an_empty_text_and_no_class(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": null, "label": "나쁨"}\n{"text": "최고다", "label": "좋음"}\n')
+    assert read_labelled(path, TableSettings()) == [LabelledText("최고다", "좋음")]
+    path.write_text('{"text": "별로", "label": null}\n')
+    with pytest.raises(UserError, match="line 1: the label is empty"):
+        read_labelled(path, TableSettings())
+
+
+def test_half_of_a_surrogate_pair_is_replaced_and_can_be_split(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "말\\ud83d", "label": "좋\\udc00"}\n')
+    texts = read_labelled(tmp_path / "a.jsonl", TableSettings())
+    assert split_labelled(texts, SplitSettings(validation=0, test=0)).train == [LabelledText("말\ufffd", "좋\ufffd")]
+
+
+@pytest.mark.parametrize("compression", ["", ".gz", ".GZ", ".bz2", ".zst"])
+@pytest.mark.parametrize(("kind", "content"), [
+    (".CSV", 'text,label\n"최고다, 정말",좋음\n'),
+    (".tsv", "text\tlabel\n최고다, 정말\t좋음\n"),
+    (".jsonl", '{"text": "최고다, 정말", "label": "좋음"}\n'),
+    (".ndjson", '{"text": "최고다, 정말", "label": "좋음"}\n'),
+])  # fmt: skip
+def test_the_name_of_a_table_is_read_without_its_compression_and_its_case(tmp_path, kind, content, compression):
+    packed = {".gz": gzip.compress, ".bz2": bz2.compress, ".zst": partial(pa.Codec("zstd").compress, asbytes=True)}
+    path = tmp_path / f"a{kind}{compression}"
+    path.write_bytes(packed.get(compression.lower(), bytes)(content.encode()))
+    assert read_labelled(path, TableSettings()) == [LabelledText("최고다, 정말", "좋음")]
+
+
+@pytest.mark.parametrize("compression", ["gz", "bz2", "zst"])
+def test_what_cannot_be_unpacked_is_named(tmp_path, compression):
+    path = tmp_path / f"a.csv.{compression}"
+    path.write_bytes(b"text,label\n")
+    with pytest.raises(UserError, match=f"a.csv.{compression} cannot be unpacked"):
+        read_labelled(path, TableSettings())
 
 
 def test_a_quoted_field_keeps_its_line_end(tmp_path):

@@ -1,11 +1,13 @@
 """Pairs of texts: what is left out is counted with its line, what cannot be paired is refused."""
 
 import gzip
+import json
 
 import pytest
 
 from malmoi.core.errors import UserError
 from malmoi.data.pairs import PairSettings, read_pair_splits
+from malmoi.pipeline.translation_pairs import TranslationPairsSettings, read_translation_pairs
 
 TABLE = PairSettings(held_out=0.3)
 
@@ -125,3 +127,14 @@ def test_pairs_are_learned_by_sentences_where_both_sides_have_as_many(write):
     pairs = {pair.source: pair.target for pair in (*splits.train, *splits.validation, *splits.test)}
     assert pairs["둘째 문장이다."] == "A second one!"
     assert pairs["셋. 넷째다."] == "Not as many"
+
+
+def test_files_of_one_name_are_all_read(tmp_path):
+    paths = [tmp_path / name for name in ("a/pairs.tsv", "b/pairs.tsv", "b/pairs.jsonl")]
+    for path, between in zip(paths, ("이", "그", "저"), strict=True):
+        path.parent.mkdir(exist_ok=True)
+        sides = [(f"{between} text {number}", f"{between} 글 {number}") for number in range(30)]
+        lines = [json.dumps(dict(enumerate(pair))) if path.suffix == ".jsonl" else "\t".join(pair) for pair in sides]
+        path.write_text("\n".join(lines))
+    splits = read_translation_pairs(TranslationPairsSettings(files=paths, held_out=0.3))
+    assert sum(map(len, (splits.train, splits.validation, splits.test))) == 90

@@ -1,5 +1,7 @@
 """Documents become memory-mapped tokens, a file a source, whole or absent."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,17 @@ def test_a_reader_that_fails_leaves_nothing_behind(tokenizer, tmp_path):
     with pytest.raises(RuntimeError):
         build_token_store(failing(), 3, tokenizer, tmp_path / "store")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_disk_that_is_full_is_a_sentence(tokenizer, tmp_path):
+    def reader():
+        (temporary,) = tmp_path.iterdir()
+        (temporary / "0.bin").symlink_to("/dev/full")
+        yield Document("여우가 살았습니다. " * 2000, "tales")
+
+    with pytest.raises(UserError, match=r"The disk is full: .*store could not be written"):
+        build_token_store(reader(), 1, tokenizer, tmp_path / "store")
 
 
 def test_sources_with_like_names_stay_apart(tokenizer, tmp_path):

@@ -30,6 +30,14 @@ def test_a_folder_is_read_with_its_subfolders_and_what_cannot_be_read_is_listed(
     assert result["unreadable"] == {str(folder / "photo.jpg"): "unknown kind of file"}
 
 
+def test_names_of_files_are_printed_as_they_are(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder = write(tmp_path / "texts/[draft] 글[", text="이것은 스무 글자가 넘는 한국어 문장입니다.")
+    (folder / "x.bin").write_bytes(b"\xff\xd8\x00")
+    run(CorpusSettings(folder="texts", held_out=0), tmp_path / "out")
+    assert "not read texts/[draft] 글[/x.bin: unknown kind" in capsys.readouterr().out
+
+
 def test_a_table_without_text_and_hidden_files_do_not_stop_a_folder(tmp_path):
     folder, out = tmp_path / "texts", tmp_path / "out"
     (folder / ".git").mkdir(parents=True)
@@ -70,7 +78,7 @@ def test_a_folder_without_text_says_so(tmp_path, name, message):
 
 
 def write(folder, **files):
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (folder / f"{name}.txt").write_text(text)
     return folder
@@ -120,6 +128,15 @@ def test_several_folders_are_sources_whose_mixture_is_reported(tmp_path):
     assert set(result["dropped"]) == {"surplus"}
     assert shares["책"]["share"] == pytest.approx(0.75)
     assert "| 책 | yours |" in (tmp_path / "out" / "card.md").read_text()
+
+
+def test_folders_of_one_name_are_all_read(tmp_path):
+    names = ("책/texts", "web/texts", "folder")
+    folders = [write(tmp_path / name, text=lines(20).replace("사전", name)) for name in names]
+    own = write(tmp_path / "own", text=lines(20))
+    result = run(CorpusSettings(folders=folders, folder=own, held_out=0), tmp_path / "out")
+    assert result["read"] == 4
+    assert set(result["sources"]) == {*names}
 
 
 def test_one_large_file_is_shared_by_workers_without_a_trace_in_the_result(tmp_path, monkeypatch):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -46,7 +45,7 @@ def _read(file: Path | None) -> str:
     from malmoi.corpus.normalize import normalize
     from malmoi.data.table import read_text
 
-    text = normalize(read_text(file) if file is not None else sys.stdin.read())
+    text = normalize(read_text(file) if file is not None else options.read_standard_input())
     if not text:
         raise UserError("There is no passage to look in.", "Give one with --passage, --file or standard input.")
     return text

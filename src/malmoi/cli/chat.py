@@ -44,7 +44,7 @@ def chat(
     Example: malmoi chat runs/quickstart/instruct --temperature 0
     """
     from malmoi.core.config import parse_settings
-    from malmoi.core.console import console
+    from malmoi.core.console import console, verbatim
     from malmoi.generate.dialogue import Dialogue
     from malmoi.generate.sampling import SamplingSettings
 
@@ -58,7 +58,8 @@ def chat(
     dialogue = Dialogue(model, tokenizer, settings, system)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     console.print(
-        f"[bold]{path}[/bold]  [dim]{parameters:,} parameters, context of {model.config.context:,} tokens[/dim]",
+        f"[bold]{verbatim(path)}[/bold]  "
+        f"[dim]{parameters:,} parameters, context of {model.config.context:,} tokens[/dim]",
         soft_wrap=True,
     )
     if not dialogue.is_chat:

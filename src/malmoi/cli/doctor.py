@@ -15,9 +15,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print the findings
     import dataclasses
     from json import dumps
 
-    from rich.markup import escape
-
-    from malmoi.core.console import console
+    from malmoi.core.console import console, verbatim
     from malmoi.pipeline.health import examine
     from malmoi.sources.fetch import cache_directory
 
@@ -27,9 +25,9 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print the findings
         found.append(check)
         if json:
             continue
-        console.print(f"{marks[check.verdict]}  [bold]{check.name:15}[/bold] {escape(check.finding)}", soft_wrap=True)
+        console.print(f"{marks[check.verdict]}  [bold]{check.name:15}[/bold] {verbatim(check.finding)}", soft_wrap=True)
         if check.remedy:
-            console.print(f"{'':26}[cyan]{escape(check.remedy)}[/cyan]", soft_wrap=True)
+            console.print(f"{'':26}[cyan]{verbatim(check.remedy)}[/cyan]", soft_wrap=True)
     missing = [check.name for check in found if check.verdict == "missing"]
     if json:
         print(dumps([dataclasses.asdict(check) for check in found], ensure_ascii=False, indent=2))

@@ -48,7 +48,7 @@ def generate(
         "stop": tuple(stop or (() if examples is None else (STOP,))),
     }  # fmt: skip
     settings = parse_settings(SamplingSettings, values, "the options")
-    text = sys.stdin.read() if prompt == "-" else prompt
+    text = options.read_standard_input() if prompt == "-" else prompt
     asked = text if examples is None and shots is None else _behind_examples(examples, shots, text)
     model, tokenizer = options.open_writer(checkpoint, int8_cache)
     pieces = generate_pieces(model, tokenizer, tokenizer.opening + tokenizer.encode(asked), settings)

@@ -34,11 +34,11 @@ def import_model(
 
     Example: malmoi import smollm2-135m-instruct
     """
-    from malmoi.core.console import console, error_console
+    from malmoi.core.console import console, error_console, verbatim
     from malmoi.formats.import_model import check_same, write_model
     from malmoi.sources.origin import find_origin
 
-    with error_console.status(f"Looking for {source}"):
+    with error_console.status(f"Looking for {verbatim(source)}"):
         origin = find_origin(source)
     name = name or origin.name
     if Path(name).name != name or name.startswith("."):

@@ -39,7 +39,7 @@ def launch(
     """
     import sys
 
-    from malmoi.core.console import console
+    from malmoi.core.console import console, verbatim
     from malmoi.core.errors import UserError, nearest
     from malmoi.parallel.launch.local import launch_local
     from malmoi.parallel.launch.settings import LaunchSettings
@@ -74,5 +74,5 @@ def launch(
             raise UserError(f"This is one machine, and {count} nodes are asked for.", "Leave --nodes out.")
         raise typer.Exit(launch_local(settings.words_here(), settings.processes, restarts))
     path = write_files(on, settings, files or Path("launch") / settings.name)
-    console.print(f"{settings.processes} processes on {count} machines: {path}", soft_wrap=True)
-    console.print(f"Start it with: [bold]{TARGETS[on].submit} {path}[/bold]", soft_wrap=True, highlight=False)
+    console.print(f"{settings.processes} processes on {count} machines: {path}", soft_wrap=True, markup=False)
+    console.print(f"Start it with: [bold]{TARGETS[on].submit} {verbatim(path)}[/bold]", soft_wrap=True, highlight=False)

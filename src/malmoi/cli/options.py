@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,12 +50,26 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         UserError: there is none at `path`.
     """
-    from malmoi.core.console import error_console
+    from malmoi.core.console import error_console, verbatim
     from malmoi.formats.checkpoint import load_checkpoint
 
     path = MODELS / path if not path.exists() and (MODELS / path).is_dir() else path
-    with error_console.status(f"Reading {path}"):
+    with error_console.status(f"Reading {verbatim(path)}"):
         return load_checkpoint(path)
+
+
+def read_standard_input() -> str:
+    """All of standard input, in UTF-8 or what else its bytes show, as files are read.
+
+    Raises:
+        UserError: it is no text.
+    """
+    from malmoi.corpus.decode import decode
+
+    text = decode(sys.stdin.buffer.read())
+    if text is None:
+        raise UserError("Standard input is no text.", "Give it as UTF-8.")
+    return io.StringIO(text, newline=None).read()  # every end of line as a line feed
 
 
 def open_checkpoint(path: Path) -> Checkpoint:

@@ -56,4 +56,4 @@ def plan(
     print_plans(plans)
     if out is not None:
         write_plans(plans, out)
-        console.print(str(out))
+        console.print(str(out), markup=False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from malmoi.cli import options
 
 if TYPE_CHECKING:
     from malmoi.models.classifier import Classifier
@@ -23,7 +25,7 @@ def predict(
 ) -> None:
     """Name the class of texts or images: a line each with the class, its probability and the text, between tabs.
 
-    Several classes stand between |; where the answer is a number, it stands alone before the text.
+    A blank line stays one. Several classes stand between |; a number stands alone before the text.
 
     Where pairs are asked about, a tab stands between the two. A classifier of images takes the paths of image files.
     What labels words writes a line of `word/label`, what was learned with spacing=true the text with its blanks.
@@ -32,23 +34,23 @@ def predict(
     """
     from malmoi.formats.image_checkpoint import is_of_images
 
-    chosen = texts or [line.rstrip("\n") for line in sys.stdin if line.strip()]
-    if chosen:
-        (_predict_images if is_of_images(checkpoint) else _predict_texts)(checkpoint, chosen)
+    lines = texts or options.read_standard_input().removesuffix("\n").split("\n")
+    if chosen := [line for line in lines if line.strip()]:
+        found = iter((_predict_images if is_of_images(checkpoint) else _predict_texts)(checkpoint, chosen))
+        for line in lines:
+            print(next(found) if line.strip() else "")
 
 
-def _predict_texts(checkpoint: Path, chosen: list[str]) -> None:
-    from malmoi.cli.options import open_checkpoint
+def _predict_texts(checkpoint: Path, chosen: list[str]) -> Iterable[str]:
     from malmoi.core.errors import UserError
     from malmoi.data.labelled import LabelledText
     from malmoi.evaluate.predict import encode_texts, predict
     from malmoi.models.classifier import Classifier
     from malmoi.models.token_labeller import TokenLabeller
 
-    opened = open_checkpoint(checkpoint)
+    opened = options.open_checkpoint(checkpoint)
     if isinstance(opened.model, TokenLabeller):
-        _label_words(opened.model, opened.tokenizer, chosen)
-        return
+        return _label_words(opened.model, opened.tokenizer, chosen)
     model = opened.headed(Classifier)
     asked = [LabelledText(text, "") for text in chosen]
     if model.form.pair:
@@ -56,11 +58,10 @@ def _predict_texts(checkpoint: Path, chosen: list[str]) -> None:
     if lone := [text.text for text in asked if text.pair == ""]:
         raise UserError(f"This classifier is asked about pairs, and {lone[0]!r} is one text.", "Put a tab between two.")
     probabilities = predict(model, encode_texts(opened.tokenizer, asked, model))
-    for text, row in zip(chosen, probabilities.tolist(), strict=True):
-        print(f"{_answer(model, row)}\t{text}")
+    return (f"{_answer(model, row)}\t{text}" for text, row in zip(chosen, probabilities.tolist(), strict=True))
 
 
-def _label_words(model: TokenLabeller, tokenizer: Tokenizer, chosen: list[str]) -> None:
+def _label_words(model: TokenLabeller, tokenizer: Tokenizer, chosen: list[str]) -> Iterator[str]:
     from malmoi.core.errors import UserError
     from malmoi.corpus.normalize import normalize
     from malmoi.evaluate.word_labels import label_words, spaced
@@ -71,10 +72,10 @@ def _label_words(model: TokenLabeller, tokenizer: Tokenizer, chosen: list[str]) 
         if not all(labels):
             raise UserError(f"A text of {len(labels):,} words is longer than it reads.", "Cut it into sentences.")
         named = (f"{word}/{label}" for word, label in zip(text, labels, strict=True))
-        print(spaced(text, labels) if model.form.joined else " ".join(named))
+        yield spaced(text, labels) if model.form.joined else " ".join(named)
 
 
-def _predict_images(checkpoint: Path, chosen: list[str]) -> None:
+def _predict_images(checkpoint: Path, chosen: list[str]) -> Iterable[str]:
     import torch
 
     from malmoi.core.accelerator import pick_device
@@ -85,8 +86,8 @@ def _predict_images(checkpoint: Path, chosen: list[str]) -> None:
     classifier = load_image_classifier(checkpoint).to(pick_device())
     shape = classifier.body.config
     images = torch.stack([read_image(Path(path), shape.size, shape.channels) for path in chosen])
-    for path, row in zip(chosen, image_probabilities(classifier, images).tolist(), strict=True):
-        print(f"{_likeliest(classifier.classes, row)}\t{path}")
+    probabilities = image_probabilities(classifier, images).tolist()
+    return (f"{_likeliest(classifier.classes, row)}\t{path}" for path, row in zip(chosen, probabilities, strict=True))
 
 
 def _answer(classifier: Classifier, row: list[float]) -> str:

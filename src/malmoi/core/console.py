@@ -7,12 +7,18 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from malmoi.core.processes import is_first
 
-console = Console(highlight=False, quiet=not is_first())
-error_console = Console(stderr=True, highlight=False)
+console = Console(highlight=False, emoji=False, quiet=not is_first())
+error_console = Console(stderr=True, highlight=False, emoji=False)
+
+
+def verbatim(text: object) -> str:
+    """A text, path or reason from outside, for what is printed with markup: nothing in it is taken for that."""
+    return escape(str(text))
 
 
 class Advance(Protocol):
@@ -25,13 +31,13 @@ class Advance(Protocol):
 def progress(title: str, total: float | None = None) -> Iterator[Advance]:
     """A progress bar with elapsed and remaining time; silent when the output is not a terminal."""
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[text]}"),
+        TextColumn("{task.fields[text]}", markup=False),
         console=console,
         disable=not console.is_terminal,
         transient=True,

@@ -10,7 +10,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -85,6 +85,17 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(retired, ignore_errors=True)
+
+
+def by_name(paths: Iterable[Path]) -> dict[str, Path]:
+    """Paths by their last names; those that have one in common by as many names before it as tell them apart."""
+    parts = {path: Path(os.path.abspath(path)).parts for path in paths}
+    named = {}
+    for path, own in parts.items():
+        others = [other for other in parts.values() if other != own]
+        length = next(size for size in range(1, len(own) + 1) if all(own[-size:] != other[-size:] for other in others))
+        named[Path(*own[-length:]).as_posix()] = path
+    return named
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from malmoi.core.files import atomic_file
 from malmoi.core.hashing import text_digest
 from malmoi.corpus.document import Document
-from malmoi.corpus.shingles import LONGEST, Hashes, characters, runs, without_blanks
+from malmoi.corpus.shingles import Hashes, characters, runs, without_blanks
 from malmoi.corpus.step import Filter, Verdict
 
 PASSAGE = 40
 """Characters without blanks: about thirteen eojeol, the length that GPT-3 (Brown et al. 2020) took in words."""
+
+PIECE = 1 << 22
+"""Characters of a text that are compared at a time, which bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,9 @@ class EvaluationTexts:
         names: list[str] = []
         hashes, owners = [np.empty(0, np.uint64)], [np.empty(0, np.int32)]
         for document in documents:
-            found = _passages(document.text)[1] if passages else hashes[0]
-            hashes.append(found)
-            owners.append(np.full(len(found), len(names), np.int32))
+            for _, found in _passages(document.text) if passages else ():
+                hashes.append(found)
+                owners.append(np.full(len(found), len(names), np.int32))
             texts.append(_whole(document.text))
             names.append(f"{document.source}/{document.identifier}")
         values, first = np.unique(np.concatenate(hashes), return_index=True)
@@ -75,12 +78,12 @@ class ContaminationFilter(Filter):
             yield self._passage_verdict(document.text)
 
     def _passage_verdict(self, text: str) -> Verdict:
-        compact, hashes = _passages(text)
-        hits, places = _found(hashes, self._known.passages)
-        if not len(hits):
-            return Verdict("contaminated", "no passage", f"no {PASSAGE} characters of an evaluation text", True)
-        owner = self._known.names[self._known.owners[places[0]]]
-        return Verdict("contaminated", compact[hits[0] :][:PASSAGE], f"no {PASSAGE} characters of {owner}")
+        for compact, hashes in _passages(text):
+            hits, places = _found(hashes, self._known.passages)
+            if len(hits):
+                owner = self._known.names[self._known.owners[places[0]]]
+                return Verdict("contaminated", compact[hits[0] :][:PASSAGE], f"no {PASSAGE} characters of {owner}")
+        return Verdict("contaminated", "no passage", f"no {PASSAGE} characters of an evaluation text", True)
 
 
 def _found(hashes: Hashes, known: Hashes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -94,7 +97,13 @@ def _whole(text: str) -> int:
     return int.from_bytes(text_digest(text)[:8], "little")
 
 
-def _passages(text: str) -> tuple[str, Hashes]:
-    """A text in lower case without blanks, and the hashes of its passages in their order."""
-    compact = without_blanks(text[:LONGEST].lower())
-    return compact, runs(characters(compact), PASSAGE) if len(compact) >= PASSAGE else np.empty(0, np.uint64)
+def _passages(text: str) -> Iterator[tuple[str, Hashes]]:
+    """Pieces of a text in lower case without blanks, and the hashes of all its passages in their order.
+
+    A piece begins with the end of the one before, so that no passage is cut.
+    """
+    compact = ""
+    for start in range(0, len(text), PIECE):
+        compact = compact[1 - PASSAGE :] + without_blanks(text[start : start + PIECE].lower())
+        if len(compact) >= PASSAGE:
+            yield compact, runs(characters(compact), PASSAGE)

@@ -6,6 +6,7 @@ import codecs
 import re
 from collections.abc import Sequence
 from email.message import Message
+from typing import Any
 
 from malmoi.core.errors import MissingExtra
 
@@ -28,6 +29,7 @@ _PAIRS = re.compile(rb"(?:[\x81-\xfe][\xa1-\xfe]|[\x81-\xc6][A-Za-z\x81-\xa0])+"
 _COMMON_HANGUL = re.compile(rb"[\xb0-\xc8][\xa1-\xfe]")
 _KANA = re.compile("[\u3075-\u3093\u30a1-\u30f6]")
 """Where EUC-JP has these, KS X 1001 has Roman numbers, Greek and letters that nobody has used for centuries."""
+_HALVES = re.compile("[\ud800-\udfff]")
 _TEXT_CONTROLS = frozenset(b"\t\n\r\f\x1b\b")
 
 
@@ -39,6 +41,11 @@ def decode(data: bytes, labels: Sequence[str] = ()) -> str | None:
     """
     encoding = detect_encoding(data, labels=labels)
     return None if encoding is None else data.decode(encoding, errors="replace")
+
+
+def json_text(value: Any) -> str:
+    """The text of a value of JSON: nothing for null, U+FFFD for half of a surrogate pair."""
+    return "" if value is None else _HALVES.sub("\ufffd", str(value))
 
 
 def decode_page(data: bytes, label: str = "") -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_directory, read_json, write_json
@@ -90,7 +90,7 @@ def features(text: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
 def save_quality_model(model: QualityModel, directory: Path, facts: dict[str, Any]) -> None:
     """Write a filter, and what is known about it beside."""
     with atomic_directory(directory) as made:
-        save_file({"weights": model.weights, "bias": model.bias}, made / WEIGHTS)
+        (made / WEIGHTS).write_bytes(save({"weights": model.weights, "bias": model.bias}))
         write_json(made / CARD, {"keep": model.keep, "labels": model.labels, "grams": GRAMS, **facts})
 
 

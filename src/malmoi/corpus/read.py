@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from malmoi.core.compressed import kind_of
 from malmoi.corpus.document import Document, Unreadable
 from malmoi.corpus.readers.books import read_epub, read_pdf
-from malmoi.corpus.readers.file import OPENERS, ReadSettings, SourceFile
+from malmoi.corpus.readers.file import ReadSettings, SourceFile
 from malmoi.corpus.readers.plain import read_markdown, read_plain, read_wiki
 from malmoi.corpus.readers.tables import read_arrow, read_csv, read_json_lines, read_orange, read_parquet, read_tsv
 from malmoi.corpus.readers.web import read_archive, read_html
@@ -55,8 +56,5 @@ def read_file(path: Path, source: str, licence: str, settings: ReadSettings) -> 
 
 def document_kind(path: Path) -> str | None:
     """The suffix that decides how a file is read, without that of its compression; None when nobody reads it."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in OPENERS:
-        suffixes.pop()
-    kind = suffixes[-1] if suffixes else ".txt"
+    kind = kind_of(path) or ".txt"
     return kind if kind in _READERS else None

@@ -37,9 +37,9 @@ class StepSettings(Settings):
         quality_least: least probability of a text that is to be kept.
     """
 
-    minimum_characters: int = 16
-    letters: float = 0.5
-    replaced: float = 0.01
+    minimum_characters: int = Field(default=16, ge=0)
+    letters: float = Field(default=0.5, ge=0, le=1)
+    replaced: float = Field(default=0.01, ge=0, le=1)
     languages: list[str] = []
     rules: bool | dict[str, dict[str, float]] = False
     harmful: bool = False

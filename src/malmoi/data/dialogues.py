@@ -13,11 +13,12 @@ from typing import Any
 import torch
 import yaml
 
+from malmoi.core.compressed import kind_of
 from malmoi.core.errors import UserError
-from malmoi.core.files import read_json
-from malmoi.corpus.decode import decode
+from malmoi.corpus.decode import json_text
 from malmoi.corpus.normalize import normalize
 from malmoi.data.batch import IGNORED, TextBatch
+from malmoi.data.table import json_records, read_text
 from malmoi.tokenizers.chat import Message, encode_dialogue
 from malmoi.tokenizers.tokenizer import Tokenizer
 
@@ -26,38 +27,52 @@ Dialogue = list[Message]
 
 @dataclass(frozen=True)
 class EncodedDialogue:
-    """Ids of a dialogue, and which of them are to be learned."""
+    """Ids of a dialogue, which of them are to be learned, and its first message."""
 
     ids: list[int]
     learned: list[bool]
+    question: str
 
 
 def read_dialogues(path: Path) -> list[Dialogue]:
-    """The dialogues of one file; messages in NFC, empty ones left out.
+    """The dialogues of one file, which may be compressed; messages in NFC, empty ones and null left out.
 
     | file | form |
     |---|---|
     | `.jsonl` | a line each: `{"messages": [...]}`, or one of the forms of `.json` |
     | `.json` | a list of `{"instruction", "input", "output"}` or `{"prompt", "response"}` |
     | `.csv` | columns Q and A, or prompt and response |
-    | `.yml` | `conversations:` with lists of turns, the user's first |
+    | `.yml` | `conversations:` with lists of turns, the user's first; what is no list of texts is left out |
 
     Raises:
         UserError: the file is of another form; names the place.
     """
-    readers = {".jsonl": _json_lines, ".json": _json, ".csv": _table, ".yml": _yaml, ".yaml": _yaml}
-    if path.suffix not in readers:
+    readers = dict.fromkeys((".jsonl", ".ndjson"), _json_lines) | {".json": _json, ".csv": _table}
+    readers |= dict.fromkeys((".yml", ".yaml"), _yaml)
+    if kind_of(path) not in readers:
         raise UserError(f"{path} is no file of dialogues.", f"Known: {', '.join(readers)}.")
-    if not path.is_file():
-        raise UserError(f"There is no file {path}.", "Check the path.")
-    dialogues = [_cleaned(dialogue) for dialogue in readers[path.suffix](path)]
+    dialogues = [_cleaned(dialogue) for dialogue in readers[kind_of(path)](path)]
     return [dialogue for dialogue in dialogues if len(dialogue) > 1 and dialogue[-1]["role"] == "assistant"]
 
 
-def encode_dialogues(tokenizer: Tokenizer, dialogues: Sequence[Dialogue], longest: int) -> list[EncodedDialogue]:
-    """Encode dialogues; those longer than `longest` tokens are left out, never cut in the middle of an answer."""
-    encoded = (EncodedDialogue(*encode_dialogue(tokenizer, dialogue)) for dialogue in dialogues)
-    return [dialogue for dialogue in encoded if len(dialogue.ids) <= longest and any(dialogue.learned)]
+def encode_dialogues(
+    tokenizer: Tokenizer, dialogues: Sequence[Dialogue], longest: int, most: int
+) -> tuple[list[EncodedDialogue], int]:
+    """The first `most` dialogues of at most `longest` tokens, and how many longer ones were passed over for them.
+
+    Those are left out, never cut in the middle of an answer.
+    """
+    encoded: list[EncodedDialogue] = []
+    longer = 0
+    for dialogue in dialogues:
+        if len(encoded) == most:
+            break
+        one = EncodedDialogue(*encode_dialogue(tokenizer, dialogue), dialogue[0]["content"])
+        if len(one.ids) > longest:
+            longer += 1
+        elif any(one.learned):
+            encoded.append(one)
+    return encoded, longer
 
 
 def collate_dialogues(dialogues: Sequence[EncodedDialogue]) -> TextBatch:
@@ -78,30 +93,21 @@ def _cleaned(dialogue: Dialogue) -> Dialogue:
     return [message for message in cleaned if message["content"]]
 
 
-def _turns(*contents: str) -> Dialogue:
+def _turns(*contents: Any) -> Dialogue:
     roles = ("user", "assistant")
-    return [{"role": roles[number % 2], "content": content} for number, content in enumerate(contents)]
-
-
-def _text(path: Path) -> str:
-    text = decode(path.read_bytes())
-    if text is None:
-        raise UserError(f"{path} is not text.", "Save it as UTF-8.")
-    return text
+    return [{"role": roles[number % 2], "content": json_text(content)} for number, content in enumerate(contents)]
 
 
 def _json_lines(path: Path) -> Iterator[Dialogue]:
-    for number, line in enumerate(_text(path).split("\n"), start=1):
-        if line.strip():
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(f"{path}, line {number}: not valid JSON ({error.msg}).") from None
-            yield _record(record, f"{path}, line {number}")
+    for number, record in json_records(path, read_text(path)):
+        yield _record(record, f"{path}, line {number}")
 
 
 def _json(path: Path) -> Iterator[Dialogue]:
-    records = read_json(path)
+    try:
+        records = json.loads(read_text(path))
+    except (RecursionError, ValueError) as error:  # numbers of thousands of digits are the latter
+        raise UserError(f"{path}: not valid JSON ({error}).") from None
     if not isinstance(records, list):
         raise UserError(f"{path} is not a list of dialogues.")
     for number, record in enumerate(records, start=1):
@@ -116,34 +122,34 @@ def _record(record: Any, where: str) -> Dialogue:
         for message in messages:
             if not isinstance(message, dict) or {"role", "content"} - set(message):
                 raise UserError(f"{where}: a message needs 'role' and 'content'.")
-        return [{"role": str(message["role"]), "content": str(message["content"])} for message in messages]
+        return [{key: json_text(message[key]) for key in ("role", "content")} for message in messages]
     if {"prompt", "response"} <= set(record):
-        return _turns(str(record["prompt"]), str(record["response"]))
+        return _turns(record["prompt"], record["response"])
     if {"instruction", "output"} <= set(record):
-        question = "\n\n".join(part for part in (str(record["instruction"]), str(record.get("input") or "")) if part)
-        return _turns(question, str(record["output"]))
+        question = "\n\n".join(filter(None, map(json_text, (record["instruction"], record.get("input")))))
+        return _turns(question, record["output"])
     raise UserError(f"{where}: no dialogue.", "Give it 'messages', or 'prompt' and 'response'.")
 
 
 def _table(path: Path) -> Iterator[Dialogue]:
-    rows = csv.DictReader(io.StringIO(_text(path), newline=""))
+    rows = csv.DictReader(io.StringIO(read_text(path), newline=""))
     names = rows.fieldnames or []
     pair = next((pair for pair in (("Q", "A"), ("prompt", "response")) if set(pair) <= set(names)), None)
     if pair is None:
         raise UserError(f"{path} has the columns {', '.join(names)}.", "Name them Q and A, or prompt and response.")
     try:
-        yield from (_turns(row[pair[0]] or "", row[pair[1]] or "") for row in rows)
+        yield from (_turns(row[pair[0]], row[pair[1]]) for row in rows)
     except csv.Error as error:
         raise UserError(f"{path}, line {rows.line_num}: no table ({error}).", "Check the quotation marks.") from None
 
 
 def _yaml(path: Path) -> Iterator[Dialogue]:
     try:
-        content = yaml.load(_text(path), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        content = yaml.load(read_text(path), Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))  # No stays "No"
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
     if not isinstance(content, dict) or not isinstance(content.get("conversations"), list):
         raise UserError(f"{path} has no list 'conversations'.")
     for turns in content["conversations"]:
-        if all(isinstance(turn, (str, int, float)) for turn in turns):
-            yield _turns(*map(str, turns[: len(turns) // 2 * 2]))
+        if isinstance(turns, list) and all(isinstance(turn, str) for turn in turns):
+            yield _turns(*turns[: len(turns) // 2 * 2])

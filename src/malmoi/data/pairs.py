@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from malmoi.core.compressed import kind_of, unpacked_name
 from malmoi.core.config import Settings
 from malmoi.core.errors import UserError, nearest
 from malmoi.core.hashing import text_digest
@@ -48,7 +49,7 @@ class PairSettings(Settings):
 
     Attributes:
         languages: endings of two files of which a line of one is translated by the same line of the other:
-            `train.en` and `train.de`, or both with `.gz`.
+            `train.en` and `train.de`, which may be compressed.
         source_column, target_column: columns of tables, by name, or by number from 0 where a table has no header.
         quotes: whether quotation marks enclose fields of a tab-separated file.
         validation, test: names of the files that are held out, without their endings, as `multi30k/val`; "" holds out
@@ -110,11 +111,10 @@ def read_pair_splits(files: Mapping[str, Mapping[str, Path]], settings: PairSett
             to learn from or to test on, or a held-out file is not there.
     """
     left_out = LeftOut()
-    read = {
-        name: list(_whole(lines, name, left_out))
-        for source, paths in files.items()
-        for name, lines in _files_of_pairs(source, paths, settings)
-    }
+    read: dict[str, list[Pair]] = {}
+    for source, paths in files.items():
+        for name, lines in _files_of_pairs(source, paths, settings):
+            read.setdefault(name, []).extend(_whole(lines, name, left_out))  # `a.csv` and `a.tsv` have one name
     for wanted in filter(None, (settings.validation, settings.test)):
         if wanted not in read:
             way_out = nearest(wanted, read) or f"There are: {', '.join(read)}."
@@ -143,13 +143,13 @@ def _files_of_pairs(
     source: str, paths: Mapping[str, Path], settings: PairSettings
 ) -> Iterator[tuple[str, Iterable[tuple[str, str, str]]]]:
     """Name of each file, or of two files, and (place, source, target) of its lines."""
-    by_name = {name.removesuffix(".gz"): path for name, path in paths.items()}
+    by_name = {str(unpacked_name(Path(name))): path for name, path in paths.items()}
     first, second = (f".{language}" for language in settings.languages)
     before = f"{source}/" if source else ""
     for name, path in by_name.items():
-        if Path(name).suffix in TABLES and path.suffix != ".gz":
+        if kind_of(path) in TABLES:
             rows = read_rows(path, [settings.source_column, settings.target_column], settings.quotes)
-            yield before + Path(name).stem, ((f"{path}, line {line}", *row) for line, row in rows)  # type: ignore[misc]
+            yield before + str(Path(name).with_suffix("")), ((f"{path}, line {line}", *row) for line, row in rows)  # type: ignore[misc]
         elif name.endswith(first):
             other = by_name.get(name.removesuffix(first) + second)
             if other is None:

@@ -20,6 +20,8 @@ NEIGHBOURS = 16
 class Rows(Generic[RowType]):
     """A `BatchSource` over examples; every epoch has each example once, in a new order.
 
+    Batches are whole: what fills none at the end of an epoch is filled up with the first examples of the next one.
+
     Args:
         train: examples to learn from.
         held_out: examples for validation.
@@ -41,13 +43,14 @@ class Rows(Generic[RowType]):
     ) -> None:
         self._train, self._held_out, self._length, self._collate = train, held_out, length, collate
         self._rows, self._slots, self._seed = min(rows, max(1, len(train))), slots, seed
-        self.batches = max(1, len(train) // self._rows)
         self._epoch = lru_cache(maxsize=2)(self._order)
 
     def batch(self, step: int, slot: int) -> Batch:
         """See `BatchSource.batch`."""
-        epoch, place = divmod(step * self._slots + slot, self.batches)
-        chosen = self._epoch(epoch)[place]
+        number = step * self._slots + slot
+        epoch = number * self._rows // len(self._train)
+        before = -(-epoch * len(self._train) // self._rows)
+        chosen = self._epoch(epoch)[number - before]
         return self._collate([self._train[index] for index in chosen])
 
     def validation(self) -> Iterator[Batch]:
@@ -62,17 +65,29 @@ class Rows(Generic[RowType]):
 
     def steps(self, epochs: float) -> int:
         """Optimizer steps in so many epochs, at least one."""
-        return max(1, round(epochs * self.batches / self._slots))
+        return max(1, round(epochs * len(self._train) / (self._rows * self._slots)))
 
     def _order(self, epoch: int) -> list[list[int]]:
-        """The batches of one epoch. Rows that fill no whole batch wait for the next epoch, where others do."""
-        size, key = len(self._train), f"{self._seed}/rows/{epoch}"
-        shuffled = permute(np.arange(size, dtype=np.uint64), size, key).astype(int).tolist()
-        shuffled = shuffled[: self.batches * self._rows]
+        """The batches that begin in an epoch, without those of its rows that the epoch before took."""
+        shuffled = self._shuffled(epoch)[-epoch * len(self._train) % self._rows :]
+        whole = len(shuffled) // self._rows * self._rows
         group = NEIGHBOURS * self._rows
         batches = []
-        for start in range(0, len(shuffled), group):
-            near = sorted(shuffled[start : start + group], key=lambda index: self._length(self._train[index]))
+        for start in range(0, whole, group):
+            near = sorted(
+                shuffled[start : min(start + group, whole)], key=lambda index: self._length(self._train[index])
+            )
             batches += [near[first : first + self._rows] for first in range(0, len(near), self._rows)]
-        places = permute(np.arange(len(batches), dtype=np.uint64), len(batches), f"{key}/batches")
-        return [batches[place] for place in places.astype(int)]
+        places = permute(np.arange(len(batches), dtype=np.uint64), len(batches), f"{self._key(epoch)}/batches")
+        batches = [batches[place] for place in places.astype(int)]
+        if rest := shuffled[whole:]:
+            batches.append(rest + self._shuffled(epoch + 1)[: self._rows - len(rest)])
+        return batches
+
+    def _shuffled(self, epoch: int) -> list[int]:
+        size = len(self._train)
+        shuffled: list[int] = permute(np.arange(size, dtype=np.uint64), size, self._key(epoch)).astype(int).tolist()
+        return shuffled
+
+    def _key(self, epoch: int) -> str:
+        return f"{self._seed}/rows/{epoch}"

@@ -83,7 +83,7 @@ def build_token_store(documents: Iterable[Document], total: int, tokenizer: Toke
                 name = document.source
                 counts[name] = counts.get(name, 0) + len(ids) + 1
                 with open(temporary / f"{list(counts).index(name)}.bin", "ab") as file:
-                    np.array([*ids, tokenizer.end], dtype=dtype).tofile(file)
+                    file.write(np.array([*ids, tokenizer.end], dtype=dtype).data)  # tofile() hides that a disk is full
             advance(len(group))
         write_json(temporary / "index.json", {"dtype": dtype.name, "tokenizer": _identity(tokenizer), "tokens": counts})
 

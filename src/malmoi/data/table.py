@@ -1,19 +1,21 @@
-"""Rows of csv, tsv and jsonl files."""
+"""Rows of csv, tsv and jsonl files, compressed ones too."""
 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+from malmoi.core.compressed import is_compressed, kind_of, open_unpacked
 from malmoi.core.errors import UserError, nearest
-from malmoi.corpus.decode import decode
+from malmoi.corpus.decode import decode, json_text
 
-TABLES = (".tsv", ".csv", ".jsonl")
+_JSON_LINES = (".jsonl", ".ndjson")
+TABLES = (".tsv", ".csv", *_JSON_LINES)
 
 LARGEST = 1 << 30
 """Bytes of text that a compressed file may hold."""
@@ -35,11 +37,13 @@ def read_rows(
         UserError: a column is missing, or the file is broken; names the line.
     """
     text = read_text(path, encoding)
-    return _json_rows(path, text, columns) if path.suffix == ".jsonl" else _table_rows(path, text, columns, quotes)
+    if kind_of(path) in _JSON_LINES:
+        return _json_rows(path, text, columns)
+    return _table_rows(path, text, columns, quotes)
 
 
 def read_text(path: Path, encoding: str = "") -> str:
-    """The text of a file, or of a .gz of one.
+    """The text of a file, which may be compressed.
 
     Args:
         encoding: where it is not to be told by the bytes, such as windows-1252.
@@ -49,7 +53,7 @@ def read_text(path: Path, encoding: str = "") -> str:
     """
     if not path.is_file():
         raise UserError(f"There is no file {path}.", "Check the path.")
-    data = _unpacked(path) if path.suffix == ".gz" else path.read_bytes()
+    data = _unpacked(path) if is_compressed(path) else path.read_bytes()
     try:
         text = data.decode(encoding) if encoding else decode(data)
     except (LookupError, UnicodeDecodeError) as error:
@@ -60,9 +64,24 @@ def read_text(path: Path, encoding: str = "") -> str:
     return text
 
 
+def json_records(path: Path, text: str) -> Iterator[tuple[int, Any]]:
+    """Number and value of every line of a jsonl file's text; blank lines are left out.
+
+    Raises:
+        UserError: a line is no JSON; names it.
+    """
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                record = json.loads(line)
+            except (RecursionError, ValueError) as error:  # numbers of thousands of digits are the latter
+                raise UserError(f"{path}, line {number}: not valid JSON ({error}).") from None
+            yield number, record
+
+
 def _unpacked(path: Path) -> bytes:
     try:
-        with gzip.open(path) as file:
+        with open_unpacked(path) as file:
             data = file.read(LARGEST + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be unpacked: {error}.", "Get it again.") from None
@@ -73,21 +92,16 @@ def _unpacked(path: Path) -> bytes:
 
 def _json_rows(path: Path, text: str, columns: Sequence[str | int]) -> Iterator[tuple[int, list[str]]]:
     names = [str(column) for column in columns]
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
+    for number, record in json_records(path, text):
         try:
-            record = json.loads(line)
-            yield number, [str(record[name]) for name in names]
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}: not valid JSON ({error.msg}).") from None
+            yield number, [json_text(record[name]) for name in names]
         except (KeyError, TypeError):
             raise UserError(f"{path}, line {number}: needs the keys {' and '.join(map(repr, names))}.") from None
 
 
 def _table_rows(path: Path, text: str, columns: Sequence[str | int], quotes: bool) -> Iterator[tuple[int, list[str]]]:
-    delimiter = "," if path.suffix == ".csv" else "\t"
-    quoted = quotes or path.suffix == ".csv"
+    commas = kind_of(path) == ".csv"
+    delimiter, quoted = "," if commas else "\t", quotes or commas
     # Not splitlines(): it would also cut at U+2028, U+0085 and others, which stand inside of texts.
     lines = io.StringIO(text, newline="")
     rows = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from malmoi.core.console import error_console
+from malmoi.core.console import error_console, verbatim
 from malmoi.core.errors import UserError
 from malmoi.formats.checkpoint import CARD, CONFIG, load_checkpoint, save_checkpoint
 from malmoi.formats.gguf_file import GGUFFile
@@ -28,9 +28,9 @@ def write_model(origin: Origin, directory: Path) -> None:
     if path.is_dir():
         with open_weights(path) as weights:
             dtype = weights.dtype
-    with error_console.status(f"Reading {path}"):
+    with error_console.status(f"Reading {verbatim(path)}"):
         checkpoint = load_checkpoint(path, dtype)
-    with error_console.status(f"Writing {directory}"):
+    with error_console.status(f"Writing {verbatim(directory)}"):
         save_checkpoint(directory, checkpoint.model, checkpoint.tokenizer, _card_of(origin, path, directory.name))
 
 

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from rich.markup import escape
 from rich.table import Table
 
 from malmoi.core.config import parse_settings
-from malmoi.core.console import console
+from malmoi.core.console import console, verbatim
 from malmoi.core.errors import UserError
 from malmoi.core.files import read_json
 from malmoi.corpus.build import Source, build_corpus
@@ -97,9 +96,15 @@ def print_preview(preview: Preview) -> None:
     for effect in preview.rules:
         name, value, limit, text = effect.example
         share = f"{effect.dropped / max(1, preview.read):.1%}"
-        shown = escape(f"{name}: {text}" if name else "")
+        shown = verbatim(f"{name}: {text}" if name else "")
         table.add_row(
-            escape(effect.rule), f"{effect.dropped:,}", share, f"{effect.broken:,}", shown, escape(value), escape(limit)
+            verbatim(effect.rule),
+            f"{effect.dropped:,}",
+            share,
+            f"{effect.broken:,}",
+            shown,
+            verbatim(value),
+            verbatim(limit),
         )
     console.print(table)
     console.print(f"{preview.kept:,} of {preview.read:,} documents would be kept.")
@@ -124,9 +129,9 @@ def explain_document(identifier: str, corpus: Path) -> None:
         )
     settings = recorded_settings(corpus)
     for split, row in found:
-        name = escape(f"{row['source']}/{row['identifier']}")
+        name = verbatim(f"{row['source']}/{row['identifier']}")
         if split == "dropped":
-            why = escape(f"{row['rule']} {row['value']}, limit {row['limit']}")
+            why = verbatim(f"{row['rule']} {row['value']}, limit {row['limit']}")
             console.print(f"[bold]{name}[/bold] was dropped: {why}")
         else:
             console.print(f"[bold]{name}[/bold] is in {split}.parquet.")
@@ -134,13 +139,13 @@ def explain_document(identifier: str, corpus: Path) -> None:
         document = Document(row["text"], row["source"], row["licence"], row["identifier"])
         for verdict in judge(document, make_steps(settings)):
             table.add_row(
-                escape(verdict.rule),
-                escape(str(verdict.value)),
-                escape(str(verdict.limit)),
+                verbatim(verdict.rule),
+                verbatim(verdict.value),
+                verbatim(verdict.limit),
                 "" if verdict.holds else "broken",
             )
         console.print(table)
-        console.print(escape(row["text"][:EXAMPLE]))
+        console.print(verbatim(row["text"][:EXAMPLE]))
 
 
 def recorded_settings(corpus: Path) -> CorpusSettings:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field, NonNegativeInt
 
 from malmoi.core.config import Settings
-from malmoi.core.console import console
+from malmoi.core.console import console, verbatim
 from malmoi.data.image_files import read_images
 from malmoi.data.images import ImageSet, few_of_each, split_images
 from malmoi.pipeline.stage import StageInput
@@ -79,7 +79,9 @@ def read_image_splits(settings: LabelledImagesSettings, size: int, channels: int
         train = train.take(few_of_each(train.labels, settings.per_class, seed))
     if whole.skipped:
         name, why = next(iter(whole.skipped.items()))
-        console.print(f"  [yellow]{len(whole.skipped)} files left out, the first {name}: {why}[/yellow]")
+        console.print(
+            f"  [yellow]{len(whole.skipped)} files left out, the first {verbatim(name)}: {verbatim(why)}[/yellow]"
+        )
     return ImageSplits(train, validation, test)
 
 

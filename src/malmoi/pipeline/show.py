@@ -5,11 +5,10 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from malmoi.core.console import console
+from malmoi.core.console import console, verbatim
 from malmoi.core.errors import UserError
 from malmoi.core.files import read_json_lines
 from malmoi.core.hashing import hash_value
@@ -21,7 +20,7 @@ from malmoi.pipeline.stage import find_stage
 
 def print_plan(recipe: Recipe, directory: Path) -> None:
     """Print each step with what it would take, without doing anything."""
-    table = Table(title=f"{recipe.name}: {recipe.about}", title_justify="left")
+    table = Table(title=verbatim(f"{recipe.name}: {recipe.about}"), title_justify="left")
     for column in ("stage", "state", "time", "memory", "what"):
         table.add_column(column)
     earlier: dict[str, Path] = {}
@@ -39,18 +38,18 @@ def print_plan(recipe: Recipe, directory: Path) -> None:
             seconds += estimate.seconds
             estimated.append(step.name)
         table.add_row(
-            step.name,
+            verbatim(step.name),
             state,
             "" if estimate.seconds is None or state == "done" else f"{estimate.seconds / 60:.1f} min",
             "" if estimate.memory is None else f"{estimate.memory / 2**30:.1f} GiB",
-            "\n".join(estimate.lines),
+            verbatim("\n".join(estimate.lines)),
         )
         if state == "done":
             earlier[step.name] = directory / step.name
     console.print(table)
     if estimated:
-        console.print(f"About {max(1, round(seconds / 60))} min for {', '.join(estimated)}.")
-    console.print(f"Everything goes into {directory}.")
+        console.print(f"About {max(1, round(seconds / 60))} min for {', '.join(estimated)}.", markup=False)
+    console.print(f"Everything goes into {directory}.", markup=False)
 
 
 def print_ending(stages: dict[str, Path]) -> None:
@@ -59,19 +58,19 @@ def print_ending(stages: dict[str, Path]) -> None:
     for directory in stages.values():
         report = directory / "report.html"
         if report.is_file():
-            console.print(f"Report:    {report}", soft_wrap=True)
+            console.print(f"Report:    {report}", soft_wrap=True, markup=False)
     for directory in stages.values():
         if (directory / "model" / "chat_template.jinja").is_file() and (directory / "answers.jsonl").is_file():
-            console.print(f"Chat:      malmoi chat {directory}", soft_wrap=True)
-            console.print(f"Serve:     malmoi serve {directory}", soft_wrap=True)
+            console.print(f"Chat:      malmoi chat {directory}", soft_wrap=True, markup=False)
+            console.print(f"Serve:     malmoi serve {directory}", soft_wrap=True, markup=False)
         elif (directory / "wrong.jsonl").is_file():
-            console.print(f"Classify:  malmoi predict {directory} picture.png", soft_wrap=True)
+            console.print(f"Classify:  malmoi predict {directory} picture.png", soft_wrap=True, markup=False)
         elif (directory / "pictures" / "made.png").is_file():
-            console.print(f"Look:      {directory / 'pictures' / 'made.png'}", soft_wrap=True)
+            console.print(f"Look:      {directory / 'pictures' / 'made.png'}", soft_wrap=True, markup=False)
         elif (directory / "predictions.json").is_file():
-            console.print(f"Classify:  malmoi predict {directory} < texts.txt", soft_wrap=True)
+            console.print(f"Classify:  malmoi predict {directory} < texts.txt", soft_wrap=True, markup=False)
         elif (directory / "translations.json").is_file():
-            console.print(f"Translate: malmoi translate {directory} 'This is an example'", soft_wrap=True)
+            console.print(f"Translate: malmoi translate {directory} 'This is an example'", soft_wrap=True, markup=False)
         elif (directory / "metrics.jsonl").is_file() and (directory / "samples.jsonl").is_file():
             first = next(iter(read_json_lines(directory / "samples.jsonl")), {"prompt": ""})
             prompt = shlex.quote(first["prompt"])
@@ -81,6 +80,6 @@ def print_ending(stages: dict[str, Path]) -> None:
 def print_settings(kind: str) -> None:
     """List the settings of a kind of stage: what each may be, its default and what it does."""
     for setting in describe_settings(find_stage(kind).settings):
-        name = f"[bold]{setting.name}[/bold]" + (f" = {escape(setting.default)}" if setting.default else "")
-        console.print(f"{name}  [dim]{escape(setting.values)}[/dim]", highlight=False)
-        console.print(Padding(escape(setting.about), (0, 0, 0, 4)), highlight=False)
+        name = f"[bold]{setting.name}[/bold]" + (f" = {verbatim(setting.default)}" if setting.default else "")
+        console.print(f"{name}  [dim]{verbatim(setting.values)}[/dim]", highlight=False)
+        console.print(Padding(verbatim(setting.about), (0, 0, 0, 4)), highlight=False)

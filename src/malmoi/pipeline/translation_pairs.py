@@ -9,6 +9,7 @@ from pydantic import NonNegativeInt
 
 from malmoi.core.console import console
 from malmoi.core.errors import UserError
+from malmoi.core.files import by_name
 from malmoi.data.pair_batches import EncodedPair
 from malmoi.data.pairs import LeftOut, Pair, PairSettings, PairSplits, read_pair_splits
 from malmoi.pipeline.stage import StageInput
@@ -48,7 +49,7 @@ def read_translation_pairs(settings: TranslationPairsSettings) -> PairSplits:
     """
     if bool(settings.files) == bool(settings.sources):
         raise UserError("A translator learns from files of pairs or from sources.", "Set one of files and sources.")
-    files = {"": {path.name: path for path in settings.files}} if settings.files else {}
+    files = {"": by_name(settings.files)} if settings.files else {}
     for source in settings.sources:
         paths = fetch_source(source) if settings.fetch is None else manifest_files(settings.fetch, source)
         files[source] = {file.name: path for file, path in zip(find_card(source).files, paths, strict=True)}
@@ -82,4 +83,6 @@ def encode_pairs(
 def print_left_out(left_out: LeftOut) -> None:
     """Say how many pairs are not used, and where the first of them stand."""
     for reason, count in left_out.counts.items():
-        console.print(f"  {count:,} pairs left out, {reason}: {left_out.places[reason][0]}", soft_wrap=True)
+        console.print(
+            f"  {count:,} pairs left out, {reason}: {left_out.places[reason][0]}", soft_wrap=True, markup=False
+        )

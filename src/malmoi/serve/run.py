@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import uvicorn
 
-from malmoi.core.console import console
+from malmoi.core.console import console, verbatim
 from malmoi.core.errors import UserError
 from malmoi.models.language_model import LanguageModel
 from malmoi.serve.app import build_app
@@ -67,8 +67,8 @@ def run_server(model: LanguageModel, tokenizer: Tokenizer, listener: socket.sock
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3, server_header=False, lifespan="on")
     host = f"[{options.host}]" if ":" in options.host else options.host
     url = f"http://{host}:{listener.getsockname()[1]}"
-    console.print(f"[bold]{options.name}[/bold] is served. Ctrl-C ends it.", soft_wrap=True)
-    console.print(f"  chat page   {url}/\n  OpenAI API  {url}/v1", soft_wrap=True)
+    console.print(f"[bold]{verbatim(options.name)}[/bold] is served. Ctrl-C ends it.", soft_wrap=True)
+    console.print(f"  chat page   {url}/\n  OpenAI API  {url}/v1", soft_wrap=True, markup=False)
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])
 

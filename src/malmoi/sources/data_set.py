@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from malmoi.core.compressed import kind_of
 from malmoi.core.errors import UserError
 from malmoi.sources.front_matter import licence_in, split_front_matter
 from malmoi.sources.hub import is_offline, list_repository, parse_address
@@ -44,7 +45,7 @@ def fetch_data_set(words: str) -> DataSet:
     if is_offline():
         raise UserError(f"{words} is not asked for, since HF_HUB_OFFLINE is set.", "Unset it.")
     listing = list_repository(address)
-    kinds = {name: _kind(name) for name in listing.files if name == address.file or _below(name, address.file)}
+    kinds = {name: kind_of(Path(name)) for name in listing.files if name == address.file or _below(name, address.file)}
     chosen = ".parquet" if ".parquet" in kinds.values() else ""
     names = sorted(name for name, kind in kinds.items() if kind in KINDS and kind.startswith(chosen))
     if not names:
@@ -59,8 +60,3 @@ def fetch_data_set(words: str) -> DataSet:
 
 def _below(name: str, folder: str) -> bool:
     return not folder or name.startswith(f"{folder.rstrip('/')}/")
-
-
-def _kind(name: str) -> str:
-    path = PurePosixPath(name)
-    return PurePosixPath(path.stem).suffix if path.suffix in (".gz", ".bz2", ".zst") else path.suffix

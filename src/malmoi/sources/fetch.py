@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from malmoi.core.console import console
+from malmoi.core.console import console, verbatim
 from malmoi.core.errors import UserError
 from malmoi.core.hashing import hash_file
 from malmoi.sources.card import SourceFile, all_cards, find_card
@@ -80,7 +80,9 @@ def _fetch_file(source: str, file: SourceFile) -> Path:
         except (PlaceError, WrongSum) as error:
             failures.append(error)
             continue
-        console.print(f"  {source}/{file.name} [dim]from {place.split('#')[0]}[/dim]", soft_wrap=True)
+        console.print(
+            f"  {verbatim(f'{source}/{file.name}')} [dim]from {verbatim(place.split('#')[0])}[/dim]", soft_wrap=True
+        )
         return target
     if failures and isinstance(failures[-1], WrongSum):
         raise failures[-1]

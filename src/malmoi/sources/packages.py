@@ -13,7 +13,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from malmoi.core.console import console
+from malmoi.core.console import console, verbatim
 from malmoi.sources.archives import ARCHIVES
 from malmoi.sources.download import PlaceError
 
@@ -49,7 +49,7 @@ def fetch_package(requirement: str, *, source: bool = False) -> Path:
     wanted.write_text(f"{requirement} --hash=sha256:{known}\n" if known else f"{requirement}\n")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *kind]
     command += ["--dest", str(folder / "archive"), "--requirement", str(wanted)]
-    with console.status(f"downloading {requirement}"):
+    with console.status(f"downloading {verbatim(requirement)}"):
         finished = subprocess.run(command, capture_output=True, text=True, check=False)
     if finished.returncode:
         other = "DO NOT MATCH THE HASHES" in finished.stderr

@@ -82,7 +82,9 @@ def fetch_files(listing: Listing, names: list[str]) -> Path:
     if is_offline():
         raise PlaceError(f"{directory / missing[0].name} is not in the cache.", "Unset HF_HUB_OFFLINE.")
     size = sum(file.size or 0 for file in missing)
-    console.print(f"  {len(missing)} files, {size / 1e6:,.1f} MB, from hf:{listing.repository}", soft_wrap=True)
+    console.print(
+        f"  {len(missing)} files, {size / 1e6:,.1f} MB, from hf:{listing.repository}", soft_wrap=True, markup=False
+    )
     directory.mkdir(parents=True, exist_ok=True)
     check_space(directory, size)
     for file in missing:

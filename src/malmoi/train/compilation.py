@@ -153,7 +153,9 @@ class Compilation:
             raise UserError(f"compile=always: {obstacle}.", "Set compile=never.")
         chosen = not obstacle and (self._wanted == "always" or (isinstance(found, _Seconds) and found.pays))
         reason = obstacle or str(found or "as the settings say")
-        console.print(f"  blocks are {'' if chosen else 'not '}compiled: {reason}; about {left:,.0f} s are left")
+        console.print(
+            f"  blocks are {'' if chosen else 'not '}compiled: {reason}; about {left:,.0f} s are left", markup=False
+        )
         if is_first():
             write_json(self._record, {"compiled": chosen, "reason": reason, "seconds_left": left})
         return chosen

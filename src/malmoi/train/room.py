@@ -8,7 +8,7 @@ import psutil
 from torch import nn
 
 from malmoi.core.accelerator import pick_device, total_memory
-from malmoi.core.console import console
+from malmoi.core.console import console, verbatim
 from malmoi.core.errors import UserError
 from malmoi.data.batch import BatchSource
 from malmoi.models.headed import body_of
@@ -44,7 +44,7 @@ def check_room(
     try:
         need = training.fullest(layout).peak
     except RuntimeError as error:
-        console.print(f"  [yellow]how much memory it needs cannot be told beforehand: {error}[/yellow]")
+        console.print(f"  [yellow]how much memory it needs cannot be told beforehand: {verbatim(error)}[/yellow]")
         return
     if need <= room:
         return

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from malmoi.core.console import console
+from malmoi.core.console import console, verbatim
 from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_directory, read_json, write_json
 from malmoi.core.hashing import hash_file
@@ -189,7 +189,8 @@ def newest_state(directory: Path) -> Found:
             torn = [FACTS]
         if not torn:
             return saved, Progress(**facts)
-        console.print(f"  [yellow]{saved} is torn ({', '.join(torn)}); going on from the one before it[/yellow]")
+        what = verbatim(f"{saved} is torn ({', '.join(torn)})")
+        console.print(f"  [yellow]{what}; going on from the one before it[/yellow]")
     return None
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from malmoi.core.console import Advance, console, progress
+from malmoi.core.console import Advance, console, progress, verbatim
 from malmoi.core.errors import UserError
 from malmoi.core.hashing import hash_value
 from malmoi.data.batch import Batch, BatchSource
@@ -276,7 +276,7 @@ class Trainer:
 
     def _say(self, warnings: list[str], step: int, metrics: Metrics) -> None:
         for warning in warnings:
-            console.print(f"  [yellow]{warning}[/yellow]")
+            console.print(f"  [yellow]{verbatim(warning)}[/yellow]")
             metrics.write(step, warning=warning)
 
     def _finish(self, done: Progress) -> float | None:

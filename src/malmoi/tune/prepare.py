@@ -216,7 +216,7 @@ def _alone(directory: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        console.print(f"Another malmoi prepares {directory}; waiting for it.")
+        console.print(f"Another malmoi prepares {directory}; waiting for it.", markup=False)
         lock.acquire()
     try:
         yield

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
-from malmoi.core.console import console
+from malmoi.core.console import console, verbatim
 from malmoi.core.device import machine_facts
 from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_file, write_json
@@ -70,12 +70,12 @@ def print_result(search: Search, facts: dict[str, Any]) -> None:
     counts = [sum(one["state"] == state for one in facts["trials"]) for state in STATES.values()]
     console.print(f"\n{counts[0]} trials finished, {counts[1]} stopped on the way, {counts[2]} failed.")
     first = "" if facts["first"] is None else f" ({facts['first']:.4f} with the recipe as it is)"
-    console.print(f"Best {facts['measure']}: {facts['best_value']:.4f}{first}")
+    console.print(f"Best {facts['measure']}: {facts['best_value']:.4f}{first}", markup=False)
     for key, value in facts["best_values"].items():
         share = f"  [dim]{facts['importance'][key]:.0%} of what decides[/dim]" if facts["importance"] else ""
-        console.print(f"  {key} = {value}{share}")
-    console.print(f"Report:    {search.directory / REPORT}", soft_wrap=True)
-    console.print(f"Train:     malmoi run {facts['file']}", soft_wrap=True)
+        console.print(f"  {verbatim(key)} = {verbatim(value)}{share}")
+    console.print(f"Report:    {search.directory / REPORT}", soft_wrap=True, markup=False)
+    console.print(f"Train:     malmoi run {facts['file']}", soft_wrap=True, markup=False)
 
 
 def _facts(search: Search, trials: Trials, best: FrozenTrial) -> dict[str, Any]:

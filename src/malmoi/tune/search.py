@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 from optuna.trial import Trial, TrialState
 
-from malmoi.core.console import console
+from malmoi.core.console import console, verbatim
 from malmoi.core.errors import UserError, nearest
 from malmoi.core.files import read_json, read_json_lines
 from malmoi.pipeline.runner import run_step
@@ -56,18 +56,20 @@ def _one_trial(
 ) -> bool:
     """Run a trial and tell how it ended; whether it failed."""
     words = ", ".join(f"{key.partition('.')[2]}={value}" for key, value in values.items())
-    console.print(f"[bold]trial {trial.number + 1} of {search.wish.trials}[/bold] {words}")
+    console.print(f"[bold]trial {trial.number + 1} of {search.wish.trials}[/bold] {verbatim(words)}")
     try:
         value = _run_stages(search, trials, trial, values, directory)
     except (optuna.TrialPruned, Diverged) as stopped:
         trials.tell(trial, None, TrialState.PRUNED, str(stopped) if isinstance(stopped, Diverged) else "")
-        console.print("  it falls behind, stopped" if isinstance(stopped, optuna.TrialPruned) else f"  {stopped}")
+        console.print(
+            "  it falls behind, stopped" if isinstance(stopped, optuna.TrialPruned) else verbatim(f"  {stopped}")
+        )
         return False
     except UserError as error:
         if trial.number == 0 or failed + 1 >= GIVE_UP:
             raise
         trials.tell(trial, None, TrialState.FAIL, str(error))
-        console.print(f"  [yellow]{error}[/yellow]")
+        console.print(f"  [yellow]{verbatim(error)}[/yellow]")
         return True
     trials.tell(trial, value, TrialState.COMPLETE)
     best = trials.best()

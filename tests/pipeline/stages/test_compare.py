@@ -47,3 +47,10 @@ def test_losses_of_two_tokenizers_are_not_compared(made, tmp_path, make_model):
     save_checkpoint(made / "other" / "model", make_model(vocabulary=other.size), other, "")
     with pytest.raises(UserError, match="another tokenizer"):
         run(CompareSettings(checkpoints=[made / "dense", made / "other"], corpus=made / "corpus"), tmp_path)
+
+
+def test_models_of_one_name_are_told_apart_by_their_folders(made, tmp_path):
+    paths = [(made / name).rename(made / f"{name}-run") / "model" for name in ("dense", "near")]
+    result = run(CompareSettings(checkpoints=paths, corpus=made / "corpus", rows=2), tmp_path)
+    assert list(result["models"]) == ["dense-run/model", "near-run/model"]
+    assert result["models"]["near-run/model"]["mixing"] == ["window(8)", "full"]

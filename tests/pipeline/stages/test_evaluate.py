@@ -33,7 +33,7 @@ def made(tmp_path_factory):
     initialize(model, seed=0)
     save_checkpoint(directory / "pretrain" / "model", model, tokenizer, "a test")
     for step in (1, 2):
-        record = {"step": step, "prompt": "옛날", "text": f"옛날 [bold]{step}"}
+        record = {"step": step, "prompt": "옛날", "text": rf"옛날 [bold]{step} :fox: \[/i]"}
         append_json_line(directory / "pretrain" / "samples.jsonl", record)
     return directory / "pretrain", directory / "corpus"
 
@@ -48,7 +48,7 @@ def test_every_source_is_scored_beside_its_controls(made, tmp_path, capsys):
     assert read_json(tmp_path / "bits_per_byte.json") == result
     assert (tmp_path / "samples.jsonl").read_bytes() == (made[0] / "samples.jsonl").read_bytes()
     printed = capsys.readouterr().out
-    assert "옛날 [bold]2" in printed
+    assert r"옛날 [bold]2 :fox: \[/i]" in printed
     assert "…" not in printed, "the table fits 80 columns"
 
 

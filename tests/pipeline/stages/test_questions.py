@@ -86,14 +86,17 @@ def test_it_is_asked_by_a_command(learned, monkeypatch, capsys):
 def test_a_passage_comes_in_by_a_file_or_standard_input(learned, monkeypatch, capsys, tmp_path):
     (tmp_path / "글.txt").write_bytes("토끼 산 살다.\r\n여우 강 살다.".encode("cp949"))
     answers = []
-    for more, stdin in ((["--file", str(tmp_path / "글.txt")], ""), ([], "토끼 산 살다.\n여우 강 살다.")):
+    for more, stdin in (
+        (["--file", str(tmp_path / "글.txt")], b""),
+        ([], "토끼 산 살다.\n여우 강 살다.".encode("cp949")),
+    ):
         monkeypatch.setattr("sys.argv", ["malmoi", "answer", str(learned[0]), "강 누구?", *more])
-        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         with pytest.raises(SystemExit):
             main()
         answers.append(capsys.readouterr().out)
     assert answers[0] == answers[1]
-    monkeypatch.setattr("sys.stdin", io.StringIO(" "))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b" ")))
     with pytest.raises(SystemExit):
         main()
     assert "no passage" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import time
 import pytest
 import torch
 
+from malmoi.core.config import parse_settings
 from malmoi.core.errors import UserError
 from malmoi.core.files import read_json, read_json_lines
 from malmoi.core.hashing import hash_file
@@ -106,6 +107,44 @@ def test_an_assistant_learns_its_answers(base, dialogues, tmp_path):
     answers = list(read_json_lines(tmp_path / "answers.jsonl"))
     assert {"question", "before", "after"} == set(answers[0])
     assert load_checkpoint(tmp_path).tokenizer.chat_template
+
+
+def write_dialogues(path, lengths):
+    records = [{"prompt": f"질문 {n}?", "response": "답 " * length} for n, length in enumerate(lengths)]
+    path.write_text("\n".join(json.dumps(record) for record in records))
+    return path
+
+
+def test_dialogues_that_are_too_long_are_counted_and_not_said_to_be_learned(base, tmp_path, capsys):
+    path = write_dialogues(tmp_path / "dialogues.jsonl", [3, 90] * 40)
+    result = instruct.run(InstructSettings(base=base, file=path, held_out=0.3, answer_tokens=2), tmp_path)
+    assert result["dialogues"] + result["held_out_dialogues"] == result["too_long"] == 40
+    assert "40 dialogues left out: more than 96 tokens" in capsys.readouterr().out
+    assert "40 of more than 96 tokens left out" in (tmp_path / "model" / "card.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("lengths", "held_out", "message"),
+    [
+        ([90] * 20, 0.5, "All .* dialogues to learn from have more than 96 tokens. Raise longest"),
+        ([3] * 5, 0.001, "Of 5 dialogues none is left to hold out. Add dialogues, or raise held_out"),
+        ([3] * 5, 0.999, "Of 5 dialogues none is left to learn from. Add dialogues, or lower held_out"),
+    ],
+)
+def test_a_part_without_dialogues_says_which_and_why(base, tmp_path, lengths, held_out, message):
+    path = write_dialogues(tmp_path / "dialogues.jsonl", lengths)
+    with pytest.raises(UserError, match=message):
+        instruct.run(InstructSettings(base=base, file=path, held_out=held_out), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["rank=0", "rows=0", "epochs=0", "limit=-5", "held_out=0", "longest=0", "learning_rate=0", "answer_tokens=0"],
+)
+def test_settings_that_mean_nothing_are_refused(setting):
+    name, _, value = setting.partition("=")
+    with pytest.raises(UserError, match=name):
+        parse_settings(InstructSettings, {name: value}, "the options")
 
 
 @pytest.mark.skipif("forkserver" not in multiprocessing.get_all_start_methods(), reason="needs processes to kill")

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-import pyarrow as pa
 from pydantic import Field
 
+from malmoi.core.compressed import open_unpacked
 from malmoi.core.config import Settings
 from malmoi.corpus.decode import decode, detect_encoding
 from malmoi.corpus.document import Document, Unreadable
@@ -58,9 +55,7 @@ class SourceFile:
 
     def open(self) -> IO[bytes]:
         """The bytes, decompressed where the name says that they are compressed."""
-        opener: Callable[[Path], Any] = OPENERS.get(self.path.suffix.lower(), lambda path: path.open("rb"))
-        stream: IO[bytes] = opener(self.path)
-        return stream
+        return open_unpacked(self.path)
 
     def lines(self) -> io.TextIOWrapper:
         """The file as a stream of text in the encoding that its beginning shows.
@@ -103,12 +98,5 @@ class SourceFile:
         return shared_pool(self.settings.workers or min(8, _cores()), self.settings.seconds, os.getpid())
 
 
-def _open_zstd(path: Path) -> Any:
-    return pa.input_stream(str(path), compression="zstd")  # all frames; an OSError where it is cut short
-
-
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".zst": _open_zstd}

@@ -5,19 +5,18 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-import re
 from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from malmoi.core.errors import UserError, nearest
+from malmoi.corpus.decode import json_text
 from malmoi.corpus.document import Document, Unreadable
 from malmoi.corpus.readers.file import SourceFile
 from malmoi.corpus.readers.pictures import read_pictures
 
 TEXT_COLUMNS = ("text", "content", "document", "body", "review", "sentence", "message")
-_SURROGATES = re.compile("[\ud800-\udfff]")
 csv.field_size_limit(1 << 26)
 
 
@@ -34,8 +33,7 @@ def read_json_lines(file: SourceFile) -> Iterator[Document]:
             if not isinstance(record, dict):
                 yield file.document("", number, unreadable="no JSON object")
                 continue
-            text = str(record[_column(file, list(record))] or "")
-            yield file.document(_SURROGATES.sub("\ufffd", text), number)
+            yield file.document(json_text(record[_column(file, list(record))]), number)
 
 
 def read_csv(file: SourceFile) -> Iterator[Document]:

@@ -10,7 +10,7 @@ import sys
 import uuid
 from collections.abc import Iterator, Sequence
 
-from malmoi.core.console import error_console
+from malmoi.core.console import error_console, verbatim
 from malmoi.core.device import usable_cores
 from malmoi.parallel.launch.settings import SAVING, SIGNALS
 
@@ -34,7 +34,9 @@ def launch_local(words: Sequence[str], processes: int, restarts: int = 3) -> int
         if code == REFUSED:
             return code
         last = attempt == restarts
-        error_console.print(f"[yellow]{failure}{'' if last else ' All start again from the last checkpoint.'}[/yellow]")
+        error_console.print(
+            f"[yellow]{verbatim(failure)}{'' if last else ' All start again from the last checkpoint.'}[/yellow]"
+        )
     return code
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from rich.table import Table
 
-from malmoi.core.console import console
+from malmoi.core.console import console, verbatim
 from malmoi.parallel.layout import AXES
 from malmoi.parallel.memory import USABLE
 from malmoi.pipeline.planning.memory import as_dict, process_memory
@@ -27,10 +27,11 @@ def print_plans(plans: list[Plan]) -> None:
         f"{job.rows:,} rows of {job.length:,} tokens\n{cluster.count:,} x {device.name}, {job.precision}, "
         f"{job.optimizer.optimizer}\n\n{duration(best.hours)}, {money(best.dollars)}"
         f"{'' if energy is None else f', {energy:,.3g} MWh'}, {best.tokens_a_second:,.0f} tokens/s, "
-        f"{best.share:.1%} of the peak, bubble {best.time.bubble:.1%}\n{job.layout}; {describe(best)}\n"
+        f"{best.share:.1%} of the peak, bubble {best.time.bubble:.1%}\n{job.layout}; {describe(best)}\n",
+        markup=False,
     )
     if not device.tried:
-        console.print(f"[yellow]Never held against a measurement on {device.name}.[/yellow]\n")
+        console.print(f"[yellow]Never held against a measurement on {verbatim(device.name)}.[/yellow]\n")
     console.print(_memory_table(best))
     console.print(_time_table(best))
     if len(plans) > 1:

@@ -12,9 +12,9 @@ from rich.table import Table
 
 from malmoi.core.accelerator import pick_device
 from malmoi.core.config import Settings
-from malmoi.core.console import console, progress
+from malmoi.core.console import console, progress, verbatim
 from malmoi.core.errors import UserError
-from malmoi.core.files import read_json, read_json_lines, write_json
+from malmoi.core.files import by_name, read_json, read_json_lines, write_json
 from malmoi.corpus.store import read_documents
 from malmoi.evaluate.bits_per_byte import CodeLength, document_nats, encode_texts
 from malmoi.evaluate.generation import generation_costs
@@ -56,7 +56,8 @@ def run(settings: CompareSettings, directory: Path) -> dict[str, Any]:
     Raises:
         UserError: two models have different tokenizers, too little text is held out, or generation cannot be timed.
     """
-    models, tokenizer = _models(settings)
+    paths = by_name(settings.checkpoints)
+    models, tokenizer = _models(paths)
     context = settings.context or min(model.config.context for model in models.values())
     texts = [document.text for document in read_documents(settings.corpus, "held_out")]
     rows = cut_into_rows(tokenizer.encode_batch(texts), tokenizer.end, context, settings.rows)
@@ -80,8 +81,8 @@ def run(settings: CompareSettings, directory: Path) -> dict[str, Any]:
             }
     for name, costs in training_costs(models, rows[: settings.step_rows]).items():
         found[name] |= costs
-    for path in settings.checkpoints:
-        found[path.name] |= _training(path)
+    for name, path in paths.items():
+        found[name] |= _training(path)
     step_tokens = min(settings.step_rows, len(rows)) * context
     result = {
         "context": context,
@@ -97,20 +98,20 @@ def run(settings: CompareSettings, directory: Path) -> dict[str, Any]:
     return result
 
 
-def _models(settings: CompareSettings) -> tuple[dict[str, LanguageModel], Tokenizer]:
-    """The models by the names of their stages, and the tokenizer that they share."""
+def _models(paths: Mapping[str, Path]) -> tuple[dict[str, LanguageModel], Tokenizer]:
+    """The models by the names of their paths, and the tokenizer that they share."""
     models: dict[str, LanguageModel] = {}
     vocabulary: dict[str, int] = {}
-    for path in settings.checkpoints:
+    for name, path in paths.items():
         checkpoint = load_checkpoint(path).to(pick_device())
         known = checkpoint.tokenizer.backend.get_vocab()
         if models and known != vocabulary:
             raise UserError(
-                f"{path} has another tokenizer than {settings.checkpoints[0]}.",
+                f"{path} has another tokenizer than {next(iter(paths.values()))}.",
                 "Losses of a token can be compared where the tokens are the same; see bits per byte of `evaluate`.",
             )
         vocabulary, tokenizer = known, checkpoint.tokenizer
-        models[path.name] = checkpoint.language_model
+        models[name] = checkpoint.language_model
     return models, tokenizer
 
 
@@ -159,7 +160,7 @@ def _print(found: dict[str, dict[str, Any]]) -> None:
     table = Table("model", "loss", "of first", "s a step", "of first", "kept MiB", box=box.SIMPLE_HEAD)
     for name, one in found.items():
         table.add_row(
-            name,
+            verbatim(name),
             f"{one['loss']:.3f}",
             f"{one['loss'] / first['loss']:.3f}",
             f"{one['seconds']:.2f}",
@@ -186,7 +187,7 @@ def _print_generation(found: dict[str, dict[str, Any]], step_tokens: int) -> Non
         ]
         speed = f"{step_tokens / one['seconds']:,.0f}"
         trained = f"{one['training_processor_seconds']:,.0f}" if "training_processor_seconds" in one else ""
-        table.add_row(name, f"{one['parameters']:,}", f"{one['bits_per_byte']:.3f}", trained, speed, *costs)
+        table.add_row(verbatim(name), f"{one['parameters']:,}", f"{one['bits_per_byte']:.3f}", trained, speed, *costs)
     console.print(table)
 
 

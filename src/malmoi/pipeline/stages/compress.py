@@ -15,7 +15,7 @@ from malmoi.compress.calibration import Calibration
 from malmoi.compress.corpus_text import CorpusText, common_language, read_corpus_text
 from malmoi.compress.measure import bigram_bits_per_byte, bits_per_byte, costs, milliseconds, score
 from malmoi.compress.registry import AnyStep, find_steps
-from malmoi.core.console import console, progress
+from malmoi.core.console import console, progress, verbatim
 from malmoi.core.errors import UserError
 from malmoi.core.files import write_json
 from malmoi.formats.checkpoint import CARD, Checkpoint, load_checkpoint, save_checkpoint
@@ -71,9 +71,9 @@ def run(settings: CompressSettings, directory: Path) -> dict[str, Any]:
     save_checkpoint(original, checkpoint.model, checkpoint.tokenizer, checkpoint.card)
     quality = Quality(path, text, checkpoint)
     if quality.uncompared:
-        console.print(f"  Quality is not compared. {quality.uncompared}")
+        console.print(f"  Quality is not compared. {quality.uncompared}", markup=False)
     if quality.foreign:
-        console.print(f"  [bold red]{quality.foreign}[/bold red]")
+        console.print(f"  [bold red]{verbatim(quality.foreign)}[/bold red]")
     rows = text.rows if text else []
     with progress("reading text", total=sum(map(len, rows)) or None) as advance:
         calibration = Calibration(rows, advance, heads=isinstance(checkpoint.model, LanguageModel))

@@ -11,9 +11,9 @@ from typing import Any
 from pydantic import Field
 
 from malmoi.core.config import Settings
-from malmoi.core.console import console
+from malmoi.core.console import console, verbatim
 from malmoi.core.errors import MissingExtra, UserError, nearest
-from malmoi.core.files import STAGE_RECORD, atomic_file, read_json, visible_files, write_json
+from malmoi.core.files import STAGE_RECORD, atomic_file, by_name, read_json, visible_files, write_json
 from malmoi.core.hashing import hash_value
 from malmoi.corpus.build import BuildSettings, Source, build_corpus
 from malmoi.corpus.clean import UnreadableFiles
@@ -34,7 +34,7 @@ class CorpusSettings(BuildSettings):
         sources: which of its sources, all by default; "SOURCE/FILE" for one file of a source.
         crawl: a crawl stage; its pages are the source `crawl`.
         folder: your own folder of text; every file in it that can be read, in its subfolders too.
-        folders: several of them, each a source of its folder's name.
+        folders: several of them, each a source of its folder's name, with the name before it where two share one.
         read: how to read a source, by its name (`folder` for your own).
         exclude: "SOURCE/FILE" of fetched files whose texts must not get into the corpus.
         evaluation: labelled texts of the fetch stage whose test parts must not get in either, in the words of
@@ -58,7 +58,7 @@ class CorpusSettings(BuildSettings):
     evaluation: list[dict[str, Any]] | None = None
     quality: StageInput | None = None
     mixture: dict[str, float] = {}
-    tokens: int | None = None
+    tokens: int | None = Field(default=None, ge=1)
     most_epochs: float = Field(default=4.0, gt=0)
 
 
@@ -110,19 +110,20 @@ def run(settings: CorpusSettings, directory: Path) -> dict[str, Any]:
         counts = _build(files, settings.model_copy(update={"held_out_by": "tail"}), directory)
     unreadable = read_json(directory / "unreadable.json")
     for path, reason in unreadable.items():
-        console.print(f"  [yellow]not read[/yellow] {path}: {reason}")
+        console.print(f"  [yellow]not read[/yellow] {verbatim(path)}: {verbatim(reason)}")
     if not counts["kept"]:
         raise UserError(
             f"Nothing is left of {counts['read']:,} documents in {len(files)} files: {reasons(counts, unreadable)}.",
             likely_cause(counts, settings) or "Lower the filters (minimum_characters, letters), or add text.",
         )
     for warning in (found := warnings(counts, settings)):
-        console.print(f"  [bold red]{warning}[/bold red]")
+        console.print(f"  [bold red]{verbatim(warning)}[/bold red]")
     with atomic_file(directory / "card.md") as card:
         card.write(corpus_card(counts, settings, files))
     console.print(
         f"  {counts['read']:,} documents read, {counts['kept']:,} kept ({counts['bytes'] / 1e6:.1f} MB, "
-        f"{counts['held_out_bytes'] / 1e6:.1f} MB held out), dropped: {reasons(counts, {})}"
+        f"{counts['held_out_bytes'] / 1e6:.1f} MB held out), dropped: {reasons(counts, {})}",
+        markup=False,
     )
     return {**counts, "unreadable": unreadable, "warnings": found}
 
@@ -219,10 +220,10 @@ def _crawled(settings: CorpusSettings) -> list[File]:
 
 
 def _own(settings: CorpusSettings) -> list[File]:
-    named = {folder.resolve().name: folder for folder in settings.folders}
+    named = list(by_name(settings.folders).items())
     if settings.folder is not None:
-        named[OWN] = settings.folder
-    return [file for source, folder in named.items() for file in _folder_files(folder, source, settings)]
+        named.append((OWN, settings.folder))
+    return [file for source, folder in named for file in _folder_files(folder, source, settings)]
 
 
 def _folder_files(folder: Path, source: str, settings: CorpusSettings) -> list[File]:

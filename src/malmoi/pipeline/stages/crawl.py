@@ -22,7 +22,8 @@ def run(settings: CrawlSettings, directory: Path) -> dict[str, Any]:
         raise UserError(f"No page was kept of {counts['seen']:,} addresses: {others}.", _way_out(directory / REPORT))
     console.print(
         f"  {counts['kept']:,} pages kept ({counts['bytes'] / 1e6:.1f} MB) with {counts['requests']:,} requests; "
-        f"not kept: {others}"
+        f"not kept: {others}",
+        markup=False,
     )
     return counts
 

@@ -82,7 +82,8 @@ def run(settings: DistilSettings, directory: Path) -> dict[str, Any]:
     save_checkpoint(directory / "model", student.model, student.tokenizer, _card(settings, settings.teacher.name))
     shown = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
     console.print(
-        f"  {lesson.name.replace('_', ' ')}: {shown}; {sizes['student'] / sizes['teacher']:.0%} of the numbers"
+        f"  {lesson.name.replace('_', ' ')}: {shown}; {sizes['student'] / sizes['teacher']:.0%} of the numbers",
+        markup=False,
     )
     return facts
 

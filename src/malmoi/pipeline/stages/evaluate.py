@@ -13,7 +13,7 @@ from rich.table import Table as RichTable
 
 from malmoi.core.accelerator import pick_device
 from malmoi.core.config import Settings
-from malmoi.core.console import console, progress
+from malmoi.core.console import console, progress, verbatim
 from malmoi.core.errors import UserError
 from malmoi.core.files import append_json_line, read_json_lines, write_json
 from malmoi.corpus.store import read_documents
@@ -107,12 +107,7 @@ def _copy_samples(checkpoint: Path, directory: Path) -> None:
     for sample in samples:
         if sample["step"] == last:
             text = sample["text"].removeprefix(sample["prompt"])
-            console.print(f"  [bold]{_plain(sample['prompt'])}[/bold]{_plain(text)}", markup=True)
-
-
-def _plain(text: str) -> str:
-    """Text whose square brackets are not read as markup."""
-    return text.replace("[", r"\[")
+            console.print(f"  [bold]{verbatim(sample['prompt'])}[/bold]{verbatim(text)}")
 
 
 def _print(table: Table) -> None:
@@ -123,7 +118,7 @@ def _print(table: Table) -> None:
     for source, row in table.items():
         style = "bold" if source == ALL else None
         figures = ["" if math.isnan(row[name]) else f"{row[name]:.3f}" for name in names]
-        shown.add_row(source, *figures, f"{100 * below_bigram(table, source):.0f} %", style=style)
+        shown.add_row(verbatim(source), *figures, f"{100 * below_bigram(table, source):.0f} %", style=style)
     console.print(shown)
 
 

@@ -15,7 +15,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from malmoi.core.accelerator import pick_device
 from malmoi.core.config import Settings
-from malmoi.core.console import Advance, console, progress
+from malmoi.core.console import Advance, console, progress, verbatim
 from malmoi.core.errors import UserError
 from malmoi.core.files import append_json_line, read_json, write_json
 from malmoi.evaluate.character_overlap import chrf, score_answers
@@ -159,7 +159,8 @@ def _print(name: str, shots: int, scores: dict[str, Any], own: TaskSettings) -> 
     figure = scores[own.figure]
     cut = f", [yellow]{scores['cut']} prompts cut to the context[/yellow]" if scores["cut"] else ""
     console.print(
-        f"  {name}, {shots}-shot: {own.figure} {figure['value']:.1%} ({figure['low']:.1%} to {figure['high']:.1%}){cut}"
+        f"  {verbatim(name)}, {shots}-shot: {own.figure} {figure['value']:.1%} "
+        f"({figure['low']:.1%} to {figure['high']:.1%}){cut}"
     )
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from malmoi.core.config import Settings
 from malmoi.core.console import console, progress
 from malmoi.core.errors import UserError
 from malmoi.core.files import append_json_line, read_json_lines
 from malmoi.core.hashing import text_digest
-from malmoi.data.dialogues import Dialogue, collate_dialogues, encode_dialogues, read_dialogues
+from malmoi.data.dialogues import Dialogue, EncodedDialogue, collate_dialogues, encode_dialogues, read_dialogues
 from malmoi.data.rows import Rows
 from malmoi.formats.adapter import has_places, save_adapter
 from malmoi.formats.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -48,7 +49,7 @@ class InstructSettings(Settings):
         file: your own file of dialogues, instead of `fetch` and `source`.
         train: "lora" trains low-rank differences and merges them at the end, "all" trains every weight.
         rank: of the differences.
-        limit: most dialogues to learn from; 0 for all.
+        limit: most dialogues to learn from, too long ones not counted; 0 for all.
         held_out: share of the dialogues that is not learned from; chosen by the question, so that a question with
             several answers is on one side only.
         longest: longer dialogues, in tokens, are left out.
@@ -66,15 +67,15 @@ class InstructSettings(Settings):
     source: str = "chatterbot-english"
     file: StageInput | None = None
     train: Literal["lora", "all"] = "lora"
-    rank: int = 8
-    limit: int = 480
-    held_out: float = 0.05
-    longest: int = 96
-    rows: int = 8
-    epochs: float = 1
-    learning_rate: float = 1e-3
+    rank: PositiveInt = 8
+    limit: NonNegativeInt = 480
+    held_out: float = Field(0.05, gt=0, lt=1)
+    longest: PositiveInt = 96
+    rows: PositiveInt = 8
+    epochs: PositiveFloat = 1
+    learning_rate: PositiveFloat = 1e-3
     questions: list[str] = []
-    answer_tokens: int = 32
+    answer_tokens: PositiveInt = 32
     seed: int = 0
 
 
@@ -84,9 +85,16 @@ def run(settings: InstructSettings, directory: Path) -> dict[str, Any]:
     model, tokenizer = checkpoint.language_model, checkpoint.tokenizer
     if tokenizer.chat_template is None:
         tokenizer.chat_template = DEFAULT_TEMPLATE
-    train, held_out = _split(settings)
-    rows = _rows(settings, tokenizer, train, held_out)
-    questions = settings.questions or [dialogue[0]["content"] for dialogue in _one_each(held_out)[:6]]
+    train, held_out, longer = _encoded(settings, tokenizer)
+    rows = Rows(
+        train,
+        held_out,
+        length=lambda dialogue: len(dialogue.ids),
+        collate=collate_dialogues,
+        rows=settings.rows,
+        seed=settings.seed,
+    )
+    questions = settings.questions or list(dict.fromkeys(dialogue.question for dialogue in held_out))[:6]
     before = _answer_before(model, tokenizer, questions, settings, directory)
     if settings.train == "lora":
         apply_low_rank(model, settings.rank, 2.0 * settings.rank, seed=settings.seed)
@@ -115,6 +123,7 @@ def run(settings: InstructSettings, directory: Path) -> dict[str, Any]:
     facts = {
         "dialogues": len(train),
         "held_out_dialogues": len(held_out),
+        "too_long": longer,
         "train": settings.train,
         "steps": result.steps,
         "learned_tokens": result.items,
@@ -145,12 +154,18 @@ def _split(settings: InstructSettings) -> tuple[list[Dialogue], list[Dialogue]]:
     )
     held_out = [dialogue for dialogue in dialogues if _is_held_out(dialogue, settings.held_out)]
     train = [dialogue for dialogue in dialogues if not _is_held_out(dialogue, settings.held_out)]
-    if not train or not held_out:
-        raise UserError(
-            f"{len(dialogues)} dialogues are too few to hold some out.", "Add dialogues, or raise held_out."
-        )
+    for part, purpose, change in ((train, "to learn from", "lower"), (held_out, "to hold out", "raise")):
+        if not part:
+            raise UserError(
+                f"Of {len(dialogues)} dialogues none is left {purpose}.", f"Add dialogues, or {change} held_out."
+            )
+    return train, held_out
+
+
+def _sizes(settings: InstructSettings, train: list[Dialogue]) -> tuple[int, int]:
+    """Most dialogues to learn from and to hold out."""
     most = settings.limit or len(train)
-    return train[:most], held_out[: max(16, most // 10)]
+    return most, max(16, most // 10)
 
 
 def _is_held_out(dialogue: Dialogue, share: float) -> bool:
@@ -158,25 +173,24 @@ def _is_held_out(dialogue: Dialogue, share: float) -> bool:
     return int.from_bytes(text_digest(question)[:4], "little") / 2**32 < share
 
 
-def _rows(
-    settings: InstructSettings, tokenizer: Tokenizer, train: list[Dialogue], held_out: list[Dialogue]
-) -> Rows[Any]:
-    encoded = [encode_dialogues(tokenizer, dialogues, settings.longest) for dialogues in (train, held_out)]
-    if not all(encoded):
-        raise UserError(f"No dialogue has {settings.longest} tokens or fewer.", "Raise longest.")
-    return Rows(
-        encoded[0],
-        encoded[1],
-        length=lambda dialogue: len(dialogue.ids),
-        collate=collate_dialogues,
-        rows=settings.rows,
-        seed=settings.seed,
-    )
-
-
-def _one_each(dialogues: list[Dialogue]) -> list[Dialogue]:
-    """The first dialogue of each question."""
-    return list({dialogue[0]["content"]: dialogue for dialogue in reversed(dialogues)}.values())[::-1]
+def _encoded(
+    settings: InstructSettings, tokenizer: Tokenizer
+) -> tuple[list[EncodedDialogue], list[EncodedDialogue], int]:
+    """The dialogues to learn from, those held out, and how many were left out as too long."""
+    parts = _split(settings)
+    found = []
+    for dialogues, most, purpose in zip(parts, _sizes(settings, parts[0]), ("learn from", "hold out"), strict=True):
+        encoded, longer = encode_dialogues(tokenizer, dialogues, settings.longest, most)
+        if not encoded:
+            raise UserError(
+                f"All {len(dialogues):,} dialogues to {purpose} have more than {settings.longest} tokens.",
+                "Raise longest, or add shorter dialogues.",
+            )
+        found.append((encoded, longer))
+    (train, longer), (held_out, also_longer) = found
+    if too_long := longer + also_longer:
+        console.print(f"  {too_long:,} dialogues left out: more than {settings.longest} tokens")
+    return train, held_out, too_long
 
 
 def _answer_before(
@@ -224,10 +238,11 @@ def _first_loss(learner: Trainer, directory: Path) -> float:
 def _card(settings: InstructSettings, facts: dict[str, Any]) -> str:
     base = settings.base.name if settings.base is not None else settings.weights
     data = settings.file.name if settings.file is not None else settings.source
+    left_out = f", {facts['too_long']} of more than {settings.longest} tokens left out" if facts["too_long"] else ""
     return (
         f"# An assistant fine-tuned from {base}\n\n"
         f"Trained by malmoi on {facts['dialogues']} dialogues of {data} ({settings.train}, {facts['steps']} steps, "
-        f"seed {settings.seed}); the loss is on the answers alone. Loss on held-out answers: "
+        f"seed {settings.seed}{left_out}); the loss is on the answers alone. Loss on held-out answers: "
         f"{facts['loss_before']:.3f} before, {facts['loss_after']:.3f} after. "
         "It may say what is not so; check what matters.\n"
     )
@@ -240,9 +255,10 @@ def estimate(settings: InstructSettings) -> Estimate:
     if config is None or not (here or settings.limit):
         return UNKNOWN
     if here:
+        parts = _split(settings)
         learned, scored = (
-            sum(token_estimate(json.dumps(dialogue, ensure_ascii=False), settings.longest) for dialogue in part)
-            for part in _split(settings)
+            sum(token_estimate(json.dumps(dialogue, ensure_ascii=False), settings.longest) for dialogue in part[:most])
+            for part, most in zip(parts, _sizes(settings, parts[0]), strict=True)
         )
     else:
         learned, scored = settings.limit * ASSUMED_TOKENS, settings.limit // 10 * ASSUMED_TOKENS

@@ -12,7 +12,16 @@ from malmoi.pipeline.report.sections.training import curves, facts
 from malmoi.pipeline.report.words import Words, percent
 
 CLASSIFIED = ("train_texts", "validation_texts", "test_texts", "train", "layers", "steps")
-INSTRUCTED = ("dialogues", "held_out_dialogues", "steps", "learned_tokens", "train", "loss_before", "loss_after")
+INSTRUCTED = (
+    "dialogues",
+    "held_out_dialogues",
+    "too_long",
+    "steps",
+    "learned_tokens",
+    "train",
+    "loss_before",
+    "loss_after",
+)
 """Results that are shown as facts, by their names in `stage.json`."""
 
 
