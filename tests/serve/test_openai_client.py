@@ -33,6 +33,16 @@ def test_a_streamed_answer_is_the_answer(client, extra):
     assert all(chunk.usage is None for chunk in chunks[:-1])
 
 
+@pytest.mark.parametrize("sent", [lambda message: message, lambda message: message.model_dump()])
+def test_an_answer_can_be_sent_back_as_it_came(client, sent):
+    asked, more, short = MESSAGES[1:], {"role": "user", "content": "곰은?"}, COMMON | {"max_tokens": 6}
+    message = client.chat.completions.create(messages=asked, **short).choices[0].message
+    plain = {"role": "assistant", "content": message.content}
+    expected = client.chat.completions.create(messages=[*asked, plain, more], **short)
+    answer = client.chat.completions.create(messages=[*asked, sent(message), more], **short)
+    assert answer.choices[0].message == expected.choices[0].message
+
+
 def test_completions_are_those_of_the_generator(client, model, tokenizer):
     settings = SamplingSettings(temperature=0.9, seed=11, maximum_tokens=24)
     expected = collect(generate(model, tokenizer, tokenizer.encode("옛날 옛적에"), settings))

@@ -51,11 +51,16 @@ Prompt = Text | list[Annotated[int, Field(strict=True, ge=0)]]
 
 
 class Message(Settings):
-    """One turn of a dialogue."""
+    """One turn of a dialogue. An answer may be sent back as it came: what OpenAI's client adds to it is None."""
 
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[Text, BeforeValidator(_joined_parts)]
     name: None = None
+    refusal: None = None
+    annotations: None = None
+    audio: None = None
+    function_call: None = None
+    tool_calls: None = None
 
 
 class StreamOptions(Settings):
