@@ -6,7 +6,7 @@ import json
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Request
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
 
 from malmoi.core.config import Settings
 from malmoi.core.errors import nearest
@@ -47,10 +47,16 @@ def _prompts(value: Any) -> Any:
 
 
 Text = Annotated[str, AfterValidator(_is_unicode)]
-Prompt = Text | list[Annotated[int, Field(strict=True, ge=0)]]
+Prompt = Text | list[Annotated[int, Field(ge=0)]]
 
 
-class Message(Settings):
+class Part(Settings):
+    """Part of a request. A value is what it says it is: no true becomes 1, and no "7" a number."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class Message(Part):
     """One turn of a dialogue. An answer may be sent back as it came: what OpenAI's client adds to it is None."""
 
     role: Literal["system", "developer", "user", "assistant"]
@@ -63,14 +69,14 @@ class Message(Settings):
     tool_calls: None = None
 
 
-class StreamOptions(Settings):
+class StreamOptions(Part):
     """What a stream carries besides the text. `include_obfuscation` asks for padding, which loopback needs not."""
 
     include_usage: bool = False
     include_obfuscation: bool = False
 
 
-class GenerationRequest(Settings):
+class GenerationRequest(Part):
     """What both kinds of completion share. None, and a field left out, mean the server's default."""
 
     model: str | None = None
