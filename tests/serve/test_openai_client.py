@@ -74,7 +74,7 @@ def test_settings_are_honoured(client):
 
     assert text(temperature=0) == text(temperature=0)
     assert text(temperature=2, seed=1) == text(temperature=2, seed=1) != text(temperature=2, seed=2)
-    assert text(temperature=2, top_p=1e-9) == text(temperature=0)
+    assert text(temperature=2, top_p=1e-9) == text(temperature=1e-46) == text(temperature=0)
     assert text(temperature=2, extra_body={"top_k": 1}) == text(temperature=0)
     assert text(temperature=0, extra_body={"repetition_penalty": 1.5}) != text(temperature=0)
     whole = text(temperature=0)
@@ -117,6 +117,7 @@ def test_parts_of_text_are_one_text(client):
         ({"n": 2}, "'n'"),
         ({"frequency_penalty": 1}, "'frequency_penalty'"),
         ({"temperature": -1}, "'temperature'"),
+        ({"extra_body": {"repetition_penalty": 1e-40}}, "'repetition_penalty'"),
         ({"max_tokens": 0}, "'max_tokens'"),
         ({"max_tokens": True}, "'max_tokens'"),
         ({"max_tokens": "7"}, "'max_tokens'"),

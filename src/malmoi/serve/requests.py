@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Validat
 
 from malmoi.core.config import Settings
 from malmoi.core.errors import nearest
-from malmoi.generate.sampling import SamplingSettings
+from malmoi.generate.sampling import Penalty, SamplingSettings
 from malmoi.serve.errors import ApiError
 
 BODY_LIMIT = 4 * 2**20
@@ -85,7 +85,7 @@ class GenerationRequest(Part):
     top_p: float | None = Field(None, gt=0, le=1)
     top_k: int | None = Field(None, ge=0)
     min_p: float | None = Field(None, ge=0, le=1)
-    repetition_penalty: float | None = Field(None, gt=0, allow_inf_nan=False)
+    repetition_penalty: Penalty | None = None
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     stop: Annotated[list[Annotated[Text, Field(min_length=1)]] | None, BeforeValidator(_as_list)] = None
     stream: bool | None = None
