@@ -5,6 +5,7 @@ import pytest
 
 from malmoi.generate.generator import collect, generate
 from malmoi.generate.sampling import SamplingSettings
+from malmoi.serve.engine import Engine
 
 MESSAGES = [{"role": "system", "content": "짧게 답하세요."}, {"role": "user", "content": "여우는 누구입니까?"}]
 COMMON = {"model": "tiny", "max_tokens": 24, "seed": 11}
@@ -94,6 +95,15 @@ def test_echo_and_logprobs_score_a_text(client, model, tokenizer):
     assert all(offset <= len(prompt) for offset in found.text_offset)
     only_new = client.completions.create(model="tiny", prompt=prompt, logprobs=2, max_tokens=1, temperature=0)
     assert only_new.choices[0].logprobs.token_logprobs == found.token_logprobs[-1:]
+
+
+def test_special_tokens_among_the_most_probable_have_names(serving, make_model, tokenizer):
+    padded = make_model(vocabulary=tokenizer.size + 8)
+    with serving(Engine(padded, tokenizer, "tiny")) as url, openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client:
+        answer = client.completions.create(model="tiny", prompt=list(range(60)), echo=True, logprobs=20, max_tokens=1)
+    found = answer.choices[0].logprobs.top_logprobs[1:]
+    assert {len(top) for top in found} == {20}
+    assert tokenizer.special.keys() <= {name for top in found for name in top}
 
 
 def test_an_empty_prompt_begins_a_text(client):
