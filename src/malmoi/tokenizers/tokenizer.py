@@ -245,6 +245,11 @@ class Tokenizer:
         """What of `around` stands before a text that is to be continued."""
         return self.around[0]
 
+    @property
+    def start(self) -> list[int]:
+        """What a text begins behind, at least one id: `opening`, or else the token that ended the text before it."""
+        return self.opening or [self.end]
+
     @functools.cached_property
     def _cutter(self) -> re.Pattern[str]:
         """Finds special tokens, the longest first, each in a group, with the spaces around it that it takes."""
