@@ -2,6 +2,7 @@
 
 import openai
 import pytest
+import torch
 
 from malmoi.generate.generator import collect, generate
 from malmoi.generate.sampling import SamplingSettings
@@ -106,10 +107,13 @@ def test_special_tokens_among_the_most_probable_have_names(serving, make_model, 
     assert tokenizer.special.keys() <= {name for top in found for name in top}
 
 
-def test_an_empty_prompt_begins_a_text(client):
-    answer = client.completions.create(prompt="", echo=True, logprobs=1, **COMMON)
+@pytest.mark.parametrize("prompt", ["", [[]]])
+def test_an_empty_prompt_begins_a_text(client, model, tokenizer, prompt):
+    answer = client.completions.create(prompt=prompt, logprobs=1, temperature=0, **COMMON)
     assert answer.usage.prompt_tokens == 1
-    assert None not in answer.choices[0].logprobs.token_logprobs[1:]
+    begun = torch.tensor([[tokenizer.end]])
+    first = model.logits(begun)[0, -1].log_softmax(-1).max().item()
+    assert answer.choices[0].logprobs.token_logprobs[0] == pytest.approx(first, abs=1e-4)
 
 
 def test_parts_of_text_are_one_text(client):

@@ -121,11 +121,11 @@ class Routes:
     def _tokens(self, prompt: str | list[int]) -> list[int]:
         tokenizer = self._engine.tokenizer
         if isinstance(prompt, str):
-            return tokenizer.opening + tokenizer.encode(prompt) or [tokenizer.end]
+            return tokenizer.opening + tokenizer.encode(prompt) or tokenizer.start
         if wrong := [token for token in prompt if token >= tokenizer.size]:
             message = f"Token {wrong[0]} does not exist: the vocabulary has {tokenizer.size:,}."
             raise ApiError(400, message, "prompt", "unsupported_value")
-        return prompt
+        return prompt or tokenizer.start
 
     async def _answer(
         self, request: Request, wanted: GenerationRequest, answer: Answer, prompts: list[list[int]]
