@@ -137,6 +137,8 @@ def test_parts_of_text_are_one_text(client):
         ({"max_tokens": "7"}, "'max_tokens'"),
         ({"stream_options": {"include_usage": "yes"}}, "'stream_options.include_usage'"),
         ({"stop": ""}, "'stop"),
+        ({"stop": ["x"] * 17}, "'stop"),
+        ({"stop": "x" * 257}, "'stop"),
         ({"messages": []}, "'messages'"),
         ({"messages": [{"role": "robot", "content": "x"}]}, "'messages.0.role'"),
         ({"messages": [{"role": "user", "content": "x", "contnt": "y"}]}, "Did you mean 'content'"),

@@ -47,6 +47,7 @@ def _prompts(value: Any) -> Any:
 
 
 Text = Annotated[str, AfterValidator(_is_unicode)]
+Stop = Annotated[Text, Field(min_length=1, max_length=256)]
 Prompt = Text | list[Annotated[int, Field(ge=0)]]
 
 
@@ -87,7 +88,7 @@ class GenerationRequest(Part):
     min_p: float | None = Field(None, ge=0, le=1)
     repetition_penalty: Penalty | None = None
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
-    stop: Annotated[list[Annotated[Text, Field(min_length=1)]] | None, BeforeValidator(_as_list)] = None
+    stop: Annotated[list[Stop] | None, BeforeValidator(_as_list), Field(max_length=16)] = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: Literal[1] | None = None

@@ -100,8 +100,9 @@ class Tokenizer:
         Args:
             begins: no special token stands before it. Some vocabularies put a space only there.
         """
-        try:
-            encoding = (self.backend if begins else self._within).encode(text, add_special_tokens=False)
+        backend = self.backend if begins else self._within
+        try:  # the library lets other threads work only while it encodes several texts
+            (encoding,) = backend.encode_batch([text], add_special_tokens=False)
         except TypeError:
             raise no_text(text) from None
         return self._plain(encoding), self._plain(encoding, encoding.offsets)
