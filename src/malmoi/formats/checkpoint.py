@@ -218,6 +218,8 @@ def _fields(directory: Path) -> dict[str, Any]:
     fields = read_json(directory / CONFIG)
     if not isinstance(fields, dict):
         raise UserError(f"{directory / CONFIG} does not hold a JSON object.", "Get the checkpoint again.")
+    if not isinstance(fields.get("architectures") or [], list):
+        raise UserError(f"The architectures in {directory / CONFIG} are no list.", "Get the checkpoint again.")
     generation = read_json(directory / GENERATION) if (directory / GENERATION).is_file() else {}
     decoding = _decoding(generation if isinstance(generation, dict) else {})
     return fields | {name: value for name, value in decoding.items() if fields.get(name) is None}
