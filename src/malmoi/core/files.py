@@ -51,24 +51,43 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         UserError: the disk is full; whatever stood at `path` before is untouched.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    retired = path.with_name(f".{path.name}.{os.getpid()}.old")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
+        if is_first():
+            _put_back(path)
         yield temporary
         if not is_first():
             return
         for file in temporary.rglob("*"):
             if file.is_file():
                 _sync_file(file)
-        if path.exists():
-            os.replace(path, retired)
-        os.replace(temporary, path)
+        try:
+            if path.is_dir():
+                os.replace(path, _retired(path))
+            os.replace(temporary, path)
+        finally:
+            _put_back(path)
         _sync_directory(path.parent)
     except OSError as error:
         raise _disk_full(path) if error.errno == errno.ENOSPC else error from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _retired(path: Path) -> Path:
+    """Where a directory lies while another takes its place: the same for all, so that the next writer finds it."""
+    return path.with_name(f".{path.name}.old")
+
+
+def _put_back(path: Path) -> None:
+    """End a replacement, one of a killed process too: what was retired goes back if nothing took its place."""
+    retired = _retired(path)
+    if retired.is_dir() and not path.exists():
+        os.replace(retired, path)
+    elif retired.is_symlink():
+        retired.unlink()
+    else:
         shutil.rmtree(retired, ignore_errors=True)
 
 
