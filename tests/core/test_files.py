@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -83,6 +84,29 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(tmp_path):
     with pytest.raises(UserError, match=r"disk is full.*a\.txt"), atomic_file(path):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert path.read_text() == "earlier"
+
+
+@pytest.mark.parametrize("make", [atomic_file, atomic_directory])
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [("a file/x", "Not a directory"), ("/proc/x", "cannot be written"), (".", "no name"), ("a" * 300, "too long")],
+)
+def test_a_place_where_nothing_can_be_written_is_a_sentence(tmp_path, monkeypatch, make, place, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a file").touch()
+    with pytest.raises(UserError, match=words), make(Path(place)):
+        pass
+
+
+def test_what_stands_in_the_way_is_a_sentence_and_stays(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("earlier")
+    with pytest.raises(UserError, match="Is a directory"), atomic_file(tmp_path / "folder"):
+        pass
+    with pytest.raises(UserError, match="Not a directory"), atomic_directory(tmp_path / "file"):
+        pass
+    assert (tmp_path / "file").read_text() == "earlier"
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
 
 
 def test_json_keeps_hangul_as_itself(tmp_path):
