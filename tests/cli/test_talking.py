@@ -106,6 +106,13 @@ def test_export_writes_what_other_programs_open_and_says_how(run, checkpoint, tm
     assert (tmp_path / "모델/말.Modelfile").read_text(encoding="utf-8").startswith("FROM ./말.gguf\n")
 
 
+def test_an_imported_model_is_exported_by_its_bare_name(run, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(checkpoint, "models/여우")
+    assert run("export", "여우")[0] == 0
+    assert (tmp_path / "여우-f16.gguf").is_file()
+
+
 def test_a_classifier_is_not_exported(run, make_model, tokenizer, tmp_path):
     save_checkpoint(tmp_path / "model", Classifier(make_model(), ["나쁨", "좋음"]), tokenizer, "")
     code, _, error = run("export", str(tmp_path), "--out", str(tmp_path / "x.gguf"))

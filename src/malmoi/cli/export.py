@@ -34,13 +34,13 @@ def export(
 
 
 def _to_gguf(checkpoint: Path, type_name: str, path: Path) -> None:
-    from malmoi.cli.options import read_checkpoint
+    from malmoi.cli.options import find_checkpoint, read_checkpoint
     from malmoi.core.console import console
     from malmoi.formats.checkpoint import read_config
     from malmoi.formats.gguf_export import check_export, export_gguf
     from malmoi.formats.modelfile import write_modelfile
 
-    check_export(read_config(checkpoint), path, type_name)
+    check_export(read_config(find_checkpoint(checkpoint)), path, type_name)
     opened = read_checkpoint(checkpoint)
     model, tokenizer = opened.language_model, opened.tokenizer
     export_gguf(model, tokenizer, path, type_name)
