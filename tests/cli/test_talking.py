@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from malmoi.formats.checkpoint import save_checkpoint
+from malmoi.formats.gguf_file import GGUFFile
 from malmoi.models.classifier import Classifier
 from malmoi.models.lstm import LSTMConfig
 from malmoi.models.registry import build_model
@@ -111,6 +112,15 @@ def test_an_imported_model_is_exported_by_its_bare_name(run, checkpoint, tmp_pat
     shutil.copytree(checkpoint, "models/여우")
     assert run("export", "여우")[0] == 0
     assert (tmp_path / "여우-f16.gguf").is_file()
+
+
+def test_an_exported_model_states_its_licence(run, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(checkpoint, "licensed")
+    (tmp_path / "licensed/card.md").write_text("---\nlicense: apache-2.0\n---\n\n# 여우\n")
+    assert run("export", "licensed")[0] == run("export", str(checkpoint), "--out", "plain.gguf")[0] == 0
+    assert GGUFFile(tmp_path / "licensed-f16.gguf").metadata["general.license"] == "apache-2.0"
+    assert "general.license" not in GGUFFile(tmp_path / "plain.gguf").metadata
 
 
 def test_a_classifier_is_not_exported(run, make_model, tokenizer, tmp_path):

@@ -43,7 +43,7 @@ def _to_gguf(checkpoint: Path, type_name: str, path: Path) -> None:
     check_export(read_config(find_checkpoint(checkpoint)), path, type_name)
     opened = read_checkpoint(checkpoint)
     model, tokenizer = opened.language_model, opened.tokenizer
-    export_gguf(model, tokenizer, path, type_name)
+    export_gguf(model, tokenizer, path, type_name, opened.licence)
     modelfile = path.with_suffix(".Modelfile")
     write_modelfile(modelfile, path, tokenizer, model.config.context)
     size, file, name = path.stat().st_size / 1e6, quote(str(path)), quote(path.stem)

@@ -30,6 +30,7 @@ from malmoi.models.language_model import LanguageModel
 from malmoi.models.model import Backbone, Model, ModelConfig
 from malmoi.models.registry import with_memory
 from malmoi.models.seq2seq import EncoderDecoder
+from malmoi.sources.front_matter import licence_in, split_front_matter
 from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.tokenizer import Tokenizer
 
@@ -52,6 +53,11 @@ class Checkpoint:
     model: Model | Headed
     tokenizer: Tokenizer
     card: str = ""
+
+    @property
+    def licence(self) -> str:
+        """The licence that the card states, "" where it states none."""
+        return licence_in(split_front_matter(self.card)[0])
 
     def to(self, device: torch.device) -> Self:
         """The same, with the model on `device`."""
