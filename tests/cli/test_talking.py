@@ -14,6 +14,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from malmoi.cli import options
 from malmoi.formats.checkpoint import save_checkpoint
 from malmoi.formats.gguf_file import GGUFFile
 from malmoi.models.classifier import Classifier
@@ -112,6 +113,25 @@ def test_an_imported_model_is_exported_by_its_bare_name(run, checkpoint, tmp_pat
     shutil.copytree(checkpoint, "models/여우")
     assert run("export", "여우")[0] == 0
     assert (tmp_path / "여우-f16.gguf").is_file()
+
+
+def test_a_modelfile_that_somebody_changed_is_left_alone(run, checkpoint, tmp_path):
+    out = ["--out", tmp_path / "x.gguf"]
+    assert run("export", checkpoint, *out)[0] == 0
+    assert "are written" in run("export", checkpoint, *out)[1]
+    with open(tmp_path / "x.Modelfile", "a") as file:
+        file.write("PARAMETER temperature 0\n")
+    assert "x.Modelfile, which differs, left as it is" in run("export", checkpoint, *out)[1]
+    assert (tmp_path / "x.Modelfile").read_text().endswith("PARAMETER temperature 0\n")
+
+
+@pytest.mark.parametrize("taken", ["x.gguf", "x.Modelfile"])
+def test_what_cannot_be_written_is_said_before_the_weights_are_read(run, checkpoint, tmp_path, monkeypatch, taken):
+    monkeypatch.setattr(options, "read_checkpoint", lambda path: pytest.fail("the weights were read"))
+    (tmp_path / taken).mkdir()
+    code, _, error = run("export", checkpoint, "--out", tmp_path / "x.gguf")
+    assert (code, taken in error) == (2, True)
+    assert list(tmp_path.iterdir()) == [tmp_path / taken]
 
 
 def test_an_exported_model_states_its_licence(run, checkpoint, tmp_path, monkeypatch):

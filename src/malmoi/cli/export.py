@@ -36,20 +36,24 @@ def export(
 def _to_gguf(checkpoint: Path, type_name: str, path: Path) -> None:
     from malmoi.cli.options import find_checkpoint, read_checkpoint
     from malmoi.core.console import console
+    from malmoi.core.files import expect_writable
     from malmoi.formats.checkpoint import read_config
     from malmoi.formats.gguf_export import check_export, export_gguf
     from malmoi.formats.modelfile import write_modelfile
 
     check_export(read_config(find_checkpoint(checkpoint)), path, type_name)
+    modelfile = path.with_suffix(".Modelfile")
+    for file in (path, modelfile):
+        expect_writable(file)
     opened = read_checkpoint(checkpoint)
     model, tokenizer = opened.language_model, opened.tokenizer
     export_gguf(model, tokenizer, path, type_name, opened.licence)
-    modelfile = path.with_suffix(".Modelfile")
-    write_modelfile(modelfile, path, tokenizer, model.config.context)
-    size, file, name = path.stat().st_size / 1e6, quote(str(path)), quote(path.stem)
+    written = write_modelfile(modelfile, path, tokenizer, model.config.context)
+    beside = f"and {modelfile} are written" if written else f"is written, and {modelfile}, which differs, left as it is"
+    size, name = path.stat().st_size / 1e6, quote(path.stem)
     lines = (
-        f"{path}, {size:,.1f} MB, and {modelfile} are written. To run it:",
-        f"  llama-server --model {file}",
+        f"{path}, {size:,.1f} MB, {beside}. To run it:",
+        f"  llama-server --model {quote(str(path))}",
         f"  ollama create {name} --file {quote(str(modelfile))} && ollama run {name}",
     )
     console.print("\n".join(lines), markup=False, soft_wrap=True)
