@@ -134,6 +134,33 @@ def test_what_cannot_be_written_is_said_before_the_weights_are_read(run, checkpo
     assert list(tmp_path.iterdir()) == [tmp_path / taken]
 
 
+@pytest.fixture
+def classifier(tmp_path, make_model, tokenizer):
+    save_checkpoint(tmp_path / "classifier", Classifier(make_model(), ["나쁨", "좋음"]), tokenizer, "")
+    return tmp_path / "classifier"
+
+
+@pytest.mark.parametrize("out", ["thesis", ".", "classifier", "config", "a file", "a file/x"])
+def test_an_export_to_onnx_takes_nothing_away(run, classifier, tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(options, "read_checkpoint", lambda path: pytest.fail("the weights were read"))
+    for name in ("thesis/chapter.txt", "config/config.json", "a file"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    before = sorted(tmp_path.rglob("*"))
+    code, _, error = run("export", "classifier", "--to", "onnx", "--out", out)
+    assert (code, error.count("\n")) == (2, 1)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_export_to_onnx_replaces_an_earlier_one(run, classifier, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    for _ in range(2):
+        assert run("export", "classifier", "--to", "onnx", "--out", "empty")[0] == 0
+    assert (tmp_path / "empty/model.onnx").is_file()
+
+
 def test_an_exported_model_states_its_licence(run, checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(checkpoint, "licensed")

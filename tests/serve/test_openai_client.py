@@ -100,7 +100,10 @@ def test_echo_and_logprobs_score_a_text(client, model, tokenizer):
 
 def test_special_tokens_among_the_most_probable_have_names(serving, make_model, tokenizer):
     padded = make_model(vocabulary=tokenizer.size + 8)
-    with serving(Engine(padded, tokenizer, "tiny")) as url, openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client:
+    with (
+        serving(Engine(padded, tokenizer, "tiny")) as url,
+        openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client,
+    ):
         answer = client.completions.create(model="tiny", prompt=list(range(60)), echo=True, logprobs=20, max_tokens=1)
     found = answer.choices[0].logprobs.top_logprobs[1:]
     assert {len(top) for top in found} == {20}

@@ -43,8 +43,9 @@ def _to_gguf(checkpoint: Path, type_name: str, path: Path) -> None:
 
     check_export(read_config(find_checkpoint(checkpoint)), path, type_name)
     modelfile = path.with_suffix(".Modelfile")
-    for file in (path, modelfile):
-        expect_writable(file)
+    if modelfile.is_dir():
+        raise UserError(f"{modelfile} is a folder.", "Name another file with --out.")
+    expect_writable(path)
     opened = read_checkpoint(checkpoint)
     model, tokenizer = opened.language_model, opened.tokenizer
     export_gguf(model, tokenizer, path, type_name, opened.licence)
@@ -62,10 +63,9 @@ def _to_gguf(checkpoint: Path, type_name: str, path: Path) -> None:
 def _to_onnx(checkpoint: Path, directory: Path) -> None:
     from malmoi.cli.options import read_checkpoint
     from malmoi.core.console import console
-    from malmoi.formats.onnx_export import FILE, export_onnx
+    from malmoi.formats.onnx_export import FILE, check_folder, export_onnx
 
-    if directory.is_file():
-        raise UserError(f"{directory} is a file.", "Name a folder with --out.")
+    check_folder(directory)
     opened = read_checkpoint(checkpoint)
     export_onnx(opened.model, opened.tokenizer, directory)
     size = (directory / FILE).stat().st_size / 1e6

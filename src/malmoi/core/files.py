@@ -78,13 +78,11 @@ def atomic_directory(path: Path) -> Iterator[Path]:
 
 
 def expect_writable(path: Path) -> None:
-    """Refuse a file that could not be written, before the work that would be lost.
+    """Refuse a place where nothing can be written, before the work that would be lost.
 
     Raises:
-        UserError: a directory stands at `path`, or nothing can be written beside it.
+        UserError: it is one.
     """
-    if path.is_dir():
-        raise UserError(f"{path} is a folder.", "Choose another name.")
     _begun(path).unlink()
 
 

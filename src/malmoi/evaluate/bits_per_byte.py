@@ -1,8 +1,8 @@
 """Bits per byte: how many bits a model needs for each UTF-8 byte of a text it has not seen.
 
 What is counted: every token of every document, once. What a text begins behind (`Tokenizer.start`) stands before each
-document as context and is never scored, since it spells no byte. Bytes that a tokenizer cannot spell (behind an unknown token) are charged
-8 bits each, so that no vocabulary gains by hiding text.
+document as context and is never scored, since it spells no byte. Bytes that a tokenizer cannot spell (behind an unknown
+token) are charged 8 bits each, so that no vocabulary gains by hiding text.
 """
 
 from __future__ import annotations
@@ -92,9 +92,7 @@ class _Window:
     scored: int
 
 
-def _windows(
-    documents: Sequence[Sequence[int]], start: Sequence[int], context: int, stride: int
-) -> Iterator[_Window]:
+def _windows(documents: Sequence[Sequence[int]], start: Sequence[int], context: int, stride: int) -> Iterator[_Window]:
     """Windows of at most `context` tokens over each document; every token is scored in exactly one of them."""
     for number, tokens in enumerate(documents):
         sequence = [*start, *tokens]

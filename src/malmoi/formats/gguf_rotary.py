@@ -21,7 +21,7 @@ _LOW, _HIGH, _CONTEXT = 1.0, 4.0, 8_192
 def read_scaling(file: GGUFFile, architecture: str, head_width: int, base: float) -> RotaryScaling | None:
     """How the rotary positions of a file are stretched, if they are.
 
-    As in llama.cpp, a factor without a type is the linear way's, older files call it `rope.scale_linear`, and 0 is none.
+    As in llama.cpp, a factor without a type is linear, older files call it `rope.scale_linear`, and 0 is none.
 
     Raises:
         UserError: in a way that malmoi does not have.
