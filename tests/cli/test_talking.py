@@ -37,7 +37,30 @@ def test_generate_prints_the_text_and_keeps_the_speed_apart(run, checkpoint):
     assert code == 0
     assert out.startswith("옛날에")
     assert "5 tokens" in error
-    assert run("generate", str(checkpoint.parent), "-", *options, stdin=io.StringIO("옛날에"))[1] == out
+    assert run("generate", str(checkpoint.parent), "-", *options, stdin=piped("옛날에".encode()))[1] == out
+
+
+def piped(content: bytes) -> io.TextIOWrapper:
+    """Standard input as a pipe gives it."""
+    return io.TextIOWrapper(io.BytesIO(content), encoding="ascii")
+
+
+def test_a_text_is_read_from_a_pipe_whatever_its_encoding(run, checkpoint):
+    text = "옛날 옛적에 숲에 여우가 살았습니다. "
+    options = ["--temperature", "0", "--maximum-tokens", "5"]
+    expected = run("generate", str(checkpoint), text, *options)[1]
+    assert run("generate", str(checkpoint), "-", *options, stdin=piped(text.encode("cp949")))[1] == expected
+    code, _, error = run("generate", str(checkpoint), "-", stdin=piped(b"\x01\x02\x03" * 30))
+    assert (code, "no text" in error) == (2, True)
+
+
+def test_an_answer_is_written_whatever_the_surroundings_call_their_encoding(checkpoint):
+    options = ["--temperature", "0", "--maximum-tokens", "5"]
+    surroundings = os.environ | {"PYTHONIOENCODING": "ascii"}
+    command = [*MALMOI, "generate", str(checkpoint), "안녕", *options]
+    done = subprocess.run(command, env=surroundings, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode().startswith("안녕")
 
 
 def test_generate_answers_like_the_examples_and_ends_with_the_line(run, checkpoint, tmp_path):

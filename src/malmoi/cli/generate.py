@@ -48,7 +48,7 @@ def generate(
         "stop": tuple(stop or (() if examples is None else (STOP,))),
     }  # fmt: skip
     settings = parse_settings(SamplingSettings, values, "the options")
-    text = sys.stdin.read() if prompt == "-" else prompt
+    text = _standard_input() if prompt == "-" else prompt
     asked = text if examples is None and shots is None else _behind_examples(examples, shots, text)
     model, tokenizer = options.open_writer(checkpoint, int8_cache)
     pieces = generate_pieces(model, tokenizer, tokenizer.opening + tokenizer.encode(asked), settings)
@@ -65,6 +65,21 @@ def generate(
     sys.stdout.write("\n")
     sys.stdout.flush()
     error_console.print(f"[dim]{speed.words()}[/dim]")
+
+
+def _standard_input() -> str:
+    """What is piped in, whatever its encoding.
+
+    Raises:
+        UserError: it is no text.
+    """
+    from malmoi.core.errors import UserError
+    from malmoi.corpus.decode import decode
+
+    text = decode(sys.stdin.buffer.read())
+    if text is None:
+        raise UserError("What standard input holds is no text.", "Give the text itself, or pipe a text file in.")
+    return text.replace("\r\n", "\n")
 
 
 def _behind_examples(path: Path | None, shots: int | None, text: str) -> str:
