@@ -111,7 +111,7 @@ def nats_a_token(path: Path, texts: list[str]) -> float:
     """The loss of a checkpoint."""
     checkpoint = load_checkpoint(path)
     tokens = [one.tokens for one in encode_texts(checkpoint.tokenizer, texts)]
-    return sum(document_nats(checkpoint.language_model, tokens, checkpoint.tokenizer.end)) / sum(map(len, tokens))
+    return sum(document_nats(checkpoint.language_model, tokens, checkpoint.tokenizer.start)) / sum(map(len, tokens))
 
 
 if __name__ == "__main__":

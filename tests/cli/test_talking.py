@@ -13,7 +13,9 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from malmoi.cli import options
 from malmoi.formats.checkpoint import save_checkpoint
+from malmoi.formats.gguf_file import GGUFFile
 from malmoi.models.classifier import Classifier
 from malmoi.models.lstm import LSTMConfig
 from malmoi.models.registry import build_model
@@ -35,6 +37,24 @@ def test_generate_prints_the_text_and_keeps_the_speed_apart(run, checkpoint):
     assert out.startswith("옛날에")
     assert "5 tokens" in error
     assert run("generate", str(checkpoint.parent), "-", *options, stdin="옛날에")[1] == out
+
+
+def test_a_text_is_read_from_a_pipe_whatever_its_encoding(run, checkpoint):
+    text = "옛날 옛적에 숲에 여우가 살았습니다. "
+    options = ["--temperature", "0", "--maximum-tokens", "5"]
+    expected = run("generate", str(checkpoint), text, *options)[1]
+    assert run("generate", str(checkpoint), "-", *options, stdin=text.encode("cp949"))[1] == expected
+    code, _, error = run("generate", str(checkpoint), "-", stdin=b"\x01\x02\x03" * 30)
+    assert (code, "no text" in error) == (2, True)
+
+
+def test_an_answer_is_written_whatever_the_surroundings_call_their_encoding(checkpoint):
+    options = ["--temperature", "0", "--maximum-tokens", "5"]
+    surroundings = os.environ | {"PYTHONIOENCODING": "ascii"}
+    command = [*MALMOI, "generate", str(checkpoint), "안녕", *options]
+    done = subprocess.run(command, env=surroundings, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode().startswith("안녕")
 
 
 def test_generate_answers_like_the_examples_and_ends_with_the_line(run, checkpoint, tmp_path):
@@ -105,6 +125,68 @@ def test_export_writes_what_other_programs_open_and_says_how(run, checkpoint, tm
     assert run("generate", "instruct-q8_0.gguf", "옛날에", *options)[0] == 0
     assert run("export", "instruct-q8_0.gguf", "--out", "모델/말.gguf")[0] == 0
     assert (tmp_path / "모델/말.Modelfile").read_text(encoding="utf-8").startswith("FROM ./말.gguf\n")
+
+
+def test_an_imported_model_is_exported_by_its_bare_name(run, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(checkpoint, "models/여우")
+    assert run("export", "여우")[0] == 0
+    assert (tmp_path / "여우-f16.gguf").is_file()
+
+
+def test_a_modelfile_that_somebody_changed_is_left_alone(run, checkpoint, tmp_path):
+    out = ["--out", tmp_path / "x.gguf"]
+    assert run("export", checkpoint, *out)[0] == 0
+    assert "are written" in run("export", checkpoint, *out)[1]
+    with open(tmp_path / "x.Modelfile", "a") as file:
+        file.write("PARAMETER temperature 0\n")
+    assert "x.Modelfile, which differs, left as it is" in run("export", checkpoint, *out)[1]
+    assert (tmp_path / "x.Modelfile").read_text().endswith("PARAMETER temperature 0\n")
+
+
+@pytest.mark.parametrize("taken", ["x.gguf", "x.Modelfile"])
+def test_what_cannot_be_written_is_said_before_the_weights_are_read(run, checkpoint, tmp_path, monkeypatch, taken):
+    monkeypatch.setattr(options, "read_checkpoint", lambda path: pytest.fail("the weights were read"))
+    (tmp_path / taken).mkdir()
+    code, _, error = run("export", checkpoint, "--out", tmp_path / "x.gguf")
+    assert (code, taken in error) == (2, True)
+    assert list(tmp_path.iterdir()) == [tmp_path / taken]
+
+
+@pytest.fixture
+def classifier(tmp_path, make_model, tokenizer):
+    save_checkpoint(tmp_path / "classifier", Classifier(make_model(), ["나쁨", "좋음"]), tokenizer, "")
+    return tmp_path / "classifier"
+
+
+@pytest.mark.parametrize("out", ["thesis", ".", "classifier", "config", "a file", "a file/x"])
+def test_an_export_to_onnx_takes_nothing_away(run, classifier, tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(options, "read_checkpoint", lambda path: pytest.fail("the weights were read"))
+    for name in ("thesis/chapter.txt", "config/config.json", "a file"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    before = sorted(tmp_path.rglob("*"))
+    code, _, error = run("export", "classifier", "--to", "onnx", "--out", out)
+    assert (code, error.count("\n")) == (2, 1)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_export_to_onnx_replaces_an_earlier_one(run, classifier, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    for _ in range(2):
+        assert run("export", "classifier", "--to", "onnx", "--out", "empty")[0] == 0
+    assert (tmp_path / "empty/model.onnx").is_file()
+
+
+def test_an_exported_model_states_its_licence(run, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(checkpoint, "licensed")
+    (tmp_path / "licensed/card.md").write_text("---\nlicense: apache-2.0\n---\n\n# 여우\n")
+    assert run("export", "licensed")[0] == run("export", str(checkpoint), "--out", "plain.gguf")[0] == 0
+    assert GGUFFile(tmp_path / "licensed-f16.gguf").metadata["general.license"] == "apache-2.0"
+    assert "general.license" not in GGUFFile(tmp_path / "plain.gguf").metadata
 
 
 def test_a_classifier_is_not_exported(run, make_model, tokenizer, tmp_path):

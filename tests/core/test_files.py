@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,11 @@ from malmoi.core.files import (
 )
 
 
+def write_directory(path, content):
+    with atomic_directory(path) as directory:
+        (directory / "weights").write_text(content)
+
+
 def test_an_error_while_writing_keeps_what_was_there(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("earlier")
@@ -29,13 +36,47 @@ def test_an_error_while_writing_keeps_what_was_there(tmp_path):
 
 
 def test_an_error_while_writing_a_directory_keeps_what_was_there(tmp_path):
-    with atomic_directory(tmp_path / "model") as directory:
-        (directory / "weights").write_text("earlier")
+    write_directory(tmp_path / "model", "earlier")
     with pytest.raises(RuntimeError), atomic_directory(tmp_path / "model") as directory:
         (directory / "weights").write_text("half")
         raise RuntimeError
     assert (tmp_path / "model/weights").read_text() == "earlier"
     assert os.listdir(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize("failure", [OSError, KeyboardInterrupt])
+def test_a_directory_that_cannot_be_put_in_its_place_leaves_the_one_before(tmp_path, monkeypatch, failure):
+    write_directory(tmp_path / "model", "earlier")
+    replace = os.replace
+
+    def fails(source, target):
+        if not str(source).endswith(".tmp") or not os.path.isdir(source):
+            return replace(source, target)
+        raise failure
+
+    monkeypatch.setattr(os, "replace", fails)
+    with pytest.raises((failure, UserError)):
+        write_directory(tmp_path / "model", "later")
+    assert (tmp_path / "model/weights").read_text() == "earlier"
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_the_next_writer_brings_back_what_a_killed_one_had_moved_aside(tmp_path):
+    write_directory(tmp_path / "model", "earlier")
+    killed = (
+        "import os, sys; from pathlib import Path; from malmoi.core.files import atomic_directory\n"
+        "replace = os.replace\n"
+        "os.replace = lambda *paths: (replace(*paths), os._exit(9))\n"
+        "with atomic_directory(Path(sys.argv[1])): pass"
+    )
+    subprocess.run([sys.executable, "-c", killed, tmp_path / "model"], check=False)
+    assert not (tmp_path / "model").exists()
+    with pytest.raises(RuntimeError), atomic_directory(tmp_path / "model"):
+        raise RuntimeError
+    assert (tmp_path / "model/weights").read_text() == "earlier"
+    write_directory(tmp_path / "model", "later")
+    assert (tmp_path / "model/weights").read_text() == "later"
+    assert ".model.old" not in os.listdir(tmp_path)
 
 
 def test_a_full_disk_is_a_sentence_and_loses_nothing(tmp_path):
@@ -44,6 +85,29 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(tmp_path):
     with pytest.raises(UserError, match=r"disk is full.*a\.txt"), atomic_file(path):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert path.read_text() == "earlier"
+
+
+@pytest.mark.parametrize("make", [atomic_file, atomic_directory])
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [("a file/x", "Not a directory"), ("/proc/x", "cannot be written"), (".", "no name"), ("a" * 300, "too long")],
+)
+def test_a_place_where_nothing_can_be_written_is_a_sentence(tmp_path, monkeypatch, make, place, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a file").touch()
+    with pytest.raises(UserError, match=words), make(Path(place)):
+        pass
+
+
+def test_what_stands_in_the_way_is_a_sentence_and_stays(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("earlier")
+    with pytest.raises(UserError, match="Is a directory"), atomic_file(tmp_path / "folder"):
+        pass
+    with pytest.raises(UserError, match="Not a directory"), atomic_directory(tmp_path / "file"):
+        pass
+    assert (tmp_path / "file").read_text() == "earlier"
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
 
 
 def test_json_keeps_hangul_as_itself(tmp_path):

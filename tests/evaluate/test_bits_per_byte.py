@@ -37,8 +37,9 @@ class Bytes:
 
 def naive_nats(model, document, start, context, stride):
     """Token by token: the window of token t is the one that the stride puts it in."""
-    sequence, total = [start, *document], 0.0
-    for t in range(len(document)):
+    sequence, total = [*start, *document], 0.0
+    before, document = len(start) - 1, sequence[1:]
+    for t in range(before, len(document)):
         block = 0 if t < context else 1 + (t - context) // stride
         end = min(len(document), context + block * stride)
         begin = max(0, end - context)
@@ -47,18 +48,19 @@ def naive_nats(model, document, start, context, stride):
     return total
 
 
+@pytest.mark.parametrize("start", [[10], [10, 4]])
 @pytest.mark.parametrize("stride", [1, 3, 4, 8])
-def test_windows_agree_with_scoring_one_token_at_a_time(stride):
+def test_windows_agree_with_scoring_one_token_at_a_time(stride, start):
     model = NextToken(vocabulary=11, context=8)
     documents = [[3, 1, 4, 1, 5], [], [9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3, 2, 3, 8, 4, 6, 2, 6], [1] * 8, [2] * 9, [7]]
-    expected = [naive_nats(model, document, 10, 8, stride) for document in documents]
-    assert document_nats(model, documents, start=10, stride=stride) == pytest.approx(expected, rel=1e-5)
+    expected = [naive_nats(model, document, start, 8, stride) for document in documents]
+    assert document_nats(model, documents, start=start, stride=stride) == pytest.approx(expected, rel=1e-5)
 
 
 def test_every_token_is_counted_once_and_the_mode_comes_back():
     model, scored = NextToken(vocabulary=5, context=4), []
     model.train()
-    document_nats(model, [[1] * 13, [2] * 3], start=0, advance=scored.append)
+    document_nats(model, [[1] * 13, [2] * 3], start=[0], advance=scored.append)
     assert sum(scored) == 16
     assert model.training
 
@@ -69,7 +71,7 @@ def test_a_uniform_model_over_bytes_needs_eight_bits_for_every_byte():
     nn.init.zeros_(model.head.bias)
     texts = ["말을 모은 책", "gathered words", ""]
     encoded = encode_texts(Bytes(), texts)
-    nats = document_nats(model, [text.tokens for text in encoded], start=0)
+    nats = document_nats(model, [text.tokens for text in encoded], start=[0])
     total = sum((text.code_length(cost) for text, cost in zip(encoded, nats, strict=True)), CodeLength(0, 0, 0))
     assert total.bytes == sum(len(text.encode()) for text in texts)
     assert total.bits_per_byte == pytest.approx(8)

@@ -9,11 +9,12 @@ from malmoi.corpus.document import Document
 from malmoi.evaluate.compressors import compressed_bits_per_byte
 from malmoi.evaluate.held_out import ALL, compare, thin_out
 from malmoi.evaluate.ngram import NGram
+from malmoi.generate.score import score
 from malmoi.models.model import Model, ModelConfig
 
 
 class ByteTokenizer:
-    size, end = 257, 256
+    size, end, start = 257, 256, [256]
 
     def encode_batch(self, texts):
         return [list(text.encode()) for text in texts]
@@ -67,6 +68,14 @@ def test_controls_are_those_of_their_modules(compared):
     assert table["tales"]["bigram"] == pytest.approx(nats / math.log(2) / len(TALE.encode()))
     assert table["news"]["gzip"] == compressed_bits_per_byte([NEWS, NEWS[:20]], "gzip")
     assert table[ALL]["6 bytes"] < table[ALL]["bigram"] < table[ALL]["unigram"] < table[ALL]["uniform"]
+
+
+def test_a_text_stands_behind_what_its_vocabulary_puts_before_every_text(make_model, llama_tokenizer):
+    model = make_model(vocabulary=llama_tokenizer.size)
+    tokens = [*llama_tokenizer.opening, *llama_tokenizer.encode(TALE[:16])]
+    expected = -sum(one.logprob for one in score(model, tokens)[len(llama_tokenizer.opening) :])
+    _, scored = compare(model, llama_tokenizer, [Document(TALE[:16], "tales")], TRAIN, 0, lambda share: None)
+    assert scored[ALL].nats == pytest.approx(expected, rel=1e-5)
 
 
 def test_thinning_takes_every_kth_document():

@@ -156,7 +156,9 @@ def test_weights_that_pytorch_saved(saved):
     assert torch.equal(load_checkpoint(saved).model.logits(TOKENS), before)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"model_type": "malmoi"}', '{"model_type": ["x"]}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"model_type": "malmoi"}', '{"model_type": ["x"]}', '{"architectures": 5}']
+)
 def test_configurations_that_are_none(saved, content):
     (saved / "config.json").write_text(content)
     with pytest.raises(UserError, match=r"config.json"):

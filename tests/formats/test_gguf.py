@@ -13,6 +13,7 @@ from malmoi.formats.checkpoint import load_checkpoint
 from malmoi.formats.family import lines
 from malmoi.formats.gguf_file import GGUFFile
 from malmoi.formats.gguf_names import GGUF
+from malmoi.layers.rotary import RotaryScaling
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import build_model
 from malmoi.tokenizers.spelling import byte_alphabet
@@ -101,6 +102,25 @@ def test_every_architecture_comes_back_as_it_was(architecture, tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("changes", "factor"),
+    [
+        ({"rope.scaling.type": "linear", "rope.scaling.factor": 4.0}, 4),
+        ({"rope.scaling.factor": 4.0}, 4),
+        ({"rope.scale_linear": 2.0}, 2),
+        ({"rope.scaling.factor": 4.0, "rope.scale_linear": 2.0}, 4),
+        ({"rope.scaling.type": "none", "rope.scaling.factor": 4.0}, None),
+        ({"rope.scaling.type": "linear"}, None),
+        ({"rope.scaling.factor": 0.0}, None),
+        ({"rope.scale_linear": 1.0}, None),
+    ],
+    ids=str,
+)
+def test_linearly_stretched_positions_are_read_as_llama_cpp_reads_them(changes, factor, tmp_path):
+    read = load_checkpoint(write(tmp_path / "x.gguf", "llama", model_of("llama"), changes=changes)).model.config
+    assert read.rotary_scaling == (factor and RotaryScaling(kind="linear", factor=factor))
+
+
 @pytest.mark.parametrize("kind", ["Q8_0", "Q4_1", "Q5_0", "F16", "BF16"])
 def test_quantised_weights_are_near(kind, tmp_path):
     model = model_of("llama")
@@ -154,6 +174,7 @@ def test_a_damaged_byte_is_read_or_named(file, tmp_path):
     ("changes", "sentence"),
     [
         ({"rope.scaling.type": "yarn"}, "positions scaled by 'yarn'"),
+        ({"rope.scale_linear": -2.0}, "positions scaled by 'linear'"),
         ({"rope.dimension_count": 8}, "partial rotary"),
         ({"block_count": 2**31}, "layers but has only"),
         ({"block_count": 3}, "missing"),

@@ -4,6 +4,7 @@ import pytest
 
 from malmoi.core.errors import UserError
 from malmoi.generate.dialogue import Dialogue
+from malmoi.generate.generator import complete
 from malmoi.generate.sampling import SamplingSettings
 
 SHORT = SamplingSettings(temperature=0, maximum_tokens=4)
@@ -49,6 +50,13 @@ def test_a_message_longer_than_the_context_is_refused_and_not_remembered(model, 
     with pytest.raises(UserError, match="at most 128"):
         hear(dialogue, "긴 이야기 " * 100)
     assert dialogue.messages == []
+
+
+def test_a_base_model_goes_on_with_a_text_behind_its_begin_token(make_model, shake, llama_tokenizer, monkeypatch):
+    monkeypatch.setattr(llama_tokenizer, "chat_template", None)
+    model, settings = shake(make_model(vocabulary=llama_tokenizer.size), 0.5), SamplingSettings(temperature=1, seed=2)
+    expected = complete(model, llama_tokenizer, "여우가", settings).text
+    assert hear(Dialogue(model, llama_tokenizer, settings), "여우가") == expected
 
 
 def test_an_answer_is_the_text_of_its_tokens_without_the_space_before_it(make_model, llama_tokenizer):

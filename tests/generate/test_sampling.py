@@ -78,9 +78,18 @@ def test_temperature_zero_is_greedy_and_needs_no_luck():
         assert next_token(values, settings, random_source(seed), []) == int(values.argmax())
 
 
-def test_a_tiny_temperature_does_not_overflow():
+@pytest.mark.parametrize("temperature", [1e-4, 1e-30, 1e-46])
+def test_a_tiny_temperature_does_not_overflow(temperature):
     values = logits()
-    assert next_token(values, SamplingSettings(temperature=1e-30), random_source(0), []) == int(values.argmax())
+    assert next_token(values, SamplingSettings(temperature=temperature), random_source(0), []) == int(values.argmax())
+
+
+@pytest.mark.parametrize("penalty", [0.01, 100])
+def test_the_strongest_penalties_leave_numbers(penalty):
+    values = 1e4 * logits()
+    seen = penalize(values, list(range(50)), penalty)
+    assert seen.isfinite().all()
+    assert next_token(values, SamplingSettings(repetition_penalty=penalty), random_source(0), [3]) in range(50)
 
 
 def test_choices_follow_the_probabilities():
@@ -107,7 +116,7 @@ def test_logits_that_are_not_numbers_are_refused():
 
 @pytest.mark.parametrize(
     "values", [{"temperature": -1}, {"temperature": math.nan}, {"top_p": 0}, {"top_p": 1.1}, {"top_k": -1},
-               {"min_p": 2}, {"repetition_penalty": 0}, {"maximum_tokens": 0}, {"stop": ("",)}, {"seed": 2**63}]
+               {"min_p": 2}, {"repetition_penalty": 1e-40}, {"repetition_penalty": 1e40}, {"maximum_tokens": 0}, {"stop": ("",)}, {"seed": 2**63}]
 )  # fmt: skip
 def test_settings_out_of_range_are_named(values):
     with pytest.raises(UserError, match=next(iter(values))):

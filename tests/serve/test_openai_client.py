@@ -2,9 +2,11 @@
 
 import openai
 import pytest
+import torch
 
 from malmoi.generate.generator import collect, generate
 from malmoi.generate.sampling import SamplingSettings
+from malmoi.serve.engine import Engine
 
 MESSAGES = [{"role": "system", "content": "짧게 답하세요."}, {"role": "user", "content": "여우는 누구입니까?"}]
 COMMON = {"model": "tiny", "max_tokens": 24, "seed": 11}
@@ -31,6 +33,16 @@ def test_a_streamed_answer_is_the_answer(client, extra):
     assert chunks[-1].usage == whole.usage
     assert whole.usage.total_tokens == whole.usage.prompt_tokens + whole.usage.completion_tokens
     assert all(chunk.usage is None for chunk in chunks[:-1])
+
+
+@pytest.mark.parametrize("sent", [lambda message: message, lambda message: message.model_dump()])
+def test_an_answer_can_be_sent_back_as_it_came(client, sent):
+    asked, more, short = MESSAGES[1:], {"role": "user", "content": "곰은?"}, COMMON | {"max_tokens": 6}
+    message = client.chat.completions.create(messages=asked, **short).choices[0].message
+    plain = {"role": "assistant", "content": message.content}
+    expected = client.chat.completions.create(messages=[*asked, plain, more], **short)
+    answer = client.chat.completions.create(messages=[*asked, sent(message), more], **short)
+    assert answer.choices[0].message == expected.choices[0].message
 
 
 def test_completions_are_those_of_the_generator(client, model, tokenizer):
@@ -64,7 +76,7 @@ def test_settings_are_honoured(client):
 
     assert text(temperature=0) == text(temperature=0)
     assert text(temperature=2, seed=1) == text(temperature=2, seed=1) != text(temperature=2, seed=2)
-    assert text(temperature=2, top_p=1e-9) == text(temperature=0)
+    assert text(temperature=2, top_p=1e-9) == text(temperature=1e-46) == text(temperature=0)
     assert text(temperature=2, extra_body={"top_k": 1}) == text(temperature=0)
     assert text(temperature=0, extra_body={"repetition_penalty": 1.5}) != text(temperature=0)
     whole = text(temperature=0)
@@ -86,10 +98,25 @@ def test_echo_and_logprobs_score_a_text(client, model, tokenizer):
     assert only_new.choices[0].logprobs.token_logprobs == found.token_logprobs[-1:]
 
 
-def test_an_empty_prompt_begins_a_text(client):
-    answer = client.completions.create(prompt="", echo=True, logprobs=1, **COMMON)
+def test_special_tokens_among_the_most_probable_have_names(serving, make_model, tokenizer):
+    padded = make_model(vocabulary=tokenizer.size + 8)
+    with (
+        serving(Engine(padded, tokenizer, "tiny")) as url,
+        openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client,
+    ):
+        answer = client.completions.create(model="tiny", prompt=list(range(60)), echo=True, logprobs=20, max_tokens=1)
+    found = answer.choices[0].logprobs.top_logprobs[1:]
+    assert {len(top) for top in found} == {20}
+    assert tokenizer.special.keys() <= {name for top in found for name in top}
+
+
+@pytest.mark.parametrize("prompt", ["", [[]]])
+def test_an_empty_prompt_begins_a_text(client, model, tokenizer, prompt):
+    answer = client.completions.create(prompt=prompt, logprobs=1, temperature=0, **COMMON)
     assert answer.usage.prompt_tokens == 1
-    assert None not in answer.choices[0].logprobs.token_logprobs[1:]
+    begun = torch.tensor([[tokenizer.end]])
+    first = model.logits(begun)[0, -1].log_softmax(-1).max().item()
+    assert answer.choices[0].logprobs.token_logprobs[0] == pytest.approx(first, abs=1e-4)
 
 
 def test_parts_of_text_are_one_text(client):
@@ -107,8 +134,14 @@ def test_parts_of_text_are_one_text(client):
         ({"n": 2}, "'n'"),
         ({"frequency_penalty": 1}, "'frequency_penalty'"),
         ({"temperature": -1}, "'temperature'"),
+        ({"extra_body": {"repetition_penalty": 1e-40}}, "'repetition_penalty'"),
         ({"max_tokens": 0}, "'max_tokens'"),
+        ({"max_tokens": True}, "'max_tokens'"),
+        ({"max_tokens": "7"}, "'max_tokens'"),
+        ({"stream_options": {"include_usage": "yes"}}, "'stream_options.include_usage'"),
         ({"stop": ""}, "'stop"),
+        ({"stop": ["x"] * 17}, "'stop"),
+        ({"stop": "x" * 257}, "'stop"),
         ({"messages": []}, "'messages'"),
         ({"messages": [{"role": "robot", "content": "x"}]}, "'messages.0.role'"),
         ({"messages": [{"role": "user", "content": "x", "contnt": "y"}]}, "Did you mean 'content'"),
@@ -129,6 +162,8 @@ def test_what_is_not_honoured_is_refused(client, extra, message):
         ({"prompt": [1, 999_999]}, "999999"),
         ({"prompt": [-1]}, "'prompt"),
         ({"prompt": []}, "'prompt'"),
+        ({"prompt": [[True]]}, "'prompt"),
+        ({"prompt": "x", "echo": "yes"}, "'echo'"),
         ({"prompt": "x", "stream": True, "echo": True}, "cannot be streamed"),
         ({"prompt": "x", "suffix": "y"}, "'suffix'"),
         ({"prompt": [5] * 128}, "128 tokens long, and the model reads at most 128"),

@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import openai
@@ -81,7 +82,7 @@ def test_names_that_do_not_mean_this_machine_are_refused(address):
 
 def test_pages_of_other_origins_are_refused(address):
     url = f"{address}/v1/chat/completions"
-    for origin in ("https://evil.example", "null"):
+    for origin in ("https://evil.example", "null", "http://["):
         assert httpx.post(url, json=CHAT, headers={"Origin": origin}).status_code == 403
     assert httpx.post(url, json=CHAT, headers={"Origin": address}).status_code == 200
 
@@ -165,6 +166,27 @@ def test_a_client_that_leaves_gives_the_model_back(serving, slow, stream):
         assert len(steps) < 1000
         answer = httpx.post(f"{url}/v1/completions", json={"prompt": "Once", "max_tokens": 2})
         assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("asked", [CHAT, {"prompt": "안녕", "max_tokens": 3}], ids=["chat", "text"])
+def test_nobody_waits_for_the_tokens_of_a_long_prompt(serving, model, tokenizer, monkeypatch, asked):
+    begun, go, encode = threading.Event(), threading.Event(), Tokenizer.encode_with_places
+
+    def slowly(*arguments, **options):
+        begun.set()
+        go.wait(20)
+        return encode(*arguments, **options)
+
+    monkeypatch.setattr(Tokenizer, "encode_with_places", slowly)
+    with serving(Engine(model, tokenizer, "tiny")) as url, ThreadPoolExecutor() as threads:
+        path = "chat/completions" if "messages" in asked else "completions"
+        answer = threads.submit(httpx.post, f"{url}/v1/{path}", json=asked, timeout=30)
+        try:
+            assert begun.wait(10)
+            assert httpx.get(f"{url}/health", timeout=5).is_success
+        finally:
+            go.set()
+        assert answer.result().is_success
 
 
 def test_one_answer_at_a_time_a_few_wait_the_rest_is_told_so(serving, slow):

@@ -34,22 +34,27 @@ def export(
 
 
 def _to_gguf(checkpoint: Path, type_name: str, path: Path) -> None:
-    from malmoi.cli.options import read_checkpoint
+    from malmoi.cli.options import find_checkpoint, read_checkpoint
     from malmoi.core.console import console
+    from malmoi.core.files import expect_writable
     from malmoi.formats.checkpoint import read_config
     from malmoi.formats.gguf_export import check_export, export_gguf
     from malmoi.formats.modelfile import write_modelfile
 
-    check_export(read_config(checkpoint), path, type_name)
+    check_export(read_config(find_checkpoint(checkpoint)), path, type_name)
+    modelfile = path.with_suffix(".Modelfile")
+    if modelfile.is_dir():
+        raise UserError(f"{modelfile} is a folder.", "Name another file with --out.")
+    expect_writable(path)
     opened = read_checkpoint(checkpoint)
     model, tokenizer = opened.language_model, opened.tokenizer
-    export_gguf(model, tokenizer, path, type_name)
-    modelfile = path.with_suffix(".Modelfile")
-    write_modelfile(modelfile, path, tokenizer, model.config.context)
-    size, file, name = path.stat().st_size / 1e6, quote(str(path)), quote(path.stem)
+    export_gguf(model, tokenizer, path, type_name, opened.licence)
+    written = write_modelfile(modelfile, path, tokenizer, model.config.context)
+    beside = f"and {modelfile} are written" if written else f"is written, and {modelfile}, which differs, left as it is"
+    size, name = path.stat().st_size / 1e6, quote(path.stem)
     lines = (
-        f"{path}, {size:,.1f} MB, and {modelfile} are written. To run it:",
-        f"  llama-server --model {file}",
+        f"{path}, {size:,.1f} MB, {beside}. To run it:",
+        f"  llama-server --model {quote(str(path))}",
         f"  ollama create {name} --file {quote(str(modelfile))} && ollama run {name}",
     )
     console.print("\n".join(lines), markup=False, soft_wrap=True)
@@ -58,10 +63,9 @@ def _to_gguf(checkpoint: Path, type_name: str, path: Path) -> None:
 def _to_onnx(checkpoint: Path, directory: Path) -> None:
     from malmoi.cli.options import read_checkpoint
     from malmoi.core.console import console
-    from malmoi.formats.onnx_export import FILE, export_onnx
+    from malmoi.formats.onnx_export import FILE, check_folder, export_onnx
 
-    if directory.is_file():
-        raise UserError(f"{directory} is a file.", "Name a folder with --out.")
+    check_folder(directory)
     opened = read_checkpoint(checkpoint)
     export_onnx(opened.model, opened.tokenizer, directory)
     size = (directory / FILE).stat().st_size / 1e6

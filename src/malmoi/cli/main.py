@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import typer
@@ -62,6 +63,7 @@ for kind, entry in STAGES.items():
 
 def main() -> None:
     """Run the command line; a user's mistake ends with one sentence and exit code 2."""
+    _take_every_character()
     try:
         app()
     except UserError as error:
@@ -70,3 +72,10 @@ def main() -> None:
     except KeyboardInterrupt:
         print("\nmalmoi: stopped. The same command goes on from here.", file=sys.stderr)
         sys.exit(130)
+
+
+def _take_every_character() -> None:
+    """No text breaks off for a character: files and pipes get UTF-8, a terminal its number where it cannot show it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")

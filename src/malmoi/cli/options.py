@@ -44,6 +44,11 @@ def newest_assistant() -> Path:
     return max(found, key=lambda path: path.stat().st_mtime)
 
 
+def find_checkpoint(path: Path) -> Path:
+    """`path`, or where an imported model of this bare name lies."""
+    return MODELS / path if not path.exists() and (MODELS / path).is_dir() else path
+
+
 def read_checkpoint(path: Path) -> Checkpoint:
     """Load a model of any kind, an imported one by its bare name too, and show that something is happening meanwhile.
 
@@ -53,7 +58,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     from malmoi.core.console import error_console, verbatim
     from malmoi.formats.checkpoint import load_checkpoint
 
-    path = MODELS / path if not path.exists() and (MODELS / path).is_dir() else path
+    path = find_checkpoint(path)
     with error_console.status(f"Reading {verbatim(path)}"):
         return load_checkpoint(path)
 

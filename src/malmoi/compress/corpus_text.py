@@ -32,17 +32,17 @@ class CorpusText:
     """Token ids of a corpus.
 
     Attributes:
-        rows: each begins with end-of-text and is no longer than the model's context.
+        rows: each begins with `start` and is no longer than the model's context.
         held_out: documents that no one learned from.
         train: what simple models are counted on.
-        start: the end-of-text id.
+        start: what a text begins behind, see `Tokenizer.start`.
         language: see `common_language`; that of the training text.
     """
 
     rows: list[list[int]]
     held_out: list[EncodedText]
     train: list[NDArray[np.int64]]
-    start: int
+    start: list[int]
     language: str
 
 
@@ -65,10 +65,10 @@ def read_corpus_text(
     train, _ = thin_out(lambda: read("train"), TRAIN_BYTES)
     tokens = tokenizer.encode_batch([document.text for document in train])
     return CorpusText(
-        _rows(tokens, tokenizer.end, min(ROW, context), calibration_tokens),
+        _rows(tokens, tokenizer.start, min(ROW, context), calibration_tokens),
         encode_texts(tokenizer, [document.text for document in held_out]),
         [np.array(one, dtype=np.int64) for one in tokens],
-        tokenizer.end,
+        tokenizer.start,
         common_language([document.text for document in train]),
     )
 
@@ -82,8 +82,8 @@ def common_language(texts: Sequence[str]) -> str:
         return "unknown"
 
 
-def _rows(documents: list[list[int]], start: int, length: int, tokens: int) -> list[list[int]]:
+def _rows(documents: list[list[int]], start: list[int], length: int, tokens: int) -> list[list[int]]:
     """The beginning of every k-th document, k being the least that gives no more than about `tokens`."""
-    begins = [[start, *document[: length - 1]] for document in documents if document]
+    begins = [[*start, *document][:length] for document in documents if document]
     step = max(1, -(-sum(map(len, begins)) // tokens))
     return begins[::step]

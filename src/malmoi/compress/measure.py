@@ -102,7 +102,7 @@ def bits_per_byte(model: LanguageModel, text: CorpusText) -> float:
 
 def bigram_bits_per_byte(text: CorpusText, vocabulary: int) -> float:
     """The same of a bigram model that is counted on the training text."""
-    bigram = NGram(text.train, vocabulary, 2, text.start)
+    bigram = NGram(text.train, vocabulary, 2, text.start[-1])
     arrays = [np.array(one.tokens, dtype=np.int64) for one in text.held_out]
     return _bits(text, bigram.document_nats(arrays))
 

@@ -38,17 +38,17 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a file for writing that appears at `path` only when the block ends without an error.
 
     Raises:
-        UserError: the disk is full; whatever stood at `path` before is untouched.
+        UserError: nothing can be written there, or the disk is full; whatever stood at `path` before is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _begun(path)
     try:
         with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         if is_first():
-            os.replace(temporary, path)
+            with _refusing(path):
+                os.replace(temporary, path)
             _sync_directory(path.parent)
     except OSError as error:
         raise _disk_full(path) if error.errno == errno.ENOSPC else error from None
@@ -63,12 +63,14 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     A directory that stood at `path` is replaced.
 
     Raises:
-        UserError: the disk is full; whatever stood at `path` before is untouched.
+        UserError: nothing can be written there, or the disk is full; whatever stood at `path` before is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    retired = path.with_name(f".{path.name}.{os.getpid()}.old")
+    temporary = _temporary(path)
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    with _refusing(path):
+        temporary.mkdir(parents=True)
+        if is_first():
+            _put_back(path)
     try:
         yield temporary
         if not is_first():
@@ -76,14 +78,70 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         for file in temporary.rglob("*"):
             if file.is_file():
                 _sync_file(file)
-        if path.exists():
-            os.replace(path, retired)
-        os.replace(temporary, path)
+        with _refusing(path):
+            try:
+                if path.is_dir():
+                    os.replace(path, _retired(path))
+                os.replace(temporary, path)
+            finally:
+                _put_back(path)
         _sync_directory(path.parent)
     except OSError as error:
         raise _disk_full(path) if error.errno == errno.ENOSPC else error from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def expect_writable(path: Path) -> None:
+    """Refuse a place where nothing can be written, before the work that would be lost.
+
+    Raises:
+        UserError: it is one.
+    """
+    _begun(path).unlink()
+
+
+def _begun(path: Path) -> Path:
+    """An empty temporary file for `path`."""
+    temporary = _temporary(path)
+    with _refusing(path):
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+    return temporary
+
+
+def _temporary(path: Path) -> Path:
+    if not path.name:
+        raise UserError(f"{path} is no name to write to.", "Name a file or a folder in it.")
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+@contextlib.contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """What the system says against writing at `path`, as a sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise _disk_full(path) from None
+        way_out = "Choose another place, or mend what stands in the way."
+        raise UserError(f"{path} cannot be written ({error.strerror}).", way_out) from None
+
+
+def _retired(path: Path) -> Path:
+    """Where a directory lies while another takes its place: the same for all, so that the next writer finds it."""
+    return path.with_name(f".{path.name}.old")
+
+
+def _put_back(path: Path) -> None:
+    """End a replacement, one of a killed process too: what was retired goes back if nothing took its place."""
+    retired = _retired(path)
+    if retired.is_dir() and not path.exists():
+        os.replace(retired, path)
+    elif retired.is_symlink():
+        retired.unlink()
+    else:
         shutil.rmtree(retired, ignore_errors=True)
 
 

@@ -1,8 +1,8 @@
 """Bits per byte: how many bits a model needs for each UTF-8 byte of a text it has not seen.
 
-What is counted: every token of every document, once. The end-of-text token stands before each document as context
-and is never scored, since it spells no byte. Bytes that a tokenizer cannot spell (behind an unknown token) are charged
-8 bits each, so that no vocabulary gains by hiding text.
+What is counted: every token of every document, once. What a text begins behind (`Tokenizer.start`) stands before each
+document as context and is never scored, since it spells no byte. Bytes that a tokenizer cannot spell (behind an unknown
+token) are charged 8 bits each, so that no vocabulary gains by hiding text.
 """
 
 from __future__ import annotations
@@ -92,13 +92,13 @@ class _Window:
     scored: int
 
 
-def _windows(documents: Sequence[Sequence[int]], start: int, context: int, stride: int) -> Iterator[_Window]:
+def _windows(documents: Sequence[Sequence[int]], start: Sequence[int], context: int, stride: int) -> Iterator[_Window]:
     """Windows of at most `context` tokens over each document; every token is scored in exactly one of them."""
     for number, tokens in enumerate(documents):
-        sequence = [start, *tokens]
-        done = 0
-        while done < len(tokens):
-            end = min(len(tokens), max(context, done + stride))
+        sequence = [*start, *tokens]
+        done, last = len(start) - 1, len(sequence) - 1
+        while done < last:
+            end = min(last, context if done < context else done + stride)
             begin = max(0, end - context)
             yield _Window(number, sequence[begin:end], sequence[begin + 1 : end + 1], end - done)
             done = end
@@ -108,7 +108,7 @@ def _windows(documents: Sequence[Sequence[int]], start: int, context: int, strid
 def document_nats(
     model: Model,
     documents: Sequence[Sequence[int]],
-    start: int,
+    start: Sequence[int],
     stride: int = 0,
     advance: Callable[[int], None] = lambda tokens: None,
 ) -> list[float]:
@@ -116,7 +116,7 @@ def document_nats(
 
     Args:
         documents: token ids of each document, without end-of-text.
-        start: the end-of-text id, put before each document as context.
+        start: ids put before each document as context, at least one: `Tokenizer.start`.
         stride: how many new tokens a window scores after a document's first window; the rest of the window is
             context. 0 means half the model's context; the whole context is fastest and flatters least. A model with a
             state needs no windows: it carries its state through the whole document.
@@ -124,7 +124,7 @@ def document_nats(
     """
     context = model.config.context
     if isinstance(model, StatefulModel):
-        context = max((len(tokens) for tokens in documents), default=1) or 1
+        context = len(start) + max((len(tokens) for tokens in documents), default=0)
     windows = sorted(_windows(documents, start, context, stride or max(1, context // 2)), key=lambda w: -len(w.inputs))
     remaining = iter(windows)
     nats = [0.0] * len(documents)

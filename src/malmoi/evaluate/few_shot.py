@@ -201,7 +201,7 @@ def _answer(
             f"Answers of {answer_tokens:,} tokens leave no room in a context of {model.config.context:,}.",
             "Lower answer_tokens.",
         )
-    whole = [tokenizer.opening + tokenizer.encode(prompt.rstrip()) or [tokenizer.end] for prompt in prompts]
+    whole = [tokenizer.opening + tokenizer.encode(prompt.rstrip()) or tokenizer.start for prompt in prompts]
     answers = answer_greedily(model, tokenizer, [ids[-room:] for ids in whole], answer_tokens, [STOP], advance)
     answered = []
     for one, answer, ids in zip(task.asked, map(str.strip, answers), whole, strict=True):

@@ -62,7 +62,7 @@ def compare(
     encoded = encode_texts(tokenizer, texts)
     tokens = [text.tokens for text in encoded]
     whole = max(1, sum(len(one) for one in tokens))
-    nats = {"model": document_nats(model, tokens, tokenizer.end, stride, lambda done: advance(0.8 * done / whole))}
+    nats = {"model": document_nats(model, tokens, tokenizer.start, stride, lambda done: advance(0.8 * done / whole))}
     arrays = [np.array(one, dtype=np.int64) for one in tokens]
     ngram_train = list(_token_arrays(tokenizer, [document.text for document in train]))
     for name, order in ORDERS.items():

@@ -30,6 +30,7 @@ from malmoi.models.language_model import LanguageModel
 from malmoi.models.model import Backbone, Model, ModelConfig
 from malmoi.models.registry import with_memory
 from malmoi.models.seq2seq import EncoderDecoder
+from malmoi.sources.front_matter import licence_in, split_front_matter
 from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.tokenizer import Tokenizer
 
@@ -52,6 +53,11 @@ class Checkpoint:
     model: Model | Headed
     tokenizer: Tokenizer
     card: str = ""
+
+    @property
+    def licence(self) -> str:
+        """The licence that the card states, "" where it states none."""
+        return licence_in(split_front_matter(self.card)[0])
 
     def to(self, device: torch.device) -> Self:
         """The same, with the model on `device`."""
@@ -218,6 +224,8 @@ def _fields(directory: Path) -> dict[str, Any]:
     fields = read_json(directory / CONFIG)
     if not isinstance(fields, dict):
         raise UserError(f"{directory / CONFIG} does not hold a JSON object.", "Get the checkpoint again.")
+    if not isinstance(fields.get("architectures") or [], list):
+        raise UserError(f"The architectures in {directory / CONFIG} are no list.", "Get the checkpoint again.")
     generation = read_json(directory / GENERATION) if (directory / GENERATION).is_file() else {}
     decoding = _decoding(generation if isinstance(generation, dict) else {})
     return fields | {name: value for name, value in decoding.items() if fields.get(name) is None}

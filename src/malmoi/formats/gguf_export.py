@@ -48,7 +48,9 @@ _CHUNK = 1 << 22
 """Numbers turned into another type at once."""
 
 
-def export_gguf(model: LanguageModel, tokenizer: Tokenizer, path: Path, type_name: str = "f16") -> None:
+def export_gguf(
+    model: LanguageModel, tokenizer: Tokenizer, path: Path, type_name: str = "f16", licence: str = ""
+) -> None:
     """Write a model with its tokenizer and chat template as one GGUF file, which appears whole or not at all.
 
     Matrices get the type asked for, as llama-quantize chooses it: vectors and learned positions stay float32, matrices
@@ -59,6 +61,7 @@ def export_gguf(model: LanguageModel, tokenizer: Tokenizer, path: Path, type_nam
     Args:
         path: a file that stood there before is replaced.
         type_name: one of `TYPES`.
+        licence: the model's, where it is stated.
 
     Raises:
         UserError: as `check_export`; llama.cpp does not have such a tokenizer; a number is too large for the type; the
@@ -74,6 +77,8 @@ def export_gguf(model: LanguageModel, tokenizer: Tokenizer, path: Path, type_nam
     writer = GGUFWriter(None, architecture)
     writer.add_type("model")
     writer.add_name(path.stem)
+    if licence:
+        writer.add_license(licence)
     writer.add_file_type(TYPES[type_name])
     writer.add_quantization_version(GGML_QUANT_VERSION)
     _add_shape(writer, config)

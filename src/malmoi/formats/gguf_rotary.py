@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from gguf.constants import RopeScalingType
 from gguf.gguf_writer import GGUFWriter
@@ -19,14 +21,18 @@ _LOW, _HIGH, _CONTEXT = 1.0, 4.0, 8_192
 def read_scaling(file: GGUFFile, architecture: str, head_width: int, base: float) -> RotaryScaling | None:
     """How the rotary positions of a file are stretched, if they are.
 
+    As in llama.cpp, a factor without a type is linear, older files call it `rope.scale_linear`, and 0 is none.
+
     Raises:
         UserError: in a way that malmoi does not have.
     """
-    kind = file.metadata.get(f"{architecture}.rope.scaling.type", "none")
-    factor = file.metadata.get(f"{architecture}.rope.scaling.factor")
-    if kind == "linear" and isinstance(factor, float) and factor > 0 and DIVISORS not in file.tensors:
+    kind = file.metadata.get(f"{architecture}.rope.scaling.type", "linear")
+    older = file.metadata.get(f"{architecture}.rope.scale_linear", 0.0)
+    factor = file.metadata.get(f"{architecture}.rope.scaling.factor", older)
+    stretched = kind == "linear" and factor not in (0, 1)
+    if stretched and isinstance(factor, float) and 0 < factor < math.inf and DIVISORS not in file.tensors:
         return RotaryScaling(kind="linear", factor=factor)
-    if kind != "none":
+    if stretched or kind not in ("none", "linear"):
         raise UserError(f"{file.path} asks for rotary positions scaled by {kind!r}, which malmoi does not have.")
     if DIVISORS not in file.tensors:
         return None

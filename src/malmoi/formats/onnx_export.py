@@ -15,7 +15,7 @@ from torch import nn
 
 from malmoi.core.console import console
 from malmoi.core.errors import UserError
-from malmoi.core.files import atomic_directory, write_json
+from malmoi.core.files import atomic_directory, expect_writable, write_json
 from malmoi.formats.checkpoint import CONFIG, config_fields
 from malmoi.layers.attention import Attention
 from malmoi.layers.compressed import plain
@@ -29,19 +29,23 @@ from malmoi.models.stateful import StatefulModel
 from malmoi.tokenizers.tokenizer import Tokenizer
 
 FILE = "model.onnx"
+_BESIDE = {f"{FILE}.data", CONFIG, "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
+"""What may lie beside it in a folder that `export_onnx` wrote."""
 OPSET = 20
 
 
 def export_onnx(model: Model | Headed, tokenizer: Tokenizer, directory: Path) -> None:
-    """Write `model.onnx`, config.json and the tokenizer, whole or not at all.
+    """Write `model.onnx`, config.json and the tokenizer, whole or not at all; an earlier export is replaced.
 
     Inputs are `input_ids` and `attention_mask`, (rows, length) int64, padded on the right, rows and length free; for
     pairs of texts `token_type_ids` too. The output is `logits`, (rows, classes), of a classifier, else
     `last_hidden_state`, (rows, length, width), float32.
 
     Raises:
-        UserError: it is a model that writes text, the packages are missing, or the disk is full.
+        UserError: as `check_folder`; it is a model that writes text, the packages are missing, nothing can be written
+            there, or the disk is full.
     """
+    check_folder(directory)
     model = plain(model)
     body = model.body if isinstance(model, Headed) else model
     if isinstance(body, StatefulModel):
@@ -77,6 +81,20 @@ def export_onnx(model: Model | Headed, tokenizer: Tokenizer, directory: Path) ->
             program.save(temporary / FILE)
         write_json(temporary / CONFIG, config_fields(model, tokenizer))
         tokenizer.save(temporary)
+
+
+def check_folder(directory: Path) -> None:
+    """Refuse a folder whose files would be lost, before any weight is read.
+
+    Raises:
+        UserError: a file stands there, or a folder with anything that is no earlier export, or nothing can be written.
+    """
+    names = {file.name for file in directory.iterdir()} if directory.is_dir() else set()
+    if (names and FILE not in names) or names - {FILE} - _BESIDE or directory.is_file():
+        raise UserError(
+            f"{directory} is there already, and is no earlier export to ONNX.", "Name a new folder with --out."
+        )
+    expect_writable(directory)
 
 
 class _Padded(nn.Module):

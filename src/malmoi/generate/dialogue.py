@@ -47,7 +47,8 @@ class Dialogue:
             UserError: `text` alone does not fit the context.
         """
         if not self.is_chat:
-            yield from generate(self._model, self._tokenizer, self._tokenizer.encode(text), self.settings, self._cache)
+            prompt = self._tokenizer.opening + self._tokenizer.encode(text)
+            yield from generate(self._model, self._tokenizer, prompt, self.settings, self._cache)
             return
         self.messages.append({"role": "user", "content": text})
         heard: list[str] = []

@@ -128,7 +128,7 @@ def _generate(
     begins: bool = False,
 ) -> Iterator[Piece]:
     """Check at once, generate later."""
-    prompt = prompt or [tokenizer.end]
+    prompt = prompt or tokenizer.start
     room = model.config.context - len(prompt)
     if room < 1:
         raise PromptTooLong(len(prompt), model.config.context)

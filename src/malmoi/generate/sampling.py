@@ -11,6 +11,11 @@ from malmoi.core.config import Settings
 from malmoi.core.errors import UserError
 
 StopString = Annotated[str, Field(min_length=1)]
+Penalty = Annotated[float, Field(ge=0.01, le=100)]
+"""Beyond these a float32 logit may no longer be a number."""
+
+COLDEST = 1e-5
+"""The least temperature that is divided by; below it the most probable token has all the probability."""
 
 
 class SamplingSettings(Settings):
@@ -21,7 +26,7 @@ class SamplingSettings(Settings):
     Attributes:
         repetition_penalty: divides the positive and multiplies the negative logits of tokens that occurred before;
             1 for none (CTRL, Keskar et al. 2019).
-        temperature: divides the logits; 0 takes the most probable token, always.
+        temperature: divides the logits; 0, and what is below `COLDEST`, takes the most probable token, always.
         top_k: keep the k most probable tokens; 0 keeps all (Fan et al. 2018).
         top_p: keep the smallest set of most probable tokens that together have at least this probability
             (Holtzman et al. 2019).
@@ -31,7 +36,7 @@ class SamplingSettings(Settings):
         stop: texts at which to stop; they are not part of the answer.
     """
 
-    repetition_penalty: float = Field(1.0, gt=0, allow_inf_nan=False)
+    repetition_penalty: Penalty = 1.0
     temperature: float = Field(0.8, ge=0, allow_inf_nan=False)
     top_k: int = Field(0, ge=0)
     top_p: float = Field(0.95, gt=0, le=1)
@@ -68,7 +73,7 @@ def next_token(
         raise UserError("The model's output is not a number.", "Its weights are damaged; use an earlier checkpoint.")
     if settings.repetition_penalty != 1:
         logits = penalize(logits, previous, settings.repetition_penalty)
-    if settings.temperature == 0:
+    if settings.temperature < COLDEST:
         return int(logits.argmax())
     probabilities, tokens = candidates(logits, settings)
     return int(tokens[torch.multinomial(probabilities, 1, generator=generator)])
@@ -85,7 +90,7 @@ def candidates(logits: torch.Tensor, settings: SamplingSettings) -> tuple[torch.
     """The tokens that temperature, top-k, top-p and min-p leave.
 
     Args:
-        logits: (vocabulary,) float32; the temperature must not be 0.
+        logits: (vocabulary,) float32; the temperature is at least `COLDEST`.
 
     Returns:
         Their probabilities, which need not sum to 1, and their ids, both (kept,), the most probable first unless all

@@ -104,15 +104,14 @@ class Routes:
             raise ApiError(400, "This base model has no chat template. Use /v1/completions.", code="no_chat_template")
         roles = {"developer": "system"}
         messages = [{"role": roles.get(turn.role, turn.role), "content": turn.content} for turn in wanted.messages]
-        return await self._answer(
-            request, wanted, Answer("chat", self._engine.name), [encode_prompt(tokenizer, messages)]
-        )
+        prompt = await asyncio.to_thread(encode_prompt, tokenizer, messages)
+        return await self._answer(request, wanted, Answer("chat", self._engine.name), [prompt])
 
     async def completions(self, request: Request) -> Response:
         """The continuation of one or several texts."""
         wanted = await read_request(CompletionRequest, request)
         self._check_model(wanted.model)
-        prompts = [self._tokens(prompt) for prompt in wanted.prompt]
+        prompts = [await asyncio.to_thread(self._tokens, prompt) for prompt in wanted.prompt]
         answer = Answer("text", self._engine.name)
         if wanted.stream and (wanted.echo or wanted.logprobs is not None):
             raise ApiError(400, "'echo' and 'logprobs' cannot be streamed.", "stream", "unsupported_value")
@@ -121,11 +120,11 @@ class Routes:
     def _tokens(self, prompt: str | list[int]) -> list[int]:
         tokenizer = self._engine.tokenizer
         if isinstance(prompt, str):
-            return tokenizer.opening + tokenizer.encode(prompt) or [tokenizer.end]
+            return tokenizer.opening + tokenizer.encode(prompt) or tokenizer.start
         if wrong := [token for token in prompt if token >= tokenizer.size]:
             message = f"Token {wrong[0]} does not exist: the vocabulary has {tokenizer.size:,}."
             raise ApiError(400, message, "prompt", "unsupported_value")
-        return prompt
+        return prompt or tokenizer.start
 
     async def _answer(
         self, request: Request, wanted: GenerationRequest, answer: Answer, prompts: list[list[int]]

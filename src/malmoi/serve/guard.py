@@ -46,7 +46,7 @@ class Guard:
         if self._loopback and not is_loopback(_host_name(host)):
             return ApiError(403, f"The Host header {host!r} does not name this machine.", code="wrong_host")
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _address(origin) != host:
             return ApiError(403, f"Pages of {origin!r} may not use this server.", code="wrong_origin")
         if self._key and path.startswith("/v1") and not self._has_key(headers.get("authorization", "")):
             return ApiError(401, "Send the server's key as 'Authorization: Bearer KEY'.", code="invalid_api_key")
@@ -56,6 +56,14 @@ class Guard:
         scheme, _, key = authorization.partition(" ")
         given, wanted = key.strip().encode("latin-1"), (self._key or "").encode()
         return scheme.lower() == "bearer" and secrets.compare_digest(given, wanted)
+
+
+def _address(origin: str) -> str | None:
+    """Host and port of an Origin header, None where it is no address."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _host_name(host: str) -> str:

@@ -6,11 +6,11 @@ import json
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Request
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
 
 from malmoi.core.config import Settings
 from malmoi.core.errors import nearest
-from malmoi.generate.sampling import SamplingSettings
+from malmoi.generate.sampling import Penalty, SamplingSettings
 from malmoi.serve.errors import ApiError
 
 BODY_LIMIT = 4 * 2**20
@@ -47,25 +47,37 @@ def _prompts(value: Any) -> Any:
 
 
 Text = Annotated[str, AfterValidator(_is_unicode)]
-Prompt = Text | list[Annotated[int, Field(strict=True, ge=0)]]
+Stop = Annotated[Text, Field(min_length=1, max_length=256)]
+Prompt = Text | list[Annotated[int, Field(ge=0)]]
 
 
-class Message(Settings):
-    """One turn of a dialogue."""
+class Part(Settings):
+    """Part of a request. A value is what it says it is: no true becomes 1, and no "7" a number."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class Message(Part):
+    """One turn of a dialogue. An answer may be sent back as it came: what OpenAI's client adds to it is None."""
 
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[Text, BeforeValidator(_joined_parts)]
     name: None = None
+    refusal: None = None
+    annotations: None = None
+    audio: None = None
+    function_call: None = None
+    tool_calls: None = None
 
 
-class StreamOptions(Settings):
+class StreamOptions(Part):
     """What a stream carries besides the text. `include_obfuscation` asks for padding, which loopback needs not."""
 
     include_usage: bool = False
     include_obfuscation: bool = False
 
 
-class GenerationRequest(Settings):
+class GenerationRequest(Part):
     """What both kinds of completion share. None, and a field left out, mean the server's default."""
 
     model: str | None = None
@@ -74,9 +86,9 @@ class GenerationRequest(Settings):
     top_p: float | None = Field(None, gt=0, le=1)
     top_k: int | None = Field(None, ge=0)
     min_p: float | None = Field(None, ge=0, le=1)
-    repetition_penalty: float | None = Field(None, gt=0, allow_inf_nan=False)
+    repetition_penalty: Penalty | None = None
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
-    stop: Annotated[list[Annotated[Text, Field(min_length=1)]] | None, BeforeValidator(_as_list)] = None
+    stop: Annotated[list[Stop] | None, BeforeValidator(_as_list), Field(max_length=16)] = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: Literal[1] | None = None

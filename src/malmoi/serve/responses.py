@@ -108,8 +108,10 @@ def logprobs_field(tokenizer: Tokenizer, scores: list[TokenScore]) -> Fields:
 
 
 def token_name(tokenizer: Tokenizer, token: int) -> str:
-    """The token as text; one that holds part of a character as its bytes, so that no two share a name."""
+    """The token as text; part of a character as its bytes, a special token as the vocabulary has it."""
     content = tokenizer.token_bytes(token)
+    if not content:  # what only pads the table of a model has no text at all
+        return tokenizer.backend.id_to_token(token) or f"token:{token}"
     try:
         return content.decode()
     except UnicodeDecodeError:

@@ -100,8 +100,9 @@ class Tokenizer:
         Args:
             begins: no special token stands before it. Some vocabularies put a space only there.
         """
-        try:
-            encoding = (self.backend if begins else self._within).encode(text, add_special_tokens=False)
+        backend = self.backend if begins else self._within
+        try:  # the library lets other threads work only while it encodes several texts
+            (encoding,) = backend.encode_batch([text], add_special_tokens=False)
         except TypeError:
             raise no_text(text) from None
         return self._plain(encoding), self._plain(encoding, encoding.offsets)
@@ -244,6 +245,11 @@ class Tokenizer:
     def opening(self) -> list[int]:
         """What of `around` stands before a text that is to be continued."""
         return self.around[0]
+
+    @property
+    def start(self) -> list[int]:
+        """What a text begins behind, at least one id: `opening`, or else the token that ended the text before it."""
+        return self.opening or [self.end]
 
     @functools.cached_property
     def _cutter(self) -> re.Pattern[str]:

@@ -118,10 +118,10 @@ def test_bits_per_byte_with_the_state_carried_through_a_document(trained, family
     logits = model.logits(torch.tensor([[0, *documents[0][:-1]]]))[0].double().log_softmax(-1)
     wanted = -sum(logits[place, token].item() for place, token in enumerate(documents[0]))
     monkeypatch.setattr(bits_per_byte, "ROW_TOKENS", 16)
-    nats = bits_per_byte.document_nats(model, documents, start=0)
+    nats = bits_per_byte.document_nats(model, documents, start=[0])
     assert nats[0] == pytest.approx(wanted, rel=1e-5)
     monkeypatch.setattr(bits_per_byte, "ROW_TOKENS", 1000)
-    assert bits_per_byte.document_nats(model, documents, start=0) == pytest.approx(nats, rel=1e-5)
+    assert bits_per_byte.document_nats(model, documents, start=[0]) == pytest.approx(nats, rel=1e-5)
 
 
 def test_they_are_evaluated_and_compared(trained, corpus, tmp_path, capsys):

@@ -128,7 +128,7 @@ def _generation(
         costs = generation_costs(models, [token for one in tokens for token in one], lengths, advance)
     with progress("bits per byte", total=len(models) * sum(map(len, tokens))) as advance:
         for name, model in models.items():
-            nats = document_nats(model, tokens, tokenizer.end, advance=advance)
+            nats = document_nats(model, tokens, tokenizer.start, advance=advance)
             code = sum(
                 (text.code_length(cost) for text, cost in zip(encoded, nats, strict=True)), CodeLength(0.0, 0, 0)
             )
