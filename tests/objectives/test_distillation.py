@@ -105,6 +105,18 @@ def test_blocks_are_compared_with_those_that_are_named(make, batch, plain, what)
     assert all(parameter.grad is None for parameter in source.parameters())
 
 
+def test_the_distance_of_states_is_a_share_of_the_teachers_numbers():
+    teacher, student, batch = language_model(layers=1), language_model(layers=1, seed=1), text_batch()
+    plain = Distillation(teacher, alpha=0).loss(student, batch)
+    loss = Distillation(teacher, alpha=0, hidden=2.0, blocks=[0]).loss(student, batch)
+    own, theirs = (model.through(model.embed(batch.tokens)).tolist() for model in (student, teacher))
+    wanted = 0.0
+    for row, place in (batch.targets != IGNORED).nonzero().tolist():
+        pairs = list(zip(own[row][place], theirs[row][place], strict=True))
+        wanted += 2 * sum(abs(one - other) for one, other in pairs) / sum(abs(other) for _, other in pairs)
+    assert (loss.total - plain.total).item() == pytest.approx(wanted, rel=1e-4)
+
+
 def test_the_distance_of_attention_is_that_of_the_scores_before_the_softmax():
     """Against the products written out, of a block with grouped heads and rotary positions."""
     shape = SHAPE | {"layers": 1, "key_value_heads": 2}

@@ -28,12 +28,13 @@ class Distillation:
     + attention x distance of scores.
 
     The divergence is that of the student's distribution from the teacher's, both flattened by the temperature, whose
-    square keeps the gradient as large as it was. The distance is 1 - cosine of the states that blocks of the student
-    and of the teacher give, as DistilBERT takes it of the last ones (Sanh and others 2019, arXiv:1910.01108). That of
-    scores is the mean square difference of what queries and keys of these blocks come to before the softmax, over the
-    heads and the keys that a query may look at, as TinyBERT takes it (Jiao and others 2020, arXiv:1909.10351). Items
-    are the targets of a text, or the rows of labelled texts. `cross_entropy`, `divergence` and `correct` are told
-    apart.
+    square keeps the gradient as large as it was. The distance of states is the sum of the absolute differences of what
+    blocks of the student and of the teacher give, as a share of the sum of the teacher's absolute numbers. A square
+    would see little but the few places of a state that hold a hundred times what the others hold (Sun and others 2024,
+    arXiv:2402.17762). That of scores is the mean square difference of what queries and keys of these blocks come to
+    before the softmax, over the heads and the keys that a query may look at, as TinyBERT takes it (Jiao and others
+    2020, arXiv:1909.10351). Both are means over blocks. Items are the targets of a text, or the rows of labelled texts.
+    `cross_entropy`, `divergence` and `correct` are told apart.
 
     Args:
         teacher: is left as it is.
@@ -91,8 +92,8 @@ class Distillation:
             total = total + self.alpha * self.temperature**2 * divergence
             if self.hidden:
                 pairs = [(state, theirs[number]) for state, number in zip(own, self._blocks, strict=True)]
-                turns = [1 - F.cosine_similarity(one.float(), other.float(), dim=-1) for one, other in pairs]
-                total = total + self.hidden * _over_items(turns, batch, counted)
+                apart = [_apart(one.float(), other.float()) for one, other in pairs]
+                total = total + self.hidden * _over_items(apart, batch, counted)
             if self.attention:
                 seen = [(one, their_attention[number]) for one, number in zip(own_attention, self._blocks, strict=True)]
                 differences = [_difference(one, other) for one, other in seen]
@@ -122,6 +123,11 @@ def _over_items(distances: list[torch.Tensor], batch: TextBatch | LabelledBatch,
         return each[counted].sum()
     real = torch.arange(each.shape[1], device=each.device) < batch.lengths[:, None]
     return ((each * real).sum(1) / batch.lengths)[counted].sum()
+
+
+def _apart(own: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
+    """(rows, length), the absolute differences of (rows, length, width) as a share of the teacher's numbers."""
+    return (own - theirs).abs().sum(-1) / theirs.abs().sum(-1)
 
 
 def _difference(own: Seen, theirs: Seen) -> torch.Tensor:

@@ -23,7 +23,7 @@ class DistilSettings(LabelledTextsSettings):
         temperature: flattens what both answer; what is unlikely is told apart then.
         alpha: 0 learns only what is right, 1 only what the teacher answers.
         hidden: weight of being like the teacher inside, block by block; it wants a student of the teacher's width that
-            begins with its layers. 0 for none.
+            begins with its layers; 40 suits SmolLM2. 0 for none.
         attention: weight of looking where the teacher looks, block by block; it wants as many heads. 0 for none.
         answers: a folder where the teacher's answers are kept, so that it is asked once for each batch, also when other
             students or rates learn from it. Nothing is kept without it.
