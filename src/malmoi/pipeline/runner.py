@@ -17,7 +17,7 @@ from typing import Any
 import filelock
 
 import malmoi
-from malmoi.core.console import console
+from malmoi.core.console import console, verbatim
 from malmoi.core.device import machine_facts
 from malmoi.core.errors import UserError, nearest
 from malmoi.core.files import STAGE_RECORD, read_json, write_json
@@ -46,7 +46,7 @@ def run_recipe(recipe: Recipe, directory: Path) -> dict[str, Path]:
     with _held(directory / ".lock", directory):
         done: dict[str, Path] = {}
         for number, step in enumerate(recipe.steps, start=1):
-            title = f"[bold]{number}/{len(recipe.steps)} {step.name}[/bold]"
+            title = f"[bold]{number}/{len(recipe.steps)} {verbatim(step.name)}[/bold]"
             run_step(step, directory / step.name, done, title)
             done[step.name] = directory / step.name
         return done
@@ -106,7 +106,7 @@ def _run_here(step: Step, directory: Path, inputs: dict[str, list[Path]], facts:
     previous = _record(directory)
     if previous and previous["fingerprint"] != facts["fingerprint"]:
         kept = _set_aside(directory)
-        console.print(f"  [dim]settings or inputs changed; the earlier result is kept in {kept}[/dim]")
+        console.print(f"  [dim]settings or inputs changed; the earlier result is kept in {verbatim(kept)}[/dim]")
         previous = None
         _make_folder(directory)
     record = {
