@@ -22,7 +22,8 @@ from malmoi.formats.checkpoint import load_checkpoint
 from malmoi.pipeline.stage import Stage, StageInput
 
 COUNTED = (
-    "Every token of every held-out document, once; end-of-text stands before a document as context and is not scored. "
+    "Every token of every held-out document, once; the vocabulary's token for the beginning of a text, or else "
+    "end-of-text, stands before a document as context and is not scored. "
     "Bits are divided by the UTF-8 bytes of the text. Bytes that the tokenizer cannot spell cost 8 bits each. "
     "n-gram models are counted on the training text; compressors see only the held-out text."
 )
