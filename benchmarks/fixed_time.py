@@ -1,7 +1,8 @@
 """`minutes` alone beside the best of a search over size, batch and learning rates that has ten times the time.
 
 The texts of the quickstart; the held-out loss of its pretraining, in nats a token. Every trial trains for the same
-minutes, its steps from its own measured speed, so that a larger model gets fewer. The machine should do nothing else.
+minutes, its steps from its own measured speed, so that a larger model gets fewer. The machine, or the cores it is given
+(`taskset`), should do nothing else. What is trained is written down at once: a search that was cut goes on.
 
 Run: python benchmarks/fixed_time.py [--minutes 1]
 """
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import torch
 
 from malmoi.core.device import machine_facts
 from malmoi.core.files import read_json, write_json
@@ -58,6 +60,14 @@ def drawn(trial: optuna.Trial) -> list[str]:
     ]
 
 
+def summary(alone: dict[str, Any], tried: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is written down of a search, finished or not."""
+    best = min(tried, key=lambda one: one["loss"])
+    share = alone["loss"] / best["loss"] - 1
+    machine = {**machine_facts(), "threads": torch.get_num_threads()}
+    return {"machine": machine, "alone": alone, "best": best, "share": share, "tried": tried}
+
+
 def main() -> None:
     """Train, search, print, write benchmarks/results/fixed_time.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -65,22 +75,25 @@ def main() -> None:
     minutes = parser.parse_args().minutes
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0, n_startup_trials=5))
-    tried = []
+    found = read_json(RESULTS)["found"] if RESULTS.exists() else {}
+    begun = found.get(f"{minutes:g}", {"tried": []})
+    known = begun["tried"] if len(begun["tried"]) < TRIALS else []
     with tempfile.TemporaryDirectory() as folder:
-        alone = train(Path(folder), minutes, [])
+        alone = begun["alone"] if known else train(Path(folder), minutes, [])
+        tried: list[dict[str, Any]] = []
         for number in range(TRIALS):
             trial = study.ask()
-            tried.append(train(Path(folder), minutes, drawn(trial)))
+            changes = drawn(trial)
+            again = number < len(known) and known[number]["changes"] == changes
+            tried.append(known[number] if again else train(Path(folder), minutes, changes))
             study.tell(trial, tried[-1]["loss"])
             print(f"{number + 1}/{TRIALS}: {tried[-1]}", flush=True)
-    best = min(tried, key=lambda one: one["loss"])
-    share = alone["loss"] / best["loss"] - 1
+            found[f"{minutes:g}"] = summary(alone, tried)
+            write_json(RESULTS, {"found": found})
+    best, share = found[f"{minutes:g}"]["best"], found[f"{minutes:g}"]["share"]
     print(
         f"{minutes:g} minutes alone {alone['loss']:.4f}, the best of {TRIALS} trials {best['loss']:.4f}: {share:+.1%}"
     )
-    found = read_json(RESULTS)["found"] if RESULTS.exists() else {}
-    found[f"{minutes:g}"] = {"machine": machine_facts(), "alone": alone, "best": best, "share": share, "tried": tried}
-    write_json(RESULTS, {"found": found})
 
 
 if __name__ == "__main__":

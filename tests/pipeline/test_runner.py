@@ -120,7 +120,7 @@ def test_a_stage_runs_once_at_a_time_in_its_folder(monkeypatch, tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_said(calls, recipe_file, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot be made"):
+    with pytest.raises(UserError, match="cannot be written"):
         run_recipe(load_recipe(str(recipe_file), []), tmp_path / "file/run")
 
 

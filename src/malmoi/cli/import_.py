@@ -58,7 +58,7 @@ def print_model(directory: Path) -> None:
 
     from malmoi.core.console import console
     from malmoi.core.files import read_json
-    from malmoi.formats.checkpoint import CARD, CONFIG
+    from malmoi.formats.checkpoint_files import CARD, CONFIG
     from malmoi.formats.weights import open_weights
     from malmoi.sources.front_matter import licence_in, split_front_matter
     from malmoi.tokenizers.load import load_tokenizer

@@ -92,6 +92,16 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def make_directory(path: Path) -> None:
+    """Make a directory and those above it, where they are not there.
+
+    Raises:
+        UserError: the system does not let it be made.
+    """
+    with _refusing(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
 def expect_writable(path: Path) -> None:
     """Refuse a place where nothing can be written, before the work that would be lost.
 

@@ -11,10 +11,17 @@ from typing import Any, Self, TypeVar
 import torch
 
 from malmoi.core.errors import UserError
-from malmoi.core.files import atomic_directory, read_json, write_json
+from malmoi.core.files import atomic_directory, write_json
 from malmoi.core.tensor_file import MadeOnDemand, write_tensors
+from malmoi.formats.checkpoint_files import (
+    CARD,
+    CONFIG,
+    GENERATION,
+    checkpoint_directory,
+    decoding_fields,
+    read_fields,
+)
 from malmoi.formats.compression import describe, expect_compressed
-from malmoi.formats.families.decoding import DECODING
 from malmoi.formats.family import Family, Line
 from malmoi.formats.fill import fill, joined, shapes_of, stated_model
 from malmoi.formats.gguf import load_gguf, read_gguf_config
@@ -33,10 +40,6 @@ from malmoi.models.seq2seq import EncoderDecoder
 from malmoi.sources.front_matter import licence_in, split_front_matter
 from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.tokenizer import Tokenizer
-
-CONFIG = "config.json"
-GENERATION = "generation_config.json"
-CARD = "card.md"
 
 HeadedT = TypeVar("HeadedT", bound=Headed)
 
@@ -147,7 +150,7 @@ def save_checkpoint(directory: Path, model: Model | Headed, tokenizer: Tokenizer
         write_tensors(tensors, temporary / SINGLE)
         write_json(temporary / CONFIG, fields)
         ends = {"bos_token_id": fields["bos_token_id"], "eos_token_id": sorted(tokenizer.stops)}
-        write_json(temporary / GENERATION, ends | _decoding(fields))
+        write_json(temporary / GENERATION, ends | decoding_fields(fields))
         tokenizer.save(temporary)
         (temporary / CARD).write_text(_card(card, family), encoding="utf-8")
 
@@ -169,7 +172,7 @@ def load_checkpoint(path: Path, dtype: torch.dtype = torch.float32) -> Checkpoin
     """
     if path.suffix == ".gguf" or path.is_file():
         return Checkpoint(*load_gguf(path, dtype))
-    directory = _directory(path)
+    directory = checkpoint_directory(path)
     card = directory / CARD
     return Checkpoint(
         load_model(directory, dtype),
@@ -182,14 +185,14 @@ def read_config(path: Path) -> ModelConfig:
     """The shape of a checkpoint, without its weights. Takes and raises what `load_checkpoint` does."""
     if path.suffix == ".gguf" or path.is_file():
         return read_gguf_config(path)
-    directory = _directory(path)
+    directory = checkpoint_directory(path)
     with open_weights(directory) as weights:
-        return understand(_fields(directory), weights.shapes, str(directory / CONFIG))
+        return understand(read_fields(directory), weights.shapes, str(directory / CONFIG))
 
 
 def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> Model | Headed:
     """The model of a checkpoint directory, without its tokenizer. Raises as `load_checkpoint`."""
-    where, fields = str(directory / CONFIG), _fields(directory)
+    where, fields = str(directory / CONFIG), read_fields(directory)
     head, family = find_head(fields), find_family(fields, where)
     with open_weights(directory) as weights:
         config = understand(fields, weights.shapes, where)
@@ -210,30 +213,6 @@ def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> Model | H
         parameters = {name.removeprefix("body."): value for name, value in model.named_parameters()}
         fill(plan, parameters, weights.read, str(directory))
     return model.eval()
-
-
-def _directory(path: Path) -> Path:
-    """Where the files of a checkpoint lie: `path` itself, or `model/` of a stage."""
-    directory = path if (path / CONFIG).is_file() else path / "model"
-    if not (directory / CONFIG).is_file():
-        raise UserError(f"There is no checkpoint in {path}: it holds no {CONFIG}.", "Check the path.")
-    return directory
-
-
-def _fields(directory: Path) -> dict[str, Any]:
-    fields = read_json(directory / CONFIG)
-    if not isinstance(fields, dict):
-        raise UserError(f"{directory / CONFIG} does not hold a JSON object.", "Get the checkpoint again.")
-    if not isinstance(fields.get("architectures") or [], list):
-        raise UserError(f"The architectures in {directory / CONFIG} are no list.", "Get the checkpoint again.")
-    generation = read_json(directory / GENERATION) if (directory / GENERATION).is_file() else {}
-    decoding = _decoding(generation if isinstance(generation, dict) else {})
-    return fields | {name: value for name, value in decoding.items() if fields.get(name) is None}
-
-
-def _decoding(fields: dict[str, Any]) -> dict[str, Any]:
-    """Those of the fields that `transformers` looks for in generation_config.json too."""
-    return {name: fields[name] for name in DECODING if name in fields}
 
 
 def _published(model: Model | Headed) -> tuple[dict[str, torch.Tensor], ModelConfig, Family | None]:

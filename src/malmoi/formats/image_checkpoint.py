@@ -13,6 +13,7 @@ from malmoi.core.config import parse_settings
 from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_directory, read_json, write_json
 from malmoi.core.tensor_file import write_tensors
+from malmoi.formats.checkpoint_files import CARD, CONFIG, checkpoint_directory
 from malmoi.formats.families import efficientnet
 from malmoi.formats.family import Line
 from malmoi.formats.fill import fill
@@ -26,7 +27,6 @@ from malmoi.models.image_classifier import ImageClassifier
 from malmoi.models.image_model import BodyConfig, ImageConfig
 from malmoi.models.image_registry import IMAGE_FAMILIES, meta_image_model
 
-CONFIG, CARD = "config.json", "card.md"
 _CLASSIFIES, _GENERATES = "MalmoiForImageClassification", "MalmoiForImageGeneration"
 _WAY_OUT = "Get the checkpoint again."
 _COUNT = "num_batches_tracked"
@@ -99,9 +99,9 @@ def load_generator(path: Path) -> Generator:
 
 
 def _load(path: Path) -> ImageClassifier | Generator:
-    directory = path if (path / CONFIG).is_file() else path / "model"
     if not is_of_images(path):
         raise UserError(f"There is no model of images in {path}.", "Check the path.")
+    directory = checkpoint_directory(path)
     where = str(directory / CONFIG)
     fields = read_json(directory / CONFIG)
     kind = IMAGE_FAMILIES[fields["family"]][0]

@@ -8,7 +8,8 @@ import torch
 
 from malmoi.core.console import error_console, verbatim
 from malmoi.core.errors import UserError
-from malmoi.formats.checkpoint import CARD, CONFIG, load_checkpoint, save_checkpoint
+from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
+from malmoi.formats.checkpoint_files import CARD, CONFIG
 from malmoi.formats.gguf_file import GGUFFile
 from malmoi.formats.weights import open_weights
 from malmoi.sources.front_matter import join_front_matter, licence_in, split_front_matter

@@ -16,7 +16,8 @@ from torch import nn
 from malmoi.core.console import console
 from malmoi.core.errors import UserError
 from malmoi.core.files import atomic_directory, expect_writable, write_json
-from malmoi.formats.checkpoint import CONFIG, config_fields
+from malmoi.formats.checkpoint import config_fields
+from malmoi.formats.checkpoint_files import CONFIG
 from malmoi.layers.attention import Attention
 from malmoi.layers.compressed import plain
 from malmoi.layers.mixes.dense import Plain

@@ -20,7 +20,7 @@ import malmoi
 from malmoi.core.console import console, verbatim
 from malmoi.core.device import machine_facts
 from malmoi.core.errors import UserError, nearest
-from malmoi.core.files import STAGE_RECORD, read_json, write_json
+from malmoi.core.files import STAGE_RECORD, make_directory, read_json, write_json
 from malmoi.core.hashing import hash_file, hash_path, hash_value
 from malmoi.core.memory import PeakMemory
 from malmoi.core.processes import is_first, process_count
@@ -42,7 +42,7 @@ def run_recipe(recipe: Recipe, directory: Path) -> dict[str, Path]:
     Raises:
         UserError: what a stage raised, or another run holds the directory.
     """
-    _make_folder(directory)
+    make_directory(directory)
     with _held(directory / ".lock", directory):
         done: dict[str, Path] = {}
         for number, step in enumerate(recipe.steps, start=1):
@@ -93,7 +93,7 @@ def _run_step(step: Step, directory: Path, earlier: dict[str, Path], title: str)
     if is_done(directory, fingerprint):
         console.print(f"{title} [dim]unchanged, skipped[/dim]")
         return
-    _make_folder(directory)
+    make_directory(directory)
     with _held(directory.with_name(f".{directory.name}.lock"), directory):
         if _bring_back(directory, fingerprint):
             console.print(f"{title} [dim]as before, brought back from {PREVIOUS}[/dim]")
@@ -108,7 +108,7 @@ def _run_here(step: Step, directory: Path, inputs: dict[str, list[Path]], facts:
         kept = _set_aside(directory)
         console.print(f"  [dim]settings or inputs changed; the earlier result is kept in {verbatim(kept)}[/dim]")
         previous = None
-        _make_folder(directory)
+        make_directory(directory)
     record = {
         "stage": step.kind,
         "name": step.name,
@@ -145,18 +145,6 @@ def _refuse_foreign(directory: Path, inputs: list[Path]) -> None:
     for path in inputs:
         if place in (path.resolve(), *path.resolve().parents):
             raise UserError(f"The result would take the place of {path}, which is read for it.", "Name another folder.")
-
-
-def _make_folder(directory: Path) -> None:
-    """Make it and those above it.
-
-    Raises:
-        UserError: the system does not let it be made.
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"The folder {directory} cannot be made: {error.strerror}.", "Name another place.") from None
 
 
 def resolve_inputs(step: Step, earlier: dict[str, Path]) -> dict[str, list[Path]]:

@@ -18,7 +18,8 @@ from malmoi.compress.registry import AnyStep, find_steps
 from malmoi.core.console import console, progress, verbatim
 from malmoi.core.errors import UserError
 from malmoi.core.files import write_json
-from malmoi.formats.checkpoint import CARD, Checkpoint, load_checkpoint, save_checkpoint
+from malmoi.formats.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from malmoi.formats.checkpoint_files import CARD
 from malmoi.models.classifier import Classifier
 from malmoi.models.headed import Headed
 from malmoi.models.language_model import LanguageModel
