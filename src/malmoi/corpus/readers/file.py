@@ -34,7 +34,7 @@ class ReadSettings(Settings):
         split: what is one document of a plain text: the file, a paragraph (blank line) or a line.
         picture_width: the rows of a csv without a header are grey pictures so many pixels wide, each followed by its
             class; they become texts of one character a pixel.
-        seconds: how long the text of one web page or PDF may take to extract.
+        seconds: how long the text of one web page, wiki page or PDF may take to extract.
         workers: processes that extract pages; one a core, and at most 8, by default.
     """
 
@@ -99,11 +99,8 @@ class SourceFile:
         Raises:
             Unreadable: it is no text.
         """
-        sample = b""
-        with (
-            cast(io.BufferedReader, self.open()) as stream,
-            suppress(EOFError, OSError, zlib.error),
-        ):  # damage further on comes when it is read
+        stream, sample = cast(io.BufferedReader, self.open()), b""
+        with stream, suppress(EOFError, OSError, zlib.error):  # damage is for whoever reads so far
             while len(sample) < SAMPLE and (more := stream.read1(SAMPLE - len(sample))):
                 sample += more
         encoding = detect_encoding(sample, whole=False)

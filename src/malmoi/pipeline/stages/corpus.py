@@ -100,9 +100,7 @@ class FileReader:
             except UserError as error:
                 if not file.own or isinstance(error, MissingExtra | NoExtraction):
                     raise
-                unreadable[printable(file.path)] = printable(
-                    str(error)
-                )  # one table of another kind does not stop a folder
+                unreadable[printable(file.path)] = printable(str(error))  # one odd table does not stop a folder
 
 
 def run(settings: CorpusSettings, directory: Path) -> dict[str, Any]:
