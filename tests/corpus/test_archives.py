@@ -62,6 +62,7 @@ def test_pages_that_cannot_be_read_are_counted_and_what_is_no_page_is_passed_ove
     write_archive(
         tmp_path / "a.warc",
         ("response", PAGE.encode(), HTML | {"status": "404 Not Found"}),
+        ("response", PAGE.encode(), HTML | {"status": "GARBAGE"}),
         ("response", b"GIF89a", {"Content-Type": "image/gif"}),
         ("response", gzip.compress(bytes(5 << 20)), HTML | {"Content-Encoding": "gzip"}),
         ("response", brotli.compress(bytes(5 << 20)), HTML | {"Content-Encoding": "br"}),
@@ -73,6 +74,7 @@ def test_pages_that_cannot_be_read_are_counted_and_what_is_no_page_is_passed_ove
         zipped=False,
     )
     assert read(tmp_path / "a.warc") == [
+        "no answer of HTTP",
         "more than 1 MiB in one page",
         "more than 1 MiB in one page",
         "the page's compression is damaged",
@@ -96,6 +98,29 @@ def test_a_damaged_archive_says_so(tmp_path, cut):
     (tmp_path / "b.warc.gz").write_bytes(cut((tmp_path / "a.warc.gz").read_bytes()))
     with pytest.raises(Unreadable, match="damaged"):
         read(tmp_path / "b.warc.gz")
+
+
+@pytest.mark.parametrize(
+    ("length", "reason"),
+    [(b"99999", "breaks off within its last record"), (b"2", "1 records are not as long as they say")],
+)
+def test_an_archive_with_a_wrong_length_says_so_after_what_comes_before(tmp_path, capfd, length, reason):
+    texts = [("conversion", text, "text/plain") for text in (b"one", b"two and some more")]
+    write_archive(tmp_path / "a.warc", *texts, zipped=False)
+    broken = (tmp_path / "a.warc").read_bytes().replace(b"Content-Length: 17", b"Content-Length: " + length)
+    (tmp_path / "a.warc").write_bytes(broken)
+    documents = read_file(tmp_path / "a.warc", "s", "l", ReadSettings())
+    assert next(documents).text == "one"
+    with pytest.raises(Unreadable, match=f"damaged archive: .*{reason}"):
+        list(documents)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_record_of_no_address_is_damage(tmp_path):
+    write_archive(tmp_path / "a.warc", ("response", PAGE.encode(), dict(HTML)), zipped=False)
+    (tmp_path / "a.warc").write_bytes((tmp_path / "a.warc").read_bytes().replace(b"Target-URI", b"Target-URL"))
+    with pytest.raises(Unreadable, match="damaged file"):
+        read(tmp_path / "a.warc")
 
 
 def test_a_page_that_did_not_decode_or_took_too_long_is_dropped_with_its_reason(tmp_path):

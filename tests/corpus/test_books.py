@@ -92,9 +92,9 @@ ENCRYPTED = '<encryption><EncryptedData><EncryptionMethod Algorithm="{}"/></Encr
     [
         ({"META-INF/encryption.xml": ENCRYPTED.format("http://www.w3.org/2001/04/xmlenc#aes256-cbc")}, "an encrypted EPUB"),
         ({"책/one.xhtml": bytes(3_000_000)}, "책/one.xhtml in the EPUB unpacks to more than 2 MiB"),
-        ({"책/p.opf": None}, "damaged EPUB"),
-        ({"책/p.opf": "<package>"}, "damaged EPUB"),
-        ({"META-INF/container.xml": "<a/>"}, "damaged EPUB"),
+        ({"책/p.opf": None}, "damaged file"),
+        ({"책/p.opf": "<package>"}, "damaged file"),
+        ({"META-INF/container.xml": "<a/>"}, "damaged file"),
         ({"책/one.xhtml": "<html/>", "책/둘.xhtml": ""}, "no text in the 2 chapters"),
     ],
 )  # fmt: skip
@@ -113,5 +113,5 @@ def test_a_book_with_obfuscated_fonts_only_is_read(tmp_path):
 
 def test_what_is_no_archive_is_no_book(tmp_path):
     (tmp_path / "a.epub").write_bytes(b"PK no")
-    with pytest.raises(Unreadable, match="damaged EPUB"):
+    with pytest.raises(Unreadable, match="damaged file"):
         read(tmp_path / "a.epub")

@@ -1,17 +1,15 @@
 """Harmful words by stem; decent words that begin like them stay, and one word decides nothing."""
 
+import base64
+
 import pytest
 
 from malmoi.corpus.document import Document
-from malmoi.corpus.harmful import HarmfulFilter, harmful_words, turn
+from malmoi.corpus.harmful import HarmfulFilter, harmful_words
 from malmoi.corpus.step import Verdict
 from malmoi.corpus.words import word_lists
 
-KOREAN, ENGLISH = (turn(word) for word in ("꽖퇮", "fuvg"))  # as in words.yaml
-
-
-def test_a_turned_word_turned_again_is_what_it_was():
-    assert turn(turn("말모이 ㅁㅁㅇ Words")) == "말모이 ㅁㅁㅇ Words"
+KOREAN, ENGLISH = (base64.b64decode(word).decode() for word in ("7JSo67Cc", "c2hpdA=="))  # as in words.yaml
 
 
 @pytest.mark.parametrize("ending", ["", "이다", "이라고", "들은", "!"])
@@ -38,7 +36,7 @@ def test_every_exception_begins_with_its_stem():
         decent
         for stem, exceptions in word_lists().harmful.items()
         for decent in exceptions
-        if not decent.startswith(turn(stem))
+        if not decent.startswith(base64.b64decode(stem).decode())
     ]
     assert wrong == []
 

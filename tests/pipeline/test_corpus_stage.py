@@ -1,6 +1,10 @@
 """A folder of anybody's text becomes a corpus."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -28,6 +32,36 @@ def test_a_folder_is_read_with_its_subfolders_and_what_cannot_be_read_is_listed(
     result = run(CorpusSettings(folder=folder, held_out=0), out)
     assert [document.text for document in read_documents(out, "train")] == ["윈도에서 저장한 오래된 한글 문서입니다."]
     assert result["unreadable"] == {str(folder / "photo.jpg"): "unknown kind of file"}
+
+
+def test_files_of_one_name_are_told_apart(tmp_path):
+    folder = tmp_path / "texts"
+    for name in ("가", "나"):
+        write(folder / name, index=f"{name}에 있는, 스무 글자가 넘는 한국어 문장입니다.")
+    run(CorpusSettings(folder=folder, held_out=0), tmp_path / "out")
+    identifiers = {document.identifier for document in read_documents(tmp_path / "out", "train")}
+    assert identifiers == {"가/index.txt#1", "나/index.txt#1"}
+
+
+def test_names_in_an_old_encoding_do_not_stop_a_folder(tmp_path):
+    folder = write(tmp_path / "texts", a="이것은 스무 글자가 넘는 한국어 문장입니다.")
+    for suffix, text in ((".txt", "이것도 스무 글자가 넘는 한국어 문장입니다."), (".csv", "id,price"), (".pdf", "no")):
+        (folder / os.fsdecode(f"이름{suffix}".encode("cp949"))).write_text(text)
+    result = run(CorpusSettings(folder=folder, held_out=0), tmp_path / "out")
+    assert result["kept"] == 2
+    assert set(result["unreadable"]) == {f"{folder}/\\xc0̸\\xa7{suffix}" for suffix in (".csv", ".pdf")}
+
+
+def test_pages_are_no_unreadable_files_where_nothing_can_be_extracted(tmp_path):
+    write(tmp_path / "texts", a="이것은 스무 글자가 넘는 한국어 문장입니다.").joinpath("b.html").write_text("<p>쪽")
+    (tmp_path / "script.py").write_text(
+        "from pathlib import Path\nfrom malmoi.pipeline.stages.corpus import CorpusSettings, run\n"
+        "run(CorpusSettings(folder='texts'), Path('out'))\n"  # not below if __name__ == "__main__"
+    )
+    source = str(Path(corpus.__file__).parents[3])
+    environment = os.environ | {"PYTHONPATH": source}
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert "NoExtraction: The process that takes the text out of pages does not start." in done.stderr
 
 
 def test_names_of_files_are_printed_as_they_are(tmp_path, monkeypatch, capsys):

@@ -19,7 +19,7 @@ def hash_file(path: Path) -> str:
 def hash_value(value: Any) -> str:
     """sha256 of a JSON-like value, independent of the order of keys."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()  # names of files may be no UTF-8
 
 
 def hash_path(path: Path) -> str:

@@ -19,6 +19,7 @@ from typing import Literal
 from malmoi.core.errors import MissingExtra, UserError
 from malmoi.corpus.decode import decode, decode_page
 from malmoi.corpus.document import UNDECODABLE, Unreadable
+from malmoi.corpus.mediawiki import plain_text as wiki_text
 
 RECYCLED = 500
 """Pages after which a child is replaced: what the libraries leak goes with it."""
@@ -28,14 +29,18 @@ MEMORY = 2 << 30
 
 LARGEST_PAGE, LARGEST_PDF = 32 << 20, 256 << 20
 MOST_PDF_PAGES = 3_000
-_PACKAGES = {"html": "trafilatura", "pdf": "pypdf", "text": "webencodings"}
+_PACKAGES = {"html": "trafilatura", "pdf": "pypdf", "text": "webencodings", "wiki": "mwparserfromhell"}
+
+
+class NoExtraction(UserError):
+    """No page at all can be extracted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What is extracted; `label` is the encoding that its server declared."""
+    """What is extracted; `label` is the encoding that its server declared. The markup of a wiki is UTF-8."""
 
-    kind: Literal["html", "pdf", "text"]
+    kind: Literal["html", "pdf", "text", "wiki"]
     data: bytes
     label: str = ""
 
@@ -54,7 +59,7 @@ class ExtractionPool:
         Raises:
             Unreadable: it has none, or took too long or too much memory.
         """
-        text = self._threads.submit(self._in_child, page).result()
+        text = next(self.map([page]))
         if isinstance(text, Unreadable):
             raise text
         return text
@@ -90,21 +95,21 @@ class _Child:
     """One process that is ready: importing the libraries does not count as time of a page.
 
     Raises:
-        UserError: it does not start.
+        NoExtraction: it does not start.
     """
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        self._process.start()
-        theirs.close()
         self.pages_left = RECYCLED
         try:
+            self._process.start()
+            theirs.close()
             self._pipe.recv()
-        except EOFError:
+        except (EOFError, OSError, RuntimeError):
             way_out = "In a script of your own, what it does must stand below: if __name__ == '__main__'."
-            raise UserError("The process that takes the text out of pages does not start.", way_out) from None
+            raise NoExtraction("The process that takes the text out of pages does not start.", way_out) from None
 
     def extract(self, page: Page, seconds: float) -> str | Unreadable:
         self.pages_left -= 1
@@ -154,7 +159,11 @@ def _pdf_text(data: bytes, label: str) -> str:
     return "\n\n".join(filter(None, pages))
 
 
-_EXTRACTORS = {"html": _html_text, "pdf": _pdf_text, "text": _plain_text}
+def _wiki_text(data: bytes, label: str) -> str:
+    return wiki_text(data.decode())
+
+
+_EXTRACTORS = {"html": _html_text, "pdf": _pdf_text, "text": _plain_text, "wiki": _wiki_text}
 
 
 def _serve(pipe: Connection) -> None:
@@ -166,8 +175,9 @@ def _serve(pipe: Connection) -> None:
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)  # what a library prints is nobody's
     os.dup2(silence, 2)
-    with suppress(ImportError):
-        importlib.import_module("trafilatura")
+    for package in ("trafilatura", "mwparserfromhell"):
+        with suppress(ImportError):
+            importlib.import_module(package)
     pipe.send(True)
     with suppress(EOFError):
         while True:

@@ -7,8 +7,8 @@ density of the others. Novels, news and dictionaries quote such words; a page th
 
 from __future__ import annotations
 
+import base64
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import lru_cache
@@ -18,8 +18,6 @@ from malmoi.corpus.step import Filter, Verdict
 from malmoi.corpus.words import word_lists
 
 MOST = 0.01
-_ALPHABETS = (("a", 26), ("A", 26), ("가", 11_172), ("ㄱ", 30))
-"""First sign and size of each alphabet that `turn` turns by its half."""
 
 
 class HarmfulFilter(Filter):
@@ -37,29 +35,12 @@ def harmful_words(text: str) -> list[str]:
     return [match[0] for match in _pattern().finditer(text.lower())]
 
 
-def turn(word: str) -> str:
-    """A word with each sign moved by half of its alphabet; turned twice it is what it was."""
-    return "".join(map(_turn_sign, word))
-
-
-def _turn_sign(sign: str) -> str:
-    for first, size in _ALPHABETS:
-        place = ord(sign) - ord(first)
-        if 0 <= place < size:
-            return chr(ord(first) + (place + size // 2) % size)
-    return sign
-
-
 @lru_cache(1)
 def _pattern() -> re.Pattern[str]:
     """Stems by their first signs, each with a look behind it: so the search jumps from one such sign to the next."""
     rests: defaultdict[str, list[str]] = defaultdict(list)
-    for turned, exceptions in word_lists().harmful.items():
-        stem = turn(turned)
+    for hidden, exceptions in word_lists().harmful.items():
+        stem = base64.b64decode(hidden).decode()
         decent = "|".join(re.escape(word.removeprefix(stem)).replace(r"\ ", r"\s+") for word in exceptions)
         rests[stem[0]].append(re.escape(stem[1:]) + (f"(?!{decent})" if decent else ""))
     return re.compile("|".join(rf"{first}(?<!\w{first})(?:{'|'.join(stems)})" for first, stems in rests.items()))
-
-
-if __name__ == "__main__":
-    print(*map(turn, sys.argv[1:]), sep="\n")

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import IO, Any
 from xml.etree import ElementTree
 
-from malmoi.core.errors import MissingExtra
 from malmoi.corpus.document import Unreadable
 
 _REFERENCES = re.compile(r"<ref\b[^>]*/>|<ref\b[^>]*>.*?</ref>|<!--.*?-->", re.DOTALL)
@@ -22,36 +21,31 @@ _EMPTY_BRACKETS = re.compile(r"\(\s*[;,]?\s*\)")
 
 
 def wiki_pages(stream: IO[bytes]) -> Iterator[tuple[str, str]]:
-    """Title and text of every article of a dump; redirects and pages of other name spaces are left out.
+    """Title and markup of every article of a dump; redirects and pages of other name spaces are left out.
 
     Raises:
-        Unreadable: the file is not the XML of a dump, or breaks off; names the line.
+        Unreadable: the XML is not that of a dump.
+        xml.etree.ElementTree.ParseError: it breaks off or is damaged; names the line.
     """
-    try:
-        pages = 0
-        events = ElementTree.iterparse(stream, ("start", "end"))
-        _, root = next(events)
-        for event, element in events:
-            if event == "start" or element.tag.rsplit("}", 1)[-1] != "page":
-                continue
-            fields = {child.tag.rsplit("}", 1)[-1]: child for child in element.iter()}
-            if "redirect" not in fields and _text(fields, "ns") in ("", "0"):
-                yield _text(fields, "title"), plain_text(_text(fields, "text"))
-            pages += 1
-            root.clear()  # the whole tree of a dump does not fit into memory
-    except ElementTree.ParseError as error:
-        line, column = error.position
-        raise Unreadable(f"the XML breaks off or is damaged at line {line}, column {column}") from None
+    pages = 0
+    events = ElementTree.iterparse(stream, ("start", "end"))
+    _, root = next(events)
+    for event, element in events:
+        if event == "start" or element.tag.rsplit("}", 1)[-1] != "page":
+            continue
+        fields = {child.tag.rsplit("}", 1)[-1]: child for child in element.iter()}
+        if "redirect" not in fields and _text(fields, "ns") in ("", "0"):
+            yield _text(fields, "title"), _text(fields, "text")
+        pages += 1
+        root.clear()  # the whole tree of a dump does not fit into memory
     if not pages:
         raise Unreadable("XML, but no MediaWiki dump")
 
 
 def plain_text(markup: str) -> str:
     """Prose of a page's markup: no templates, tables, references, media or lists of links."""
-    try:
-        import mwparserfromhell
-    except ImportError:
-        raise MissingExtra("mwparserfromhell", "corpus", "Reading a MediaWiki dump") from None
+    import mwparserfromhell
+
     for pattern in (_REFERENCES, _BLOCKS, _TABLES, _MEDIA, _LAST_SECTIONS):
         markup = pattern.sub("", markup)
     text: str = mwparserfromhell.parse(markup).strip_code(normalize=True, collapse=True)

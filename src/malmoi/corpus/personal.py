@@ -1,10 +1,11 @@
 """Personal data: e-mail addresses, telephone, resident, business and card numbers, IP addresses become placeholders.
 
 Numbers that carry a check digit are masked only when it is right, so that part numbers and sums stay. Korean particles
-may follow at once, as in `a@b.kr로`. What is left alone: dates, ISBNs, and IP addresses that are not public (loopback,
-private networks, documentation), which lead to nobody. Four numbers with dots are also how versions and sections are
-written: they are an address unless all are below 32, the last two are 0, or a word such as "version" or "버전" stands
-beside them.
+may follow at once, as in `a@b.kr로`. What is left alone: dates, ISBNs, numbers that read like years (1588-1234) or that
+any number could be (an area code or a business number without signs in it), and IP addresses that are not public
+(loopback, private networks, documentation), which lead to nobody. Four numbers with dots are also how versions and
+sections are written: they are an address unless all are below 32, the last two are 0, or a word such as "version" or
+"버전" stands beside them.
 """
 
 from __future__ import annotations
@@ -20,20 +21,22 @@ from malmoi.corpus.document import Document
 
 _START, _END = r"(?<!\d)(?<!\d[-.])", r"(?!\d|[-.]\d)"
 _EMAIL = re.compile(
-    r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,6}[A-Za-z]{2,24}(?![A-Za-z0-9])"
+    r"(?:(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}|(?<![가-힣])[가-힣]{1,20})"
+    r"@(?:[A-Za-z0-9가-힣-]{1,63}\.){1,6}(?:[A-Za-z]{2,24}(?![A-Za-z0-9])|한국)"
 )
 _IPV6 = re.compile(r"[23][0-9A-Fa-f]{3}:[0-9A-Fa-f:]{2,34}")
 _IPV4 = re.compile(r"\d\d{0,2}(?:\.\d{1,3}){3}")
-_NUMBERS = re.compile(r"[\d+(][\d .()-]{7,}+")
-_RESIDENT = re.compile(rf"{_START}\d{{6}}-?[1-8]\d{{6}}{_END}")
+_NARROW = str.maketrans("０１２３４５６７８９＋－（）．", "0123456789+-().")
+_NUMBERS = re.compile(r"[\d+(＋（][\d .()－（）．-]{7,}+")
+_RESIDENT = re.compile(rf"{_START}\d{{6}}(?: ?- ?)?[1-8]\d{{6}}{_END}")
 _BUSINESS = re.compile(rf"{_START}\d{{3}}-\d{{2}}-\d{{5}}{_END}")
-_CARD = re.compile(rf"{_START}(?:[2-6]\d{{3}}([ -]?)\d{{4}}\1\d{{4}}\1\d{{4}}|3[47]\d\d([ -]?)\d{{6}}\2\d{{5}}){_END}")
+_CARD = re.compile(rf"{_START}(?:[2-69]\d{{3}}([ -]?)\d{{4}}\1\d{{4}}\1\d{{4}}|3[47]\d\d([ -]?)\d{{6}}\2\d{{5}}){_END}")
 _PHONE = re.compile(
     rf"""{_START}(?:
-    \+[1-9]\d{{0,2}}[ .-]?(?:\(0?\d{{1,4}}\)[ .-]?)?\d{{1,4}}(?:[ .-]?\d{{2,4}}){{1,4}}   # international
-    | 01[016-9][ .-]?\d{{3,4}}[ .-]?\d{{4}}                                              # Korean mobile
-    | \(?0(?:2|[3-6][1-5]|70|50\d)(?:\)[ ]?|[ .-])\d{{3,4}}[ .-]\d{{4}}                   # Korean area codes
-    | \(?[2-9]\d\d(?:\)[ ]?|[.-])\d{{3}}[.-]\d{{4}}                                      # North America
+    \+[1-9]\d{{0,2}}[ .-]?(?:\(0?\d{{1,4}}\)[ .-]?)?\d(?:\d|[ .-](?=\d\d)\d){{5,11}}   # international
+    | 01[016-9][ .-]?\d{{3,4}}[ .-]?\d{{4}}                                          # Korean mobile
+    | \(?0(?:2|[3-6][1-5]|70|80|50\d)(?:\)[ ]?|[ .-])\d{{3,4}}[ .-]\d{{4}}            # Korean area codes
+    | \(?[2-9]\d\d(?:\)[ ]?|[.-])\d{{3}}[.-]\d{{4}}                                  # North America
     ){_END}""",
     re.VERBOSE,
 )
@@ -63,10 +66,10 @@ def mask(text: str) -> tuple[str, dict[str, int]]:
         return pattern.sub(replaced, text)
 
     def numbers(run: re.Match[str]) -> str:
-        found = run[0]
+        narrow = found = run[0].translate(_NARROW)
         for kind, pattern, holds in _KINDS:
             found = put(kind, pattern, holds, found)
-        return found
+        return run[0] if found == narrow else found
 
     if "@" in text:
         text = put("email", _EMAIL, lambda match: True, text)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pyarrow as pa
-
 from malmoi.core.compressed import kind_of
+from malmoi.core.errors import UserError
 from malmoi.corpus.document import Document, Unreadable
 from malmoi.corpus.readers.books import read_epub, read_pdf
-from malmoi.corpus.readers.file import ReadSettings, SourceFile
+from malmoi.corpus.readers.file import ReadSettings, SourceFile, printable
 from malmoi.corpus.readers.plain import read_markdown, read_plain, read_wiki
 from malmoi.corpus.readers.tables import read_arrow, read_csv, read_json_lines, read_orange, read_parquet, read_tsv
 from malmoi.corpus.readers.web import read_archive, read_html
 
-__all__ = ["ReadSettings", "document_kind", "read_file"]
+__all__ = ["ReadSettings", "document_kind", "printable", "read_file"]
 
 _READERS: dict[str, Callable[[SourceFile], Iterator[Document]]] = {
     **dict.fromkeys((".txt", ".rst"), read_plain),
@@ -36,8 +33,8 @@ _READERS: dict[str, Callable[[SourceFile], Iterator[Document]]] = {
 }
 
 
-def read_file(path: Path, source: str, licence: str, settings: ReadSettings) -> Iterator[Document]:
-    """The documents of one file.
+def read_file(path: Path, source: str, licence: str, settings: ReadSettings, name: str = "") -> Iterator[Document]:
+    """The documents of one file, whose `name` within the source, by default its last, begins their identifiers.
 
     Raises:
         Unreadable: no text: binary, damaged, of a kind that is not known.
@@ -49,9 +46,11 @@ def read_file(path: Path, source: str, licence: str, settings: ReadSettings) -> 
     if not path.stat().st_size:
         raise Unreadable("empty file")
     try:
-        yield from _READERS[kind](SourceFile(path, source, licence, settings))
-    except (EOFError, OSError, zlib.error, csv.Error, pa.ArrowException) as error:
-        raise Unreadable(f"damaged file: {error}") from None
+        yield from _READERS[kind](SourceFile(path, source, licence, settings, name or path.name))
+    except (UserError, Unreadable):
+        raise
+    except Exception as error:  # whatever the libraries raise for what somebody else wrote
+        raise Unreadable(f"damaged file: {type(error).__name__}: {error}"[:200]) from None
 
 
 def document_kind(path: Path) -> str | None:

@@ -116,17 +116,22 @@ def read_records(stream: IO[bytes], largest: int) -> Iterator[Record]:
         from warcio.exceptions import ArchiveLoadFailed
     except ImportError:
         raise MissingExtra("warcio", "corpus", "Reading WARC") from None
-    watched = _Watched(stream)
+    watched, record = _Watched(stream), None
+    records = ArchiveIterator(watched)
+    records.INC_RECORD = ""  # a warning that it would print
     try:
-        for record in ArchiveIterator(watched):
+        for record in records:
             if record.rec_type not in ("response", "resource", "conversion"):
                 continue
             headers = record.http_headers
-            if headers is not None and headers.get_statuscode() not in ("200", "203"):
+            status = headers.get_statuscode() if headers is not None else "200"
+            if status.isdigit() and status not in ("200", "203"):
                 continue
             kind, label = media_type((headers or record.rec_headers).get_header("Content-Type") or "")
             try:
-                data: bytes | Unreadable = _body(record, largest)
+                data: bytes | Unreadable = (
+                    _body(record, largest) if status.isdigit() else Unreadable("no answer of HTTP")
+                )
             except Unreadable as reason:
                 data = reason
             url, date = (record.rec_headers.get_header(f"WARC-{name}") or "" for name in ("Target-URI", "Date"))
@@ -135,6 +140,10 @@ def read_records(stream: IO[bytes], largest: int) -> Iterator[Record]:
         raise Unreadable(f"damaged archive: {error}") from None
     if watched.error is not None:
         raise Unreadable(f"damaged archive: {watched.error}")
+    if record is not None and getattr(record.raw_stream, "limit", None):
+        raise Unreadable("damaged archive: it breaks off within its last record")
+    if records.err_count:
+        raise Unreadable(f"damaged archive: {records.err_count:,} records are not as long as they say")
 
 
 class _Watched:

@@ -17,7 +17,7 @@ class WordLists:
         stop_words: English function words.
         endings: syllables that end most eojeol of Korean prose.
         filler: the words of filler Latin.
-        harmful: turned stems, each with the decent words that begin like it.
+        harmful: stems in base64, each with the decent words that begin like it.
     """
 
     stop_words: frozenset[str]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from malmoi.corpus.decode import json_text
 from malmoi.corpus.document import Document
+from malmoi.corpus.extract import Page
 from malmoi.corpus.mediawiki import wiki_pages
 from malmoi.corpus.readers.file import SourceFile
 from malmoi.sources.front_matter import split_front_matter
@@ -17,8 +19,9 @@ def read_plain(file: SourceFile) -> Iterator[Document]:
         with file.lines() as lines:
             yield from (file.document(line, number) for number, line in enumerate(lines, start=1) if line.strip())
         return
-    text = file.whole_text()
-    pieces = text.replace("\r\n", "\n").split("\n\n") if file.settings.split == "paragraph" else [text]
+    pieces = file.texts()
+    if file.settings.split == "paragraph":
+        pieces = (piece for text in pieces for piece in text.replace("\r\n", "\n").split("\n\n"))
     yield from (file.document(piece, number) for number, piece in enumerate(pieces, start=1) if piece.strip())
 
 
@@ -27,14 +30,15 @@ def read_markdown(file: SourceFile) -> Iterator[Document]:
     if file.settings.split != "file":
         yield from read_plain(file)
         return
-    fields, text = split_front_matter(file.whole_text())
-    if text.strip():
-        metadata = {"front_matter": json.loads(json.dumps(fields, default=str))} if fields else {}
-        yield file.document(text, 1, **metadata)
+    for number, text in enumerate(file.texts(), start=1):
+        fields, text = split_front_matter(text) if number == 1 else ({}, text)
+        known = json.loads(json_text(json.dumps(fields, ensure_ascii=False, default=str, skipkeys=True)))
+        if text.strip():
+            yield file.document(text, number, **({"front_matter": known} if known else {}))
 
 
 def read_wiki(file: SourceFile) -> Iterator[Document]:
     """The articles of a dump."""
     with file.open() as stream:
-        for title, text in wiki_pages(stream):
-            yield file.document(text, title, title=title)
+        pages = wiki_pages(stream)
+        yield from file.documents((Page("wiki", markup.encode()), title, {"title": title}) for title, markup in pages)

@@ -6,67 +6,79 @@ import csv
 import itertools
 import json
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from malmoi.core.errors import UserError, nearest
 from malmoi.corpus.decode import json_text
-from malmoi.corpus.document import Document, Unreadable
+from malmoi.corpus.document import Document
 from malmoi.corpus.readers.file import SourceFile
 from malmoi.corpus.readers.pictures import read_pictures
 
 TEXT_COLUMNS = ("text", "content", "document", "body", "review", "sentence", "message")
+PATIENCE = 100
+"""Lines of jsonl of which one must have the column."""
 csv.field_size_limit(1 << 26)
 
 
+class _Tabs(csv.excel_tab):
+    quoting = csv.QUOTE_NONE
+
+
 def read_json_lines(file: SourceFile) -> Iterator[Document]:
-    """One column of every record; a line that is no record is an empty document, so that the counts show it."""
+    """One column of every record; a line without it is an empty document, so that the counts show it.
+
+    Raises:
+        UserError: none of the first records has it.
+    """
+    column, problem = "", None
     with file.lines() as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
-            try:
-                record = json.loads(line)
-            except (json.JSONDecodeError, RecursionError):
-                record = None
-            if not isinstance(record, dict):
+            record = _record(line)
+            if record is not None and not column:
+                try:
+                    column = _column(file, list(record))
+                except UserError as error:
+                    problem = error
+                    if number >= PATIENCE:
+                        break
+            if record is None:
                 yield file.document("", number, unreadable="no JSON object")
-                continue
-            yield file.document(json_text(record[_column(file, list(record))]), number)
+            elif column not in record:
+                yield file.document("", number, unreadable="no text column")
+            elif isinstance(record[column], list | dict):
+                yield file.document("", number, unreadable="no text in the column")
+            else:
+                yield file.document(json_text(record[column]), number)
+    if problem is not None and not column:
+        raise problem
 
 
 def read_csv(file: SourceFile) -> Iterator[Document]:
     """One column, between commas; or a picture in every row."""
     if file.settings.picture_width:
         yield from read_pictures(file, file.settings.picture_width)
-        return
-    with file.lines() as lines:
-        yield from _rows(file, csv.reader(lines))
+    else:
+        yield from _rows(file, csv.excel)
 
 
 def read_tsv(file: SourceFile) -> Iterator[Document]:
     """One column, between tabs; quotes mean nothing."""
-    with file.lines() as lines:
-        yield from _rows(file, csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+    yield from _rows(file, _Tabs)
 
 
 def read_orange(file: SourceFile) -> Iterator[Document]:
     """As tsv, but the two lines under the header are Orange's types and roles of the columns."""
-    with file.lines() as lines:
-        rows: Iterator[list[str]] = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-        if not isinstance(file.settings.text, int):
-            head = list(itertools.islice(rows, 3))
-            rows = itertools.chain(head[:1], rows)
-        yield from _rows(file, rows)
+    yield from _rows(file, _Tabs, roles=2)
 
 
 def read_parquet(file: SourceFile) -> Iterator[Document]:
     """One column, a batch of rows at a time."""
-    try:
-        table = pq.ParquetFile(file.path)
-    except Exception as error:  # arrow raises several unrelated classes for a damaged file
-        raise Unreadable(f"damaged file: {error}") from None
+    table = pq.ParquetFile(file.path)
     column = _column(file, table.schema_arrow.names)
     yield from _batches(file, table.iter_batches(1024, columns=[column]), column)
 
@@ -85,18 +97,42 @@ def read_arrow(file: SourceFile) -> Iterator[Document]:
 
 
 def _batches(file: SourceFile, batches: Iterable[pa.RecordBatch], column: str) -> Iterator[Document]:
-    texts = itertools.chain.from_iterable(batch.column(column).to_pylist() for batch in batches)
-    yield from (file.document(str(text or ""), number) for number, text in enumerate(texts, start=1))
+    texts = itertools.chain.from_iterable(_texts(file, batch, column) for batch in batches)
+    yield from (file.document(text or "", number) for number, text in enumerate(texts, start=1))
 
 
-def _rows(file: SourceFile, rows: Iterator[list[str]]) -> Iterator[Document]:
-    if isinstance(file.settings.text, int):
+def _texts(file: SourceFile, batch: pa.RecordBatch, column: str) -> list[str | None]:
+    """The text of each row; of a column of bytes, as files without types of text have it, that in UTF-8."""
+    batch.validate(full=True)  # what Arrow does with offsets that lead astray is to end the process
+    values = batch[column]
+    if pa.types.is_nested(values.type):
+        raise UserError(
+            f"{file.path}: the column {column!r} holds {values.type}, no text.",
+            f"Name another: read.{file.source}.text=COLUMN.",
+        )
+    texts: list[str | None] = values.cast(pa.large_string()).to_pylist()
+    return texts
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):  # numbers of thousands of digits are the former
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _rows(file: SourceFile, dialect: type[csv.Dialect], roles: int = 0) -> Iterator[Document]:
+    """The rows under the header and the lines of `roles` below it, or all where the column is a number."""
+    with file.lines() as lines:
+        rows: Iterator[list[str]] = csv.reader(lines, dialect)
         place = file.settings.text
-    else:
-        header = next(rows, [])
-        place = header.index(_column(file, header))
-    for number, row in enumerate(rows, start=1):
-        yield file.document(row[place] if place < len(row) else "", number)
+        if not isinstance(place, int):
+            header = next(rows, [])
+            place = header.index(_column(file, header))
+            rows = itertools.islice(rows, roles, None)
+        for number, row in enumerate(rows, start=1):
+            yield file.document(row[place] if place < len(row) else "", number)
 
 
 def _column(file: SourceFile, names: list[str]) -> str:

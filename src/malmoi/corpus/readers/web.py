@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import zlib
-from collections import deque
 from collections.abc import Iterator
-from typing import Literal
+from typing import IO, Any, Literal
 
 from malmoi.corpus.document import Document, Unreadable
 from malmoi.corpus.extract import LARGEST_PAGE, Page
 from malmoi.corpus.readers.file import SourceFile
-from malmoi.corpus.warc import Record, read_records
+from malmoi.corpus.warc import read_records
 
 PAGE_TYPES: dict[str, Literal["html", "pdf", "text"]] = {
     "": "html",
@@ -30,24 +28,13 @@ def read_html(file: SourceFile) -> Iterator[Document]:
 
 def read_archive(file: SourceFile) -> Iterator[Document]:
     """The text of every page; one without text is an empty document with the reason, so that the counts show it."""
-    found: deque[Record] = deque()
-    damage: list[Exception] = []
+    with file.open() as stream:
+        yield from file.documents(_pages(stream))
 
-    def pages() -> Iterator[Page | Unreadable]:
-        try:
-            with file.open() as stream:
-                for record in read_records(stream, LARGEST_PAGE):
-                    if record.type in PAGE_TYPES:
-                        found.append(record)
-                        data = record.data
-                        yield Page(PAGE_TYPES[record.type], data, record.label) if isinstance(data, bytes) else data
-        except (Unreadable, EOFError, OSError, zlib.error) as error:
-            damage.append(error)  # what came before it is read nonetheless
 
-    for text in file.pool.map(pages()):
-        record = found.popleft()
-        reason = {"unreadable": str(text)} if isinstance(text, Unreadable) else {}
-        content = "" if isinstance(text, Unreadable) else text
-        yield file.document(content, record.url, url=record.url, date=record.date, **reason)
-    if damage:
-        raise Unreadable(f"damaged: {damage[0]}")
+def _pages(stream: IO[bytes]) -> Iterator[tuple[Page | Unreadable, str, dict[str, Any]]]:
+    for record in read_records(stream, LARGEST_PAGE):
+        if record.type in PAGE_TYPES:
+            data = record.data
+            page = Page(PAGE_TYPES[record.type], data, record.label) if isinstance(data, bytes) else data
+            yield page, record.url, {"url": record.url, "date": record.date}

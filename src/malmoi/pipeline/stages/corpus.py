@@ -18,7 +18,8 @@ from malmoi.core.hashing import hash_value
 from malmoi.corpus.build import BuildSettings, Source, build_corpus
 from malmoi.corpus.clean import UnreadableFiles
 from malmoi.corpus.document import Document, Unreadable
-from malmoi.corpus.read import ReadSettings, document_kind, read_file
+from malmoi.corpus.extract import NoExtraction
+from malmoi.corpus.read import ReadSettings, document_kind, printable, read_file
 from malmoi.data.shares import BYTES_A_TOKEN, Share, share_out
 from malmoi.pipeline.corpus_card import corpus_card, likely_cause, reasons, warnings
 from malmoi.pipeline.stage import Stage, StageInput
@@ -74,9 +75,10 @@ LIGHT = {".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".parquet"}
 
 @dataclass(frozen=True)
 class File:
-    """A file to read."""
+    """A file to read; `name` is its own within the source."""
 
     path: Path
+    name: str
     source: str
     licence: str
     settings: ReadSettings
@@ -92,13 +94,13 @@ class FileReader:
     def __call__(self, unreadable: UnreadableFiles) -> Iterator[Document]:
         for file in self.files:
             try:
-                yield from read_file(file.path, file.source, file.licence, file.settings)
+                yield from read_file(file.path, file.source, file.licence, file.settings, file.name)
             except Unreadable as reason:
-                unreadable[str(file.path)] = str(reason)
+                unreadable[printable(file.path)] = str(reason)
             except UserError as error:
-                if not file.own or isinstance(error, MissingExtra):
+                if not file.own or isinstance(error, MissingExtra | NoExtraction):
                     raise
-                unreadable[str(file.path)] = str(error)  # one table of another kind does not stop a folder
+                unreadable[printable(file.path)] = printable(str(error))  # one odd table does not stop a folder
 
 
 def run(settings: CorpusSettings, directory: Path) -> dict[str, Any]:
@@ -159,7 +161,9 @@ def group_files(files: Sequence[File], workers: int) -> list[Source]:
     for group in groups:
         size = sum(file.path.stat().st_size for file in group)
         shared = size > 2 * GROUP_BYTES and document_kind(group[0].path) in LIGHT
-        name = hash_value([(str(file.path), file.source, file.licence, file.settings.model_dump()) for file in group])
+        name = hash_value(
+            [(str(file.path), file.name, file.source, file.licence, file.settings.model_dump()) for file in group]
+        )
         sources.append(Source(FileReader(tuple(group)), name, size, workers if shared else 1))
     return sources
 
@@ -207,7 +211,8 @@ def _fetched(settings: CorpusSettings, wanted: list[str] | None) -> list[File]:
         if not paths:
             raise UserError(f"The source {source!r} has no file {only!r}.")
         read = settings.read.get(source, ReadSettings())
-        files += [File(path, source, entries[source]["licence"], read) for path in paths]
+        root, licence = os.path.commonpath([path.parent for path in paths]), entries[source]["licence"]
+        files += [File(path, path.relative_to(root).as_posix(), source, licence, read) for path in paths]
     return files
 
 
@@ -216,7 +221,7 @@ def _crawled(settings: CorpusSettings) -> list[File]:
         return []
     licence = read_json(settings.crawl / STAGE_RECORD)["settings"]["licence"]
     read = settings.read.get("crawl", ReadSettings())
-    return [File(path, "crawl", licence, read) for path in archive_files(settings.crawl)]
+    return [File(path, path.name, "crawl", licence, read) for path in archive_files(settings.crawl)]
 
 
 def _own(settings: CorpusSettings) -> list[File]:
@@ -233,7 +238,7 @@ def _folder_files(folder: Path, source: str, settings: CorpusSettings) -> list[F
     if not any(document_kind(path) is not None for path in paths):
         raise UserError(f"{folder} has no file of text among {len(paths)} files.", "Add .txt, .html, .jsonl, …")
     read = settings.read.get(source, ReadSettings())
-    return [File(path, source, "yours", read, own=True) for path in paths]
+    return [File(path, path.relative_to(folder).as_posix(), source, "yours", read, own=True) for path in paths]
 
 
 def _in_recipe(settings: CorpusSettings, others: Sequence[Settings]) -> CorpusSettings:
