@@ -47,7 +47,7 @@ def read_file(path: Path, source: str, licence: str, settings: ReadSettings, nam
         raise Unreadable("empty file")
     try:
         yield from _READERS[kind](SourceFile(path, source, licence, settings, name or path.name))
-    except (UserError, Unreadable):
+    except (UserError, Unreadable, MemoryError):
         raise
     except Exception as error:  # whatever the libraries raise for what somebody else wrote
         raise Unreadable(f"damaged file: {type(error).__name__}: {error}"[:200]) from None
