@@ -26,6 +26,7 @@ class Step:
         name: its directory in the run, by which later stages refer to it; the kind unless the recipe says otherwise.
         settings: validated; inputs are still names or paths as the recipe wrote them.
         parallel: how several processes share its trainings.
+        prefix: what stands before its settings on the command line; "" for a stage that is run alone.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class Step:
     stage: Stage
     settings: Settings
     parallel: Layout = dataclasses.field(default_factory=Layout)
+    prefix: str = ""
 
     def inputs(self) -> dict[str, list[Path]]:
         """Settings fields that name earlier stages or paths, with their values."""
@@ -124,7 +126,9 @@ def build_recipe(name: str, about: str, entries: dict[str, dict[str, Any]], wher
         build_step(values, stage_name, f"stage {stage_name!r} of {where}") for stage_name, values in entries.items()
     ]
     others = [step.settings for step in steps]
-    steps = [replace(step, settings=step.stage.in_recipe(step.settings, others)) for step in steps]
+    steps = [
+        replace(step, settings=step.stage.in_recipe(step.settings, others), prefix=f"{step.name}.") for step in steps
+    ]
     return Recipe(name, about, steps, entries)
 
 
@@ -186,6 +190,14 @@ def _override(entries: dict[str, dict[str, Any]], overrides: list[str], path: Pa
             continue
         stage, _, rest = assignment.partition(".")
         if stage not in entries:
-            way_out = nearest(stage, entries) or f"Its stages: {', '.join(entries)}."
+            setting = stage.partition("=")[0]
+            owner = next((name for name, one in entries.items() if setting in _settings_of(one)), "")
+            way_out = f"Write {owner}.{assignment}." if owner else nearest(stage, entries)
+            way_out = way_out or f"Its stages: {', '.join(entries)}."
             raise UserError(f"Override {assignment!r}: {path.name} has no stage {stage!r}.", way_out)
         apply_override(entries[stage], rest)
+
+
+def _settings_of(entry: dict[str, Any]) -> set[str]:
+    """What can be set of a stage."""
+    return set(find_stage(entry["stage"]).settings.model_fields)

@@ -17,6 +17,7 @@ from typing import Any
 import filelock
 
 import malmoi
+from malmoi.core.config import keys_of
 from malmoi.core.console import console, verbatim
 from malmoi.core.device import machine_facts
 from malmoi.core.errors import UserError, nearest
@@ -70,7 +71,7 @@ def run_step(step: Step, directory: Path, earlier: dict[str, Path], title: str) 
 
     Of several processes that run it together, the others are there while the first one trains.
     """
-    with laid_out(step.parallel):
+    with laid_out(step.parallel), keys_of(step.prefix):
         if process_count() == 1:
             _run_step(step, directory, earlier, title)
             return
