@@ -53,7 +53,7 @@ def measured_step(config: LanguageModelConfig, context: int, trainer: dict[str, 
     settings = TrainerSettings(**{"steps": 1, **trainer})
     precision = choose_precision(pick_device()) if settings.precision == "auto" else settings.precision
     keep_freed_memory()
-    step = TrialStep(config, context, 1, precision, settings, settings.recompute)
+    step = TrialStep(config, context, 1, precision, settings)
 
     def measure(rows: int) -> int:
         memory = PeakMemory()

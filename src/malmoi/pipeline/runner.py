@@ -169,6 +169,16 @@ def resolve_inputs(step: Step, earlier: dict[str, Path]) -> dict[str, list[Path]
     return resolved
 
 
+def done_stages(recipe: Recipe, directory: Path) -> dict[str, Path]:
+    """The directories of the stages that are done in `directory` as the recipe wants them, by name."""
+    done: dict[str, Path] = {}
+    for step in recipe.steps:
+        with contextlib.suppress(UserError):  # an input that is not there yet
+            if is_done(directory / step.name, hash_value(identity(step, resolve_inputs(step, done)))):
+                done[step.name] = directory / step.name
+    return done
+
+
 def is_done(directory: Path, fingerprint: str) -> bool:
     """Whether `directory` holds a finished stage of this fingerprint with all its files."""
     record = _record(directory)
