@@ -259,6 +259,7 @@ def test_the_page_and_the_words_at_the_end(recipe, tmp_path, capsys):
     assert f"malmoi run {facts['file']}" in printed.replace("\n", "")
     assert "설정마다 얼마나 결정하나" in page, "the recipe's own report is Korean"
     assert page.count('class="chart"') == 4
+    assert "도중에 멈춤(마지막 손실)" in page, "those that were stopped stand among the trials too"
     assert read_json(tmp_path / "out/tune.json")["result"]["best"] == facts["best"]
     assert sum(facts["importance"].values()) == pytest.approx(1)
     assert yaml.safe_load((tmp_path / "out/formula-tuned.yaml").read_text())["stages"]
