@@ -79,7 +79,7 @@ def shipped_recipes() -> dict[str, str]:
     }
 
 
-def load_recipe(name: str, overrides: list[str], minutes: float | None = None) -> Recipe:
+def load_recipe(name: str, overrides: list[str], minutes: float | None = None, fit: bool = False) -> Recipe:
     """Read and validate a recipe.
 
     Args:
@@ -88,9 +88,12 @@ def load_recipe(name: str, overrides: list[str], minutes: float | None = None) -
         overrides: `stage.key=value` assignments.
         minutes: time for every stage that trains from scratch, instead of what the recipe says; steps or tokens that
             are overridden too are kept.
+        fit: whether every pretraining takes the largest micro-batches that fit into the memory that is available; the
+            rows of a step stay what they are.
 
     Raises:
-        UserError: unknown recipe, stage or key (with the nearest right one), or a wrong value.
+        UserError: unknown recipe, stage or key (with the nearest right one), or a wrong value; or there is nothing that
+            could be fitted.
     """
     path = Path(name).expanduser()
     folder = path.resolve() if path.is_dir() and name not in shipped_recipes() else None
@@ -108,6 +111,12 @@ def load_recipe(name: str, overrides: list[str], minutes: float | None = None) -
                 entry["minutes"] = minutes
                 for other in ("steps", "tokens"):
                     entry.pop(other, None)
+    if fit:
+        fitted = [entry for entry in entries.values() if entry["stage"] == "pretrain"]
+        if not fitted:
+            raise UserError(f"{path.name} pretrains nothing whose micro-batches could be fitted.", "Leave --fit out.")
+        for entry in fitted:
+            entry["memory"] = "available"
     _override(entries, overrides, path)
     own_name = path.stem if folder is None else folder.name
     return build_recipe(own_name, str(content.get("about", "")), entries, path.name)

@@ -94,4 +94,8 @@ def _shown(spelled: bytes) -> str:
         return f"<{spelled.hex(' ').upper()}>"
 
 
-STAGE = Stage(TokenizerStageSettings, run)
+STAGE = Stage(
+    TokenizerStageSettings,
+    run,
+    figures=("bytes_per_token", "characters_per_token", "unknown_share", "vocabulary"),
+)
