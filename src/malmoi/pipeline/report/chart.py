@@ -198,7 +198,7 @@ def nice_ticks(low: float, high: float, count: int = 5, whole: bool = False) -> 
     unit: float = 10.0 ** math.floor(math.log10(rough))
     step = unit * next((factor for factor in ((1, 2, 5) if whole else (1, 2, 2.5, 5)) if factor * unit >= rough), 10)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(number * step, 12) for number in range(first, last + 1)]
+    return [round(number * step, 12) for number in range(first, max(last, first + 1) + 1)]
 
 
 def log_ticks(low: float, high: float) -> list[float]:
