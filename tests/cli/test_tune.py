@@ -8,6 +8,7 @@ import pytest
     (["tune", "shakespeare", "--search", "trainer.learnin_rate=0.1:0.2"], "Did you mean 'learning_rate'"),
     (["tune", "shakespeare", "--search", "trainer.learning_rate=0.2:0.1"], "the wrong way round. Write 0.1:0.2"),
     (["tune", "shakespeare", "--stage", "evaluat"], "Did you mean 'evaluate'"),
+    (["tune", "shakespeare", "--measure", "evaluate.bits"], "no figure 'bits' in its result. It has: bits_per_byte"),
     (["tune", "shakespeare", "--language", "de"], "--language en or ko"),
     (["tune", "shakespeare", "--watch", "tensorbord"], "Did you mean 'tensorboard'"),
     (["run", "shakespeare", "--watch", "wand"], "Did you mean 'wandb'"),

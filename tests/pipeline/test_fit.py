@@ -1,13 +1,14 @@
 """The largest micro-batch that fits, with the rows of a step as they were."""
 
+import psutil
 import pytest
 
 from malmoi.core.errors import UserError
 from malmoi.models.gpt_config import GPTConfig
-from malmoi.pipeline.fit import fitting_rows, measured_step
+from malmoi.pipeline.fit import available_memory, fitting_rows, measured_step
 
 
-def test_the_largest_divisor_that_fits_is_taken_and_nothing_larger_than_the_next_is_tried():
+def test_the_largest_divisor_that_fits_is_taken_and_what_would_take_more_is_not_tried():
     tried = []
 
     def measure(rows):
@@ -15,11 +16,19 @@ def test_the_largest_divisor_that_fits_is_taken_and_nothing_larger_than_the_next
         return 100 + 10 * rows
 
     assert fitting_rows(measure, 24, 165) == 6
-    assert tried == [1, 2, 3, 4, 6, 8]
+    assert tried == [1, 2, 3, 4, 6]
+
+
+def test_what_takes_more_than_it_seemed_is_tried_and_not_taken():
+    assert fitting_rows(lambda rows: rows**3, 8, 63) == 2
+
+
+def test_what_is_available_is_less_than_the_machine_has():
+    assert 0 < available_memory() < psutil.virtual_memory().total / 2**30
 
 
 def test_when_not_even_one_row_fits_the_ways_out_are_said():
-    with pytest.raises(UserError, match=r"One row takes 3.00 GiB, and memory=2.*recompute=blocks"):
+    with pytest.raises(UserError, match=r"One row takes 3.00 GiB, and there are 2.*recompute=blocks"):
         fitting_rows(lambda rows: 3 << 30, 8, 2 << 30)
 
 

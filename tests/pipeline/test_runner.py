@@ -53,6 +53,21 @@ def test_a_second_run_skips_everything(calls, recipe_file, tmp_path):
     assert calls == ["first", "second"]
 
 
+def test_fit_lets_every_pretraining_fill_the_memory_unless_it_is_told_otherwise():
+    fitted = load_recipe("families", ["lstm.memory=3"], fit=True)
+    memory = {step.name: step.settings.memory for step in fitted.steps if step.kind == "pretrain"}
+    assert memory["lstm"] == 3
+    assert {memory[name] for name in memory if name != "lstm"} == {"available"}
+    with pytest.raises(UserError, match="pretrains nothing.*Leave --fit out"):
+        load_recipe("spam", [], fit=True)
+
+
+def test_an_override_without_its_stage_is_written_out(recipe_file):
+    recipe_file.write_text("stages:\n- {stage: corpus, folder: .}\n- {stage: pretrain, corpus: corpus, tokenizer: x}\n")
+    with pytest.raises(UserError, match=r"Write pretrain.trainer.clip=0.5."):
+        load_recipe(str(recipe_file), ["trainer.clip=0.5"])
+
+
 def test_a_changed_setting_runs_its_stage_and_what_depends_on_it(calls, recipe_file, tmp_path):
     run_recipe(load_recipe(str(recipe_file), []), tmp_path / "run")
     run_recipe(load_recipe(str(recipe_file), ["first.words=dictionary"]), tmp_path / "run")

@@ -2,6 +2,7 @@
 
 import pytest
 import yaml
+from optuna.trial import Trial
 
 from malmoi.core.errors import UserError
 from malmoi.core.files import read_json
@@ -99,6 +100,33 @@ def test_two_at_once_take_different_trials_and_leave_those_of_the_living_alone(r
     with other.claimed(3) as taken_over:
         assert taken_over[0].number == 0
         assert taken_over[1] == mine[1]
+
+
+def test_while_another_process_is_at_the_only_trial_nobody_says_that_it_failed(recipe, tmp_path):
+    search = prepare(recipe, Wish(SPACE, trials=1), tmp_path / "out")
+    first = {"pretrain.rows": 8}
+    other = Trials(search.directory, search.space, first, seed=0, maximize=False, pruned=True)
+    with other.claimed(1), pytest.raises(UserError, match=r"yet; another process is at trial 1\."):
+        write_result(search, run(search), None)
+
+
+def test_killed_between_telling_a_loss_and_judging_it_is_judged_again(recipe, tmp_path, monkeypatch):
+    untouched = searched(recipe, tmp_path / "untouched")
+    judge, killed = Trial.should_prune, []
+
+    def kill(trial):
+        verdict = judge(trial)
+        if verdict and not killed:
+            killed.append(trial.number)
+            raise Killed
+        return verdict
+
+    monkeypatch.setattr(Trial, "should_prune", kill)
+    with pytest.raises(Killed):
+        searched(recipe, tmp_path / "killed")
+    again = searched(recipe, tmp_path / "killed")
+    assert again["trials"][killed[0]]["state"] == "stopped"
+    assert outcome(again) == outcome(untouched)
 
 
 def test_a_trial_that_falls_behind_is_stopped(recipe, tmp_path):
@@ -231,6 +259,7 @@ def test_the_page_and_the_words_at_the_end(recipe, tmp_path, capsys):
     assert f"malmoi run {facts['file']}" in printed.replace("\n", "")
     assert "설정마다 얼마나 결정하나" in page, "the recipe's own report is Korean"
     assert page.count('class="chart"') == 4
+    assert "도중에 멈춤(마지막 손실)" in page, "those that were stopped stand among the trials too"
     assert read_json(tmp_path / "out/tune.json")["result"]["best"] == facts["best"]
     assert sum(facts["importance"].values()) == pytest.approx(1)
     assert yaml.safe_load((tmp_path / "out/formula-tuned.yaml").read_text())["stages"]

@@ -24,13 +24,19 @@ def run(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe, a YAML file, or a folder of text.")],
     overrides: Overrides = None,
     minutes: Annotated[float | None, typer.Option(help="Time for training from scratch.")] = None,
+    fit: Annotated[
+        bool,
+        typer.Option(
+            "--fit", help="Pretrain with the largest micro-batches that fit into memory; steps keep their rows."
+        ),
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Run directory; runs/RECIPE by default.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     watch: Watch = None,
 ) -> None:
     """Do every stage of a recipe that is not done yet.
 
-    Example: malmoi run quickstart --minutes 2 tokenizer.vocabulary=2048
+    Example: malmoi run quickstart --minutes 2 --fit tokenizer.vocabulary=2048
     """
     from malmoi.pipeline.launching import wanted_processes
     from malmoi.pipeline.recipe import load_recipe
@@ -38,7 +44,7 @@ def run(
     from malmoi.pipeline.show import print_ending, print_plan
     from malmoi.train.watch import find_watchers, watching
 
-    plan = load_recipe(recipe, overrides or [], minutes)
+    plan = load_recipe(recipe, overrides or [], minutes, fit)
     directory = out or Path("runs") / plan.name
     if dry_run:
         print_plan(plan, directory)

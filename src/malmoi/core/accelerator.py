@@ -110,6 +110,11 @@ def total_memory(device: torch.device) -> int | None:
     return _told(device, lambda module: module.get_device_properties(device).total_memory)
 
 
+def free_memory(device: torch.device) -> int | None:
+    """Bytes of the device's own memory that nobody has yet; None likewise."""
+    return _told(device, lambda module: module.mem_get_info(device)[0])
+
+
 def peak_memory(device: torch.device) -> int | None:
     """Most bytes of tensors at a time since the process began; None likewise."""
     return _told(device, lambda module: module.max_memory_allocated(device))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import types
 import typing
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,11 +17,28 @@ from malmoi.core.errors import UserError, nearest
 
 SettingsType = TypeVar("SettingsType", bound="Settings")
 
+_PREFIX: ContextVar[str] = ContextVar("_PREFIX", default="")
+
 
 class Settings(BaseModel):
     """Base of every settings class: frozen, and closed to unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@contextlib.contextmanager
+def keys_of(prefix: str) -> Iterator[None]:
+    """Inside, whoever gave the command writes `prefix` in front of a setting: that of a stage in a recipe."""
+    token = _PREFIX.set(prefix)
+    try:
+        yield
+    finally:
+        _PREFIX.reset(token)
+
+
+def key_of(setting: str) -> str:
+    """A setting of the stage that runs, as whoever gave the command has to write it: for ways out of an error."""
+    return _PREFIX.get() + setting
 
 
 def parse_settings(kind: type[SettingsType], values: dict[str, Any], where: str) -> SettingsType:

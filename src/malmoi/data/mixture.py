@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from malmoi.core.config import key_of
 from malmoi.core.errors import UserError
 from malmoi.data.batch import TextBatch
 from malmoi.data.cuts import CUTS, Row, stacked
@@ -53,7 +54,8 @@ class Mixture:
             if one.count < 1:
                 raise UserError(
                     f"The source {name!r} has {len(train[name]):,} tokens, too few for a context of {context:,}.",
-                    f"Set context={max(8, len(train[name]) // 4)} or less, add text, or leave it out of the mixture.",
+                    f"Set {key_of('context')}={max(8, len(train[name]) // 4)} or less, add text, or leave it out of "
+                    "the mixture.",
                 )
         self._held_out = [CUTS[row](tokens, context, "") for tokens in held_out.values()]
         self._context, self._rows, self._slots, self._seed = context, rows, slots, seed

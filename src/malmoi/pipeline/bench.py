@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import statistics
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,22 +19,33 @@ import torch
 from torch import nn
 
 from malmoi.core.accelerator import pick_device, synchronize
-from malmoi.core.console import progress
+from malmoi.core.console import console, progress
 from malmoi.core.errors import UserError
 from malmoi.data.mixture import Mixture
 from malmoi.data.store import token_dtype
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.language_model import LanguageModelConfig
+from malmoi.models.registry import count_parameters
+from malmoi.objectives.causal import Causal
+from malmoi.parallel.execution import Execution
 from malmoi.pipeline.costs import multiplied
 from malmoi.pipeline.plan import ASSUMED_VOCABULARY, batch_shape, default_optimizer, given_config
-from malmoi.pipeline.recipe import load_recipe
+from malmoi.pipeline.recipe import Recipe, load_recipe
+from malmoi.pipeline.runner import done_stages
+from malmoi.pipeline.stages.tokenizer import TokenizerStageSettings
 from malmoi.pipeline.trial_step import TrialStep
+from malmoi.tokenizers.load import load_tokenizer
 from malmoi.train.allocator import keep_freed_memory
-from malmoi.train.optimizers import OptimizerSettings
-from malmoi.train.precision import Precision, choose_precision, product_speed
+from malmoi.train.compilation import Compilation
+from malmoi.train.precision import Precision, autocast, choose_precision, product_speed
+from malmoi.train.recompute import recomputing
+from malmoi.train.settings import TrainerSettings
 
 PARTS = {"attention": "attention", "feed_forward": "feed-forward"}
 """Modules of a block that are timed, and what they are called."""
+
+BLOCK = re.compile(r"(?:.*\.)?blocks\.\d+")
+"""Path of a block, which is timed whole where it is compiled: nobody looks into compiled code."""
 
 Seconds = dict[str, float]
 Clock = Callable[[], float]
@@ -42,7 +56,7 @@ class Speed:
     """What a training step takes here, medians of some steps.
 
     Attributes:
-        parameters: that a token is multiplied with.
+        parameters: their number.
         tokens: in a step.
         seconds: of a step.
         parts: seconds of its parts; with "rest" they add up to `seconds`.
@@ -76,23 +90,23 @@ def step_operations(config: LanguageModelConfig, rows: int, context: int) -> flo
 
 @dataclass(frozen=True)
 class Shape:
-    """What is timed: a model, its rows of `context` tokens, and how it is updated."""
+    """What is timed: a model, its micro-batches of so many rows of `context` tokens, and how it is trained."""
 
     config: LanguageModelConfig
     context: int
     rows: int
     precision: Precision
-    optimizer: OptimizerSettings
+    trainer: TrainerSettings
 
 
 def twelve_million() -> Shape:
     """6 layers of width 384, 8 rows of 256 tokens, a vocabulary of 4,096."""
     config = GPTConfig(vocabulary=ASSUMED_VOCABULARY, context=256, layers=6, width=384, heads=6)
-    return Shape(config, 256, 8, choose_precision(pick_device()), OptimizerSettings())
+    return Shape(config, 256, 8, choose_precision(pick_device()), TrainerSettings(steps=1))
 
 
 def shape_of(name: str, overrides: list[str]) -> Shape:
-    """What the first pretraining of a recipe trains, in a micro-batch.
+    """What the first pretraining of a recipe trains; a vocabulary that cannot be known yet is assumed, which is said.
 
     Raises:
         UserError: there is none, or the recipe leaves its size to the dial.
@@ -102,49 +116,77 @@ def shape_of(name: str, overrides: list[str]) -> Shape:
     if step is None:
         raise UserError(f"The recipe {recipe.name} pretrains nothing.", "Name one that does, such as shakespeare.")
     settings: Any = step.settings
-    tokenizers: list[Any] = [other.settings for other in recipe.steps if other.kind == "tokenizer"]
-    vocabulary = tokenizers[0].vocabulary if tokenizers and tokenizers[0].vocabulary else ASSUMED_VOCABULARY
+    vocabulary = _vocabulary(recipe, settings.tokenizer)
     config = given_config(settings, vocabulary)
     if config is None:
         raise UserError(
             f"The recipe {recipe.name} leaves its size to the minutes.",
             f"Say one: {step.name}.model.layers=6 {step.name}.model.width=384 {step.name}.model.heads=6.",
         )
+    if vocabulary is None:
+        console.print(
+            f"The tokenizer of {recipe.name} is not made yet: a vocabulary of {config.vocabulary:,} is assumed.",
+            markup=False,
+        )
     rows, slots = batch_shape(settings, settings.context, config.vocabulary)
-    chosen = {**default_optimizer(config, rows * slots * settings.context, settings), **settings.trainer}
-    fields = {name: value for name, value in chosen.items() if name in OptimizerSettings.model_fields}
-    precision = settings.trainer.get("precision", "auto")
-    precision = choose_precision(pick_device()) if precision == "auto" else precision
-    return Shape(config, settings.context, rows, precision, OptimizerSettings(**fields))
+    chosen = default_optimizer(config, rows * slots * settings.context, settings) | settings.trainer
+    trainer = TrainerSettings(**(chosen | {"steps": 1, "slots": slots}))
+    precision = choose_precision(pick_device()) if trainer.precision == "auto" else trainer.precision
+    return Shape(config, settings.context, rows, precision, trainer)
+
+
+def _vocabulary(recipe: Recipe, tokenizer: Path) -> int | None:
+    """The size of a recipe's tokenizer, as it was made in the recipe's own run or is to be; None if nobody can tell."""
+    place = done_stages(recipe, Path("runs") / recipe.name).get(str(tokenizer), tokenizer)
+    if (place / "tokenizer.json").is_file():
+        return load_tokenizer(place).size
+    asked = next((step.settings for step in recipe.steps if step.name == str(tokenizer)), None)
+    if not isinstance(asked, TokenizerStageSettings) or asked.source != "train" or asked.kind == "character":
+        return None
+    return asked.vocabulary if "vocabulary" in asked.model_fields_set and asked.vocabulary else None
 
 
 def measure_speed(shape: Shape, rounds: int = 5) -> Speed:
-    """Time steps and their parts; the first one is left out."""
+    """Time steps and their parts; those in which something warms up are left out.
+
+    Blocks run compiled only if that is always wanted: "auto" decides it within a long training.
+    """
     keep_freed_memory()
-    config, context, rows = shape.config, shape.context, shape.rows
+    config, context, rows, slots = shape.config, shape.context, shape.rows, shape.trainer.slots
     peak = product_speed(pick_device(), shape.precision)
-    step = TrialStep(config, context, rows, shape.precision, shape.optimizer)
+    step = TrialStep(config, context, rows, shape.precision, shape.trainer)
+    compiled = shape.trainer.compile == "always"
+    warming = 2 if compiled else 1  # "always" compiles in the second step
     ids = np.random.default_rng(0).integers(config.vocabulary, size=100_000).astype(token_dtype(config.vocabulary))
-    source = Mixture({"random": ids}, {}, {}, context, rows, 1, 0)
+    source = Mixture({"random": ids}, {}, {}, context, rows, slots, 0)
     taken: list[Seconds] = []
     now = partial(_now, step.device)
-    with progress("timing steps", rounds + 1) as advance, _timed_parts(step.model, now) as parts:
-        for number in range(rounds + 1):
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        Compilation("always" if compiled else "never", Path(directory), 0, Execution(step.model, Causal())) as blocks,
+        recomputing(step.model, shape.trainer.recompute),
+        progress("timing steps", rounds + warming) as advance,
+        _timed_parts(step.model, now, compiled) as parts,
+    ):
+        for number in range(rounds + warming):
             parts.clear()
             began = now()
-            source.batch(number, 0)
-            parts["data"] = now() - began
-            _micro_batch(step, parts, now)
+            for slot in range(slots):
+                beginning = now()
+                source.batch(number, slot)
+                parts["data"] += now() - beginning
+                _micro_batch(step, parts, now)
             updating = now()
             step.update()
             parts["optimizer"] = now() - updating
             taken.append({**parts, "whole": now() - began})
+            blocks.after_step(number + 1, 0.0, 1, partial(autocast, step.device, shape.precision))
             advance()
-    medians = {name: statistics.median(one[name] for one in taken[1:]) for name in taken[0]}
+    medians = {name: statistics.median(one[name] for one in taken[warming:]) for name in taken[0]}
     seconds = medians.pop("whole")
     medians["rest"] = max(0.0, seconds - sum(medians.values()))
-    operations = step_operations(config, rows, context)
-    return Speed(multiplied(config), rows * context, seconds, medians, operations, peak, shape.precision)
+    operations = slots * step_operations(config, rows, context)
+    return Speed(count_parameters(config), slots * rows * context, seconds, medians, operations, peak, shape.precision)
 
 
 def _micro_batch(step: TrialStep, parts: Seconds, now: Clock) -> None:
@@ -161,33 +203,53 @@ def _micro_batch(step: TrialStep, parts: Seconds, now: Clock) -> None:
     finally:
         hook.remove()
     loss.backward()  # type: ignore[no-untyped-call]
-    parts["head and loss"] = marks["gradient"] - marks["hidden"]
+    parts["head and loss"] += marks["gradient"] - marks["hidden"]
 
 
 @contextmanager
-def _timed_parts(model: nn.Module, now: Clock) -> Iterator[Seconds]:
-    """Seconds in the parts of blocks, forward and backward, added up as they pass."""
+def _timed_parts(model: nn.Module, now: Clock, whole_blocks: bool) -> Iterator[Seconds]:
+    """Seconds in the parts of blocks, forward and backward, added up as they pass.
+
+    What is computed again within the backward pass of another part counts for itself, and not for that one.
+    """
     seconds: Seconds = defaultdict(float)
+    inside: list[str] = []
+    since = 0.0
+
+    def count() -> None:
+        nonlocal since
+        moment = now()
+        if inside:
+            seconds[inside[-1]] += moment - since
+        since = moment
+
+    def begin(*_: Any, name: str) -> None:
+        count()
+        inside.append(name)
+
+    def end(*_: Any) -> None:
+        count()
+        inside.pop()
+
     hooks = []
     for path, module in model.named_modules():
-        name = PARTS.get(path.rpartition(".")[2])
-        if name is None or "blocks." not in path:
-            continue
-        started: dict[str, float] = {}
-
-        def begin(*_: Any, started: dict[str, float] = started) -> None:
-            started["at"] = now()
-
-        def end(*_: Any, started: dict[str, float] = started, name: str = name) -> None:
-            seconds[name] += now() - started["at"]
-
-        hooks += [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]
-        hooks += [module.register_full_backward_pre_hook(begin), module.register_full_backward_hook(end)]
+        name = _part(path, whole_blocks)
+        if name:
+            beginning = partial(begin, name=name)
+            hooks += [module.register_forward_pre_hook(beginning), module.register_full_backward_pre_hook(beginning)]
+            hooks += [module.register_forward_hook(end, always_call=True), module.register_full_backward_hook(end)]
     try:
         yield seconds
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _part(path: str, whole_blocks: bool) -> str | None:
+    """What the module at a path is called where it is timed."""
+    if whole_blocks:
+        return "blocks" if BLOCK.fullmatch(path) else None
+    return PARTS.get(path.rpartition(".")[2]) if "blocks." in path else None
 
 
 def _now(device: torch.device) -> float:

@@ -14,9 +14,9 @@ from malmoi.models.language_model import LanguageModelConfig
 from malmoi.models.registry import count_parameters
 from malmoi.pipeline.trial_step import TrialStep
 from malmoi.train.allocator import keep_freed_memory
-from malmoi.train.optimizers import OptimizerSettings
 from malmoi.train.pace import TIME_SHARE
 from malmoi.train.precision import Precision
+from malmoi.train.settings import TrainerSettings
 
 SIZES = ((2, 128), (3, 192), (4, 256), (5, 320), (6, 384), (8, 512), (12, 768), (16, 1024), (24, 1536))
 """Layers and width of the candidates."""
@@ -118,7 +118,7 @@ def tokens_per_second(
     slots: int = 1,
 ) -> float:
     """Training speed, measured on random tokens: the median of a few micro-batches after a first one, and an update."""
-    step = TrialStep(config, context, rows, precision, OptimizerSettings(optimizer=optimizer))
+    step = TrialStep(config, context, rows, precision, TrainerSettings(steps=1, optimizer=optimizer))
     times: list[tuple[float, float]] = []
     started = time.perf_counter()
     while len(times) < 3 or (time.perf_counter() - started < TRIAL_SECONDS and len(times) < 30):

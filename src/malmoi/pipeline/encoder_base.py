@@ -82,7 +82,7 @@ def encoder_base(
     if settings.model and settings.base is not None:
         raise UserError("There are a base and a model, which is a new encoder.", "Set one of them.")
     if settings.model:
-        tokenizer = _new_tokenizer(settings.new_tokenizer, texts, directory / TOKENIZER)
+        tokenizer = _new_tokenizer(settings, texts, directory / TOKENIZER)
         body = build_model(_new_config(settings, tokenizer.size), seed)
         assert isinstance(body, Encoder)
         if settings.counted:
@@ -124,7 +124,8 @@ def _new_config(settings: EncoderBaseSettings, vocabulary: int) -> EncoderConfig
     return parse_settings(EncoderConfig, shape, "'model', the shape of a new encoder,")
 
 
-def _new_tokenizer(settings: TokenizerSettings, texts: Iterable[str], directory: Path) -> Tokenizer:
+def _new_tokenizer(settings: EncoderBaseSettings, texts: Iterable[str], directory: Path) -> Tokenizer:
     if not (directory / "tokenizer.json").is_file():
-        train_tokenizer(texts, settings).save(directory)
+        at_most = "vocabulary" not in settings.model_fields_set
+        train_tokenizer(texts, settings.new_tokenizer, at_most).save(directory)
     return load_tokenizer(directory)

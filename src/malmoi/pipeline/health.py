@@ -69,7 +69,8 @@ def examine(cache: Path) -> Iterator[Check]:
     yield Check("python", "good", sys.version.split()[0])
     yield _torch()
     sets = ", ".join(facts["instruction_sets"]) or "instruction sets unknown"
-    yield Check("processor", "good", f"{facts['processor']}, {facts['cores']} cores, {sets}; {facts['system']}")
+    cores = f"{facts['cores']} core" + ("s" if facts["cores"] != 1 else "")
+    yield Check("processor", "good", f"{facts['processor']}, {cores}, {sets}; {facts['system']}")
     yield _memory(facts["memory"])
     yield _disk(facts["disk_free"])
     yield _accelerator()

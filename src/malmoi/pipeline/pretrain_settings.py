@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
@@ -38,8 +38,8 @@ class PretrainSettings(Settings):
         row: "window" cuts the text into rows end to end; "document" begins a row with every document, cuts what does
             not fit, and suits texts that are short, or alike in shape.
         rows: rows in a micro-batch.
-        memory: GiB that the process may take: the largest micro-batch that fits is measured, and the rows of a step
-            stay what they are.
+        memory: GiB that the process may take, or "available" for what nobody else has when the training begins: the
+            largest micro-batch that fits is measured, and the rows of a step stay what they are.
         trainer: fields of `TrainerSettings`; the rest is derived.
         prompts: completed at several checkpoints, so that one sees the model learn.
         samples: at how many checkpoints; 0 for none.
@@ -62,7 +62,7 @@ class PretrainSettings(Settings):
     context: PositiveInt = 256
     row: Row = "window"
     rows: PositiveInt | None = None
-    memory: PositiveFloat | None = None
+    memory: PositiveFloat | Literal["available"] | None = None
     trainer: TrainerFields = {}
     prompts: list[str] = []
     samples: NonNegativeInt = 6

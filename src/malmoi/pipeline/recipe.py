@@ -26,6 +26,7 @@ class Step:
         name: its directory in the run, by which later stages refer to it; the kind unless the recipe says otherwise.
         settings: validated; inputs are still names or paths as the recipe wrote them.
         parallel: how several processes share its trainings.
+        prefix: what stands before its settings on the command line; "" for a stage that is run alone.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class Step:
     stage: Stage
     settings: Settings
     parallel: Layout = dataclasses.field(default_factory=Layout)
+    prefix: str = ""
 
     def inputs(self) -> dict[str, list[Path]]:
         """Settings fields that name earlier stages or paths, with their values."""
@@ -77,7 +79,7 @@ def shipped_recipes() -> dict[str, str]:
     }
 
 
-def load_recipe(name: str, overrides: list[str], minutes: float | None = None) -> Recipe:
+def load_recipe(name: str, overrides: list[str], minutes: float | None = None, fit: bool = False) -> Recipe:
     """Read and validate a recipe.
 
     Args:
@@ -86,9 +88,12 @@ def load_recipe(name: str, overrides: list[str], minutes: float | None = None) -
         overrides: `stage.key=value` assignments.
         minutes: time for every stage that trains from scratch, instead of what the recipe says; steps or tokens that
             are overridden too are kept.
+        fit: whether every pretraining takes the largest micro-batches that fit into the memory that is available; the
+            rows of a step stay what they are.
 
     Raises:
-        UserError: unknown recipe, stage or key (with the nearest right one), or a wrong value.
+        UserError: unknown recipe, stage or key (with the nearest right one), or a wrong value; or there is nothing that
+            could be fitted.
     """
     path = Path(name).expanduser()
     folder = path.resolve() if path.is_dir() and name not in shipped_recipes() else None
@@ -106,6 +111,12 @@ def load_recipe(name: str, overrides: list[str], minutes: float | None = None) -
                 entry["minutes"] = minutes
                 for other in ("steps", "tokens"):
                     entry.pop(other, None)
+    if fit:
+        fitted = [entry for entry in entries.values() if entry["stage"] == "pretrain"]
+        if not fitted:
+            raise UserError(f"{path.name} pretrains nothing whose micro-batches could be fitted.", "Leave --fit out.")
+        for entry in fitted:
+            entry["memory"] = "available"
     _override(entries, overrides, path)
     own_name = path.stem if folder is None else folder.name
     return build_recipe(own_name, str(content.get("about", "")), entries, path.name)
@@ -124,7 +135,9 @@ def build_recipe(name: str, about: str, entries: dict[str, dict[str, Any]], wher
         build_step(values, stage_name, f"stage {stage_name!r} of {where}") for stage_name, values in entries.items()
     ]
     others = [step.settings for step in steps]
-    steps = [replace(step, settings=step.stage.in_recipe(step.settings, others)) for step in steps]
+    steps = [
+        replace(step, settings=step.stage.in_recipe(step.settings, others), prefix=f"{step.name}.") for step in steps
+    ]
     return Recipe(name, about, steps, entries)
 
 
@@ -186,6 +199,14 @@ def _override(entries: dict[str, dict[str, Any]], overrides: list[str], path: Pa
             continue
         stage, _, rest = assignment.partition(".")
         if stage not in entries:
-            way_out = nearest(stage, entries) or f"Its stages: {', '.join(entries)}."
+            setting = stage.partition("=")[0]
+            owner = next((name for name, one in entries.items() if setting in _settings_of(one)), "")
+            way_out = f"Write {owner}.{assignment}." if owner else nearest(stage, entries)
+            way_out = way_out or f"Its stages: {', '.join(entries)}."
             raise UserError(f"Override {assignment!r}: {path.name} has no stage {stage!r}.", way_out)
         apply_override(entries[stage], rest)
+
+
+def _settings_of(entry: dict[str, Any]) -> set[str]:
+    """What can be set of a stage."""
+    return set(find_stage(entry["stage"]).settings.model_fields)

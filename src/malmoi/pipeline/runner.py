@@ -17,6 +17,7 @@ from typing import Any
 import filelock
 
 import malmoi
+from malmoi.core.config import keys_of
 from malmoi.core.console import console, verbatim
 from malmoi.core.device import machine_facts
 from malmoi.core.errors import UserError, nearest
@@ -70,7 +71,7 @@ def run_step(step: Step, directory: Path, earlier: dict[str, Path], title: str) 
 
     Of several processes that run it together, the others are there while the first one trains.
     """
-    with laid_out(step.parallel):
+    with laid_out(step.parallel), keys_of(step.prefix):
         if process_count() == 1:
             _run_step(step, directory, earlier, title)
             return
@@ -166,6 +167,16 @@ def resolve_inputs(step: Step, earlier: dict[str, Path]) -> dict[str, list[Path]
             paths.append(path)
         resolved[field] = paths
     return resolved
+
+
+def done_stages(recipe: Recipe, directory: Path) -> dict[str, Path]:
+    """The directories of the stages that are done in `directory` as the recipe wants them, by name."""
+    done: dict[str, Path] = {}
+    for step in recipe.steps:
+        with contextlib.suppress(UserError):  # an input that is not there yet
+            if is_done(directory / step.name, hash_value(identity(step, resolve_inputs(step, done)))):
+                done[step.name] = directory / step.name
+    return done
 
 
 def is_done(directory: Path, fingerprint: str) -> bool:

@@ -11,9 +11,8 @@ from rich.table import Table
 from malmoi.core.console import console, verbatim
 from malmoi.core.errors import UserError
 from malmoi.core.files import read_json_lines
-from malmoi.core.hashing import hash_value
 from malmoi.pipeline.recipe import Recipe
-from malmoi.pipeline.runner import identity, is_done, resolve_inputs
+from malmoi.pipeline.runner import done_stages, resolve_inputs
 from malmoi.pipeline.settings_words import describe_settings
 from malmoi.pipeline.stage import find_stage
 
@@ -23,14 +22,12 @@ def print_plan(recipe: Recipe, directory: Path) -> None:
     table = Table(title=verbatim(f"{recipe.name}: {recipe.about}"), title_justify="left")
     for column in ("stage", "state", "time", "memory", "what"):
         table.add_column(column)
-    earlier: dict[str, Path] = {}
+    done = done_stages(recipe, directory)
     seconds, estimated = 0.0, []
     for step in recipe.steps:
-        state = "to do"
+        state = "done" if step.name in done else "to do"
         try:
-            inputs = resolve_inputs(step, earlier)
-            if is_done(directory / step.name, hash_value(identity(step, inputs))):
-                state = "done"
+            inputs = resolve_inputs(step, done)
         except UserError:
             inputs = {}
         estimate = step.stage.estimate(step.with_inputs(inputs) if inputs else step.settings)
@@ -44,8 +41,6 @@ def print_plan(recipe: Recipe, directory: Path) -> None:
             "" if estimate.memory is None else f"{estimate.memory / 2**30:.1f} GiB",
             verbatim("\n".join(estimate.lines)),
         )
-        if state == "done":
-            earlier[step.name] = directory / step.name
     console.print(table)
     if estimated:
         console.print(f"About {max(1, round(seconds / 60))} min for {', '.join(estimated)}.", markup=False)

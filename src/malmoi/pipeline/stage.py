@@ -50,6 +50,7 @@ class Stage:
         in_recipe: its settings, when those of the recipe's other stages are known.
         settled: its settings with what they leave to this machine's speed written out, so that others which differ in
             one of them do the same amount of work; the directory is for what that needs.
+        figures: the numbers of its result by which a search may go; empty where only a result tells.
     """
 
     settings: type[Settings]
@@ -57,6 +58,7 @@ class Stage:
     estimate: Callable[[Any], Estimate] = lambda settings: Estimate()
     in_recipe: Callable[[Any, Sequence[Settings]], Settings] = lambda settings, others: settings
     settled: Callable[[Any, Path], Settings] = lambda settings, directory: settings
+    figures: tuple[str, ...] = ()
 
 
 def find_stage(kind: str) -> Stage:

@@ -9,9 +9,10 @@ from malmoi.data.batch import TextBatch
 from malmoi.models.language_model import LanguageModel, LanguageModelConfig
 from malmoi.models.registry import build_model
 from malmoi.objectives.causal import Causal
-from malmoi.train.optimizers import OptimizerSettings, build_optimizers
+from malmoi.train.optimizers import build_optimizers
 from malmoi.train.precision import Precision, autocast
 from malmoi.train.recompute import recomputing
+from malmoi.train.settings import TrainerSettings
 
 
 class TrialStep:
@@ -19,7 +20,7 @@ class TrialStep:
 
     Args:
         rows: of a micro-batch, each of `context` tokens.
-        recompute: see `malmoi.train.recompute.recomputing`.
+        trainer: its optimizer, and what is recomputed.
     """
 
     def __init__(
@@ -28,15 +29,14 @@ class TrialStep:
         context: int,
         rows: int,
         precision: Precision,
-        optimizer: OptimizerSettings,
-        recompute: str = "",
+        trainer: TrainerSettings,
     ) -> None:
         torch.manual_seed(0)
         self.device = pick_device()
         model = build_model(config, 0).train().to(self.device)
         assert isinstance(model, LanguageModel)
-        self.model, self.precision, self.recompute = model, precision, recompute
-        self._optimizers = build_optimizers(model, optimizer)
+        self.model, self.precision, self.trainer = model, precision, trainer
+        self._optimizers = build_optimizers(model, trainer)
         self._context, self._vocabulary = context, config.vocabulary
         self.take(rows)
 
@@ -52,7 +52,7 @@ class TrialStep:
 
     def micro_batch(self) -> None:
         """Forward and backward; done when it returns, as the rest."""
-        with recomputing(self.model, self.recompute):
+        with recomputing(self.model, self.trainer.recompute):
             self.loss().backward()  # type: ignore[no-untyped-call]
         synchronize(self.device)
 

@@ -10,7 +10,7 @@ import tokenizers
 from pydantic import Field, model_validator
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
-from malmoi.core.config import Settings
+from malmoi.core.config import Settings, key_of
 from malmoi.core.console import console
 from malmoi.core.errors import UserError
 from malmoi.tokenizers.byte_level import END_OF_TEXT, split_and_spell
@@ -47,18 +47,34 @@ class TokenizerSettings(Settings):
         return self
 
 
-def train_tokenizer(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
+def train_tokenizer(texts: Iterable[str], settings: TokenizerSettings, at_most: bool = False) -> Tokenizer:
     """Train a tokenizer; the same texts give the same tokenizer.
+
+    Args:
+        at_most: whether fewer ids will do where the text supports no more, which is said; for a default.
 
     Raises:
         UserError: the text supports fewer ids than asked for; says how many.
     """
     if settings.kind == "byte":
-        return _train_byte_level(texts, settings.vocabulary, ENCODER_SPECIALS if settings.frame == "bert" else ())
-    return _train_whole_pieces(texts, settings)
+        framing = ENCODER_SPECIALS if settings.frame == "bert" else ()
+        return _train_byte_level(texts, settings.vocabulary, framing, at_most)
+    return _train_whole_pieces(texts, settings, at_most)
 
 
-def _train_byte_level(texts: Iterable[str], vocabulary: int, framing: tuple[str, ...]) -> Tokenizer:
+def _too_little_text(supported: int, wanted: int, at_most: bool, words: str = "") -> None:
+    """Say that the vocabulary becomes smaller than wanted.
+
+    Raises:
+        UserError: it must not.
+    """
+    if not at_most:
+        way_out = f"Set {key_of('vocabulary')}={supported} or less{words}, or add text."
+        raise UserError(f"The text supports a vocabulary of {supported:,}, not {wanted:,}.", way_out)
+    console.print(f"  a vocabulary of {supported:,}: so little text supports no {wanted:,}")
+
+
+def _train_byte_level(texts: Iterable[str], vocabulary: int, framing: tuple[str, ...], at_most: bool) -> Tokenizer:
     """Byte-level BPE (Sennrich and others 2016; Radford and others 2019), pre-tokenized as llama.cpp's `qwen2`.
 
     Args:
@@ -81,17 +97,14 @@ def _train_byte_level(texts: Iterable[str], vocabulary: int, framing: tuple[str,
     )
     backend.train_from_iterator(texts, trainer)
     if backend.get_vocab_size() < vocabulary:
-        raise UserError(
-            f"The text supports a vocabulary of {backend.get_vocab_size():,}, not {vocabulary:,}.",
-            f"Set vocabulary={backend.get_vocab_size()} or less, or add text.",
-        )
+        _too_little_text(backend.get_vocab_size(), vocabulary, at_most)
     if not framing:
         return Tokenizer(backend)
     wrap_bert(backend, BERT.roles, {})
     return Tokenizer(backend, BERT.roles)
 
 
-def _train_whole_pieces(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
+def _train_whole_pieces(texts: Iterable[str], settings: TokenizerSettings, at_most: bool) -> Tokenizer:
     """A vocabulary of the most frequent characters, or words with the space before them; joined they are the text."""
     normalizer = normalizers.NFC()
     pattern = r"[\s\S]" if settings.kind == "character" else WORD
@@ -107,10 +120,7 @@ def _train_whole_pieces(texts: Iterable[str], settings: TokenizerSettings) -> To
         raise UserError(f"A vocabulary of {settings.vocabulary} is too small.", "It needs 3 ids or more, or 0 for all.")
     room = settings.vocabulary - 2 if settings.vocabulary else len(counts)
     if settings.vocabulary and len(counts) < room and settings.kind == "word":
-        raise UserError(
-            f"The text has {len(counts) + 2:,} words and special tokens, not {settings.vocabulary:,}.",
-            f"Set vocabulary={len(counts) + 2} or less, or 0 for all.",
-        )
+        _too_little_text(len(counts) + 2, settings.vocabulary, at_most, ", 0 for all")
     kept = sorted(counts, key=lambda piece: (-counts[piece], piece))[:room]
     vocabulary = {piece: id for id, piece in enumerate([*sorted(kept), END_OF_TEXT, UNKNOWN])}
     backend = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))

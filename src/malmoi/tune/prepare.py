@@ -114,7 +114,8 @@ def _measure(recipe: Recipe, wish: Wish, searched: list[str]) -> tuple[str, str]
     """The stage and the key of its result that count.
 
     Raises:
-        UserError: there is no such stage, or none was named and the keys are of several, or of one that does not train.
+        UserError: there is no such stage or figure, or none was named and the keys are of several stages, or of one
+            that does not train.
     """
     if wish.measure is None:
         if len(searched) > 1:
@@ -127,6 +128,10 @@ def _measure(recipe: Recipe, wish: Wish, searched: list[str]) -> tuple[str, str]
     if stage not in recipe.entries or not key:
         way_out = nearest(stage, recipe.entries) or f"Its stages: {', '.join(recipe.entries)}."
         raise UserError(f"{wish.measure!r} is no result of a stage of {recipe.name}.", way_out)
+    figures = next(step.stage.figures for step in recipe.steps if step.name == stage)
+    if figures and key not in figures:
+        way_out = nearest(key, figures) or f"It has: {', '.join(figures)}."
+        raise UserError(f"The stage {stage!r} has no figure {key!r} in its result.", way_out)
     return stage, key
 
 

@@ -34,10 +34,15 @@ def write_result(search: Search, trials: Trials, language: Language | None) -> d
         language: of the report; None for that of the recipe's own report.
 
     Raises:
-        UserError: no trial came to its end.
+        UserError: no trial came to its end, or none has yet.
     """
     best = trials.best()
     if best is None:
+        if others := trials.elsewhere():
+            raise UserError(
+                f"No trial came to its end yet; another process is at trial {others[0] + 1}.",
+                "Give the same command when it is done, or --trials for more of them.",
+            )
         errors = [trial.user_attrs.get("error") for trial in trials.study.get_trials(deepcopy=False)]
         last = next((error for error in reversed(errors) if error), "")
         raise UserError(f"No trial came to its end. {last}".strip(), "Search smaller values, or give more --minutes.")

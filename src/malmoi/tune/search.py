@@ -104,8 +104,10 @@ def _judge(trial: Trial, reported: set[int], directory: Path) -> Watcher:
     """Watches the training in `directory`: after each validation, whether the trial is worth going on with.
 
     Args:
-        reported: places of the training that a killed process has told already.
+        reported: places of the training that a killed process has told already; at the last of them it may have been
+            killed before it judged.
     """
+    judged = set(sorted(reported)[:-1])
 
     @contextlib.contextmanager
     def watcher(watched: Watched) -> Iterator[Listener]:
@@ -114,11 +116,13 @@ def _judge(trial: Trial, reported: set[int], directory: Path) -> Watcher:
                 return
             steps = watched.settings()["steps"]
             place = PLACES * step // steps
+            if place in judged:
+                return
+            judged.add(place)
             if place not in reported:
-                reported.add(place)
                 trial.report(values[LOSS], place)
-                if step < steps and trial.should_prune():
-                    raise optuna.TrialPruned
+            if step < steps and trial.should_prune():
+                raise optuna.TrialPruned
 
         yield listen
 

@@ -102,8 +102,17 @@ class Trials:
         return self._directory / TRIALS / f"{number:04d}"
 
     def reported(self, number: int) -> set[int]:
-        """The twelfths of its training at which a trial was judged."""
+        """The twelfths of its training at which a trial told its loss."""
         return set(self.study.get_trials(deepcopy=False)[number].intermediate_values)
+
+    def elsewhere(self) -> list[int]:
+        """Trials that another process works on."""
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return [trial.number for trial in running if not self._is_free(trial.number)]
+
+    def _is_free(self, number: int) -> bool:
+        with self._held(number) as free:
+            return free
 
     def finished(self) -> list[FrozenTrial]:
         """Trials that went to their end."""

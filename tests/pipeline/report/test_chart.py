@@ -40,6 +40,13 @@ def test_ticks_enclose_anything():
         assert 2 <= len(found) <= 8
 
 
+def test_where_things_are_counted_the_ticks_are_whole():
+    chart = line_chart("", "", [Series("x", [(place, 1.5) for place in range(1, 13)])])
+    assert [tick.text for tick in chart.x_ticks] == ["5", "10"]
+    assert nice_ticks(1, 2, whole=True) == [1, 2]
+    assert [tick.text for tick in line_chart("", "", [Series("x", [(1, 1.5)])]).x_ticks] == ["1"]
+
+
 def test_the_marks_of_an_axis_have_the_same_decimals():
     assert tick_texts([1.5, 2.0, 2.5]) == ["1.5", "2.0", "2.5"]
     assert tick_texts([0, 5000, 10000]) == ["0", "5,000", "10,000"]

@@ -182,6 +182,25 @@ def test_what_cannot_be_is_said_before_training(settings, tmp_path, changes, sen
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.parametrize("model", [{"layers": 1, "width": 32, "heads": 2}, {}, {"width": 96}])
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"context": 999_999}, "too few for a context of 999,999"),
+        ({"trainer": {"recompute": "block"}}, "no block has 'block'.*blocks, .*attention"),
+    ],
+)
+def test_what_needs_no_measurement_is_said_before_one(settings, tmp_path, monkeypatch, changes, sentence, model):
+    monkeypatch.setattr(pretrain, "derive_plan", lambda *arguments: pytest.fail("the plan was made"))
+    with pytest.raises(UserError, match=sentence):
+        run(settings(steps=None, model=model, **changes), tmp_path)
+
+
+def test_the_figures_that_a_search_may_go_by_are_all_there_are(trained):
+    numbers = {name for name, value in trained[1].items() if isinstance(value, (int, float))}
+    assert set(pretrain.FIGURES) == numbers
+
+
 def test_a_checkpoint_can_be_gone_on_from(settings, tmp_path, trained):
     first = trained[1]["validation_loss"]
     changes = {"steps": None, "model": {}, "initial": trained[0], "tokens": 30 * 4 * 32, "context": 500}
@@ -236,3 +255,23 @@ def test_less_memory_makes_smaller_micro_batches_of_the_same_step(settings, tmp_
     run(settings(rows=8, memory=2, steps=2, samples=0), tmp_path)
     plan = read_json(tmp_path / "plan.json")
     assert (plan["rows"], plan["trainer"]["slots"], plan["tokens_per_step"]) == (2, 4, 8 * 32)
+
+
+def test_what_is_available_when_it_begins_holds_after_a_kill(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr("malmoi.pipeline.plan.measured_step", lambda *arguments: lambda rows: rows << 30)
+    for free in (2.0, 8.0):
+        monkeypatch.setattr(pretrain, "available_memory", lambda free=free: free)
+        run(settings(rows=8, memory="available", steps=2, samples=0), tmp_path)
+        plan = read_json(tmp_path / "plan.json")
+        assert (plan["memory"], plan["rows"], plan["trainer"]["slots"]) == (2.0, 2, 4)
+
+
+def test_a_dry_run_knows_that_micro_batches_grow_into_the_memory(settings, monkeypatch):
+    large = settings(rows=32, context=4096, trainer={"precision": "float32", "slots": 4})
+    whole = pretrain.estimate(large.model_copy(update={"rows": 128, "trainer": {"slots": 1}}))
+    for free, rows in ((1000.0, 128), (0.1, 1)):
+        monkeypatch.setattr(pretrain, "available_memory", lambda free=free: free)
+        fitted = pretrain.estimate(large.model_copy(update={"memory": "available"}))
+        assert f"of about {rows} of 128 rows" in fitted.lines[-1]
+        assert (fitted.memory == whole.memory) == (rows == 128)
+        assert fitted.seconds == whole.seconds

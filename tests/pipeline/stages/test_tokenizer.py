@@ -6,6 +6,8 @@ from malmoi.core.config import parse_settings
 from malmoi.core.errors import UserError
 from malmoi.corpus.document import Document
 from malmoi.corpus.store import SCHEMA, DocumentWriter
+from malmoi.pipeline.recipe import build_recipe
+from malmoi.pipeline.runner import run_recipe
 from malmoi.pipeline.stages.tokenizer import TokenizerStageSettings, measure, run
 from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
@@ -60,9 +62,21 @@ def test_a_corpus_without_training_text_is_named(corpus, tmp_path):
 
 
 def test_a_vocabulary_larger_than_the_corpus_supports_leaves_nothing(corpus, tmp_path):
-    with pytest.raises(UserError, match=r"supports a vocabulary of \d+, not 4,096"):
-        run(settings(corpus=corpus), tmp_path / "out")
+    with pytest.raises(UserError, match=r"supports a vocabulary of \d+, not 4,096. Set vocabulary=\d+ or less"):
+        run(settings(corpus=corpus, vocabulary=4096), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_in_a_recipe_the_way_out_names_the_stage(corpus, tmp_path):
+    entries = {"낱말": {"stage": "tokenizer", "corpus": str(corpus), "vocabulary": 4096}}
+    with pytest.raises(UserError, match=r"Set 낱말.vocabulary=\d+ or less"):
+        run_recipe(build_recipe("mine", "", entries, "mine.yaml"), tmp_path / "run")
+
+
+def test_a_vocabulary_that_nobody_asked_for_is_as_large_as_the_corpus_supports(corpus, tmp_path, capsys):
+    size = run(settings(corpus=corpus), tmp_path / "out")["vocabulary"]
+    assert 256 < size < 4096
+    assert f"a vocabulary of {size}: so little text supports no 4,096" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("key", "value"), [("kind", "sillable"), ("documents", -1), ("vocabulary", "many")])

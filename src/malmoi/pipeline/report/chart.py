@@ -111,7 +111,8 @@ def line_chart(
     ys = [y for one in series for _, y in one.points] + [level.value for level in levels]
     ys += [end for one in series for interval in one.intervals for end in interval]
     right = max(max(xs), min(xs) * (1 + 1e-9) if logarithmic else min(xs) + 1e-9)
-    axes = _Axes(min(xs), right, nice_ticks(min(ys), max(ys)), x_names, logarithmic)
+    counts = all(x == int(x) for x in xs)
+    axes = _Axes(min(xs), right, nice_ticks(min(ys), max(ys)), x_names, logarithmic, counts)
     ordered = sorted(levels, key=lambda level: -level.value)
     labels = push_apart([axes.down(level.value) for level in ordered], LABEL_GAP)
     rules = [
@@ -132,6 +133,7 @@ class _Axes:
     y_marks: list[float]
     x_names: Sequence[str]
     logarithmic: bool = False
+    counts: bool = False
 
     def across(self, x: float) -> float:
         if self.logarithmic:
@@ -147,7 +149,7 @@ class _Axes:
             return [Tick(self.across(x), name) for x, name in enumerate(self.x_names)]
         if self.logarithmic:
             return [Tick(self.across(x), tidy(x)) for x in log_ticks(self.left, self.right)]
-        marks = nice_ticks(self.left, self.right)
+        marks = nice_ticks(self.left, self.right, whole=self.counts)
         texts = zip(marks, tick_texts(marks), strict=True)
         return [Tick(self.across(x), text) for x, text in texts if self.left <= x <= self.right]
 
@@ -188,15 +190,15 @@ def smooth(points: Sequence[tuple[float, float]], reach: int) -> list[tuple[floa
     return result
 
 
-def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """About `count` round numbers whose first and last enclose [low, high]."""
+def nice_ticks(low: float, high: float, count: int = 5, whole: bool = False) -> list[float]:
+    """About `count` round numbers whose first and last enclose [low, high]; where things are counted, whole ones."""
     if high - low < 1e-12 * max(1.0, abs(high)):
         low, high = low - 0.5, high + 0.5
-    rough = (high - low) / count
+    rough = max((high - low) / count, 1.0 if whole else 0.0)
     unit: float = 10.0 ** math.floor(math.log10(rough))
-    step = unit * next((factor for factor in (1, 2, 2.5, 5) if factor * unit >= rough), 10)
+    step = unit * next((factor for factor in ((1, 2, 5) if whole else (1, 2, 2.5, 5)) if factor * unit >= rough), 10)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(number * step, 12) for number in range(first, last + 1)]
+    return [round(number * step, 12) for number in range(first, max(last, first + 1) + 1)]
 
 
 def log_ticks(low: float, high: float) -> list[float]:

@@ -123,4 +123,8 @@ def _print(table: Table) -> None:
     console.print(shown)
 
 
-STAGE = Stage(settings=EvaluateSettings, run=run)
+STAGE = Stage(
+    settings=EvaluateSettings,
+    run=run,
+    figures=("bits_per_byte", "below_bigram", "documents", "every", "train_every"),
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -23,12 +24,23 @@ from malmoi.models.language_model import LanguageModel, LanguageModelConfig
 from malmoi.models.registry import language_models, meta_model
 from malmoi.objectives.causal import Causal
 from malmoi.pipeline.corpus_tokens import all_tokens, mixed_for
-from malmoi.pipeline.plan import derive_plan, estimate_pretraining, is_sampled, keep_steps, print_plan
+from malmoi.pipeline.dial import SIZES
+from malmoi.pipeline.fit import GIB, available_memory, divisors
+from malmoi.pipeline.plan import (
+    batch_shape,
+    derive_plan,
+    estimate_pretraining,
+    given_config,
+    is_sampled,
+    keep_steps,
+    print_plan,
+)
 from malmoi.pipeline.pretrain_settings import PretrainSettings
 from malmoi.pipeline.stage import Estimate, Stage
 from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.opening import opened_with_end
 from malmoi.tokenizers.tokenizer import Tokenizer
+from malmoi.train.recompute import recomputing
 from malmoi.train.settings import TrainerSettings
 from malmoi.train.trainer import Trainer, TrainingResult
 
@@ -47,14 +59,29 @@ DERIVED = (
 """Fields of the trainer that follow from machine and shape and from nothing else."""
 
 
+FIGURES = (
+    "validation_loss",
+    "best_loss",
+    "perplexity",
+    "best_step",
+    "parameters",
+    "layers",
+    "width",
+    "context",
+    "steps",
+    "tokens",
+    "tokens_per_second",
+    "training_seconds",
+    "skipped_steps",
+)
+"""Numbers of the result."""
+
+
 def run(settings: PretrainSettings, directory: Path) -> dict[str, Any]:
     """Train into `directory`: `model/`, `metrics.jsonl`, `samples.jsonl`, `plan.json`."""
-    tokenizer = load_tokenizer(settings.tokenizer)
-    if settings.row == "document":
-        tokenizer = opened_with_end(tokenizer)
-    initial = _initial(settings, tokenizer)
+    tokenizer, initial = _beginning(settings)
     train, held_out = (_tokens(settings, tokenizer, directory, split) for split in ("train", "held_out"))
-    plan = _plan(settings, tokenizer.size, sum(map(len, train.values())), initial, directory / PLAN)
+    plan = _plan(settings, tokenizer.size, train, initial, directory / PLAN)
     config, trainer_settings = language_models()[plan["family"]](**plan["model"]), TrainerSettings(**plan["trainer"])
     slots = trainer_settings.slots
     weights = _weights(settings, train, trainer_settings.steps * slots * plan["rows"] * plan["context"])
@@ -73,6 +100,33 @@ def run(settings: PretrainSettings, directory: Path) -> dict[str, Any]:
     facts = _facts(config, plan, source, result)
     save_checkpoint(directory / "model", model, tokenizer, _card(settings, facts))
     return facts
+
+
+def _beginning(settings: PretrainSettings) -> tuple[Tokenizer, LanguageModel | None]:
+    """The tokenizer, and the model to go on from, if there is to be one.
+
+    Raises:
+        UserError: they do not belong together, or no block of the model has what is to be recomputed.
+    """
+    tokenizer = load_tokenizer(settings.tokenizer)
+    if settings.row == "document":
+        tokenizer = opened_with_end(tokenizer)
+    initial = _initial(settings, tokenizer)
+    model = meta_model(_likely_config(settings, tokenizer.size, initial))
+    with recomputing(model, settings.trainer.get("recompute", "")):
+        return tokenizer, initial
+
+
+def _likely_config(settings: PretrainSettings, vocabulary: int, initial: LanguageModel | None) -> LanguageModelConfig:
+    """The configuration of the model, or where its size follows from the plan, of the smallest one with its parts."""
+    config = initial.config if initial else given_config(settings, vocabulary)
+    if config is None:
+        sizes = dict(zip(("layers", "width"), SIZES[0], strict=True))
+        sizes |= {name: settings.model[name] for name in sizes if type(settings.model.get(name)) is int}
+        shape = language_models()[settings.family or "gpt"].sized(**sizes) | settings.model
+        config = given_config(settings.model_copy(update={"model": shape}), vocabulary)
+        assert config is not None
+    return config
 
 
 def _tokens(
@@ -98,17 +152,37 @@ def _weights(settings: PretrainSettings, train: Mapping[str, TokenSequence], tot
 
 
 def _plan(
-    settings: PretrainSettings, vocabulary: int, text_tokens: int, initial: LanguageModel | None, path: Path
+    settings: PretrainSettings,
+    vocabulary: int,
+    train: Mapping[str, TokenSequence],
+    initial: LanguageModel | None,
+    path: Path,
 ) -> Any:
     """The derived numbers, made once: going on after a kill, or repeating the run elsewhere, uses the same.
 
     At the end they have the number of steps that the minutes really held.
+
+    Raises:
+        UserError: a source of the mixture does not exist or is too small, before anything is measured; and as
+            `derive_plan`.
     """
     if not path.exists():
-        write_json(path, derive_plan(settings, vocabulary, text_tokens, initial.config if initial else None))
+        config = initial.config if initial else None
+        context = min(settings.context, config.context) if config else settings.context
+        Mixture(train, {}, settings.mixture or mixed_for(settings.corpus), context, rows=1, row=settings.row)
+        settings = _with_memory(settings)
+        text_tokens = sum(map(len, train.values()))
+        write_json(path, {"memory": settings.memory, **derive_plan(settings, vocabulary, text_tokens, config)})
     plan = read_json(path)
     print_plan(plan)
     return plan
+
+
+def _with_memory(settings: PretrainSettings) -> PretrainSettings:
+    """The settings with the GiB that are available now, if that is what they say."""
+    if settings.memory != "available":
+        return settings
+    return settings.model_copy(update={"memory": available_memory()})
 
 
 def _initial(settings: PretrainSettings, tokenizer: Tokenizer) -> LanguageModel | None:
@@ -190,19 +264,32 @@ def _card(settings: PretrainSettings, facts: dict[str, Any]) -> str:
 
 
 def estimate(settings: PretrainSettings) -> Estimate:
-    """Minutes as set, or what the given steps or tokens cost; sizes that are derived follow when the text is known."""
+    """Minutes as set, or what the given steps or tokens cost; sizes that are derived follow when the text is known.
+
+    Where micro-batches are to fill a memory, those that do by the same estimate.
+    """
     known = (settings.tokenizer / "tokenizer.json").is_file()
-    return estimate_pretraining(settings, load_tokenizer(settings.tokenizer).size if known else None)
+    vocabulary = load_tokenizer(settings.tokenizer).size if known else None
+    plain = estimate_pretraining(settings, vocabulary)
+    config = given_config(settings, vocabulary)
+    if settings.memory is None or config is None:
+        return plain
+    limit = float(_with_memory(settings).memory or 0) * GIB
+    rows, slots = batch_shape(settings, min(settings.context, config.context), config.vocabulary)
+    for size in reversed(divisors(rows * slots)):
+        trainer = settings.trainer | {"slots": rows * slots // size}
+        fitted = estimate_pretraining(settings.model_copy(update={"rows": size, "trainer": trainer}), vocabulary)
+        if size == 1 or (fitted.memory or 0) <= limit:
+            break
+    words = f"micro-batches of about {size} of {rows * slots} rows in {limit / GIB:g} GiB"
+    return replace(fitted, lines=(*fitted.lines, words))
 
 
 def settle(settings: PretrainSettings, directory: Path) -> PretrainSettings:
     """The settings with size, rates and amount of text as they are derived here."""
-    tokenizer = load_tokenizer(settings.tokenizer)
-    if settings.row == "document":
-        tokenizer = opened_with_end(tokenizer)
-    initial = _initial(settings, tokenizer)
-    text_tokens = sum(map(len, _tokens(settings, tokenizer, directory, "train").values()))
-    plan = _plan(settings, tokenizer.size, text_tokens, initial, directory / PLAN)
+    tokenizer, initial = _beginning(settings)
+    train = _tokens(settings, tokenizer, directory, "train")
+    plan = _plan(settings, tokenizer.size, train, initial, directory / PLAN)
     derived = {name: plan["trainer"][name] for name in DERIVED if plan["trainer"][name] is not None}
     shape = {name: value for name, value in plan["model"].items() if name not in ("vocabulary", "context")}
     return settings.model_copy(
@@ -216,4 +303,4 @@ def settle(settings: PretrainSettings, directory: Path) -> PretrainSettings:
     )
 
 
-STAGE = Stage(PretrainSettings, run, estimate, settled=settle)
+STAGE = Stage(PretrainSettings, run, estimate, settled=settle, figures=FIGURES)

@@ -58,10 +58,11 @@ def _make(settings: TokenizerStageSettings) -> Tokenizer:
     if not documents:
         raise UserError(f"The corpus {settings.corpus} has no training text.", "Add text, or filter less.")
     texts = (document.text for document in islice(read_documents(settings.corpus, "train"), documents))
+    at_most = "vocabulary" not in settings.model_fields_set
     if settings.kind == "byte":  # its training, which takes longer than the reading, shows its own progress
-        return train_tokenizer(texts, settings)
+        return train_tokenizer(texts, settings, at_most)
     with progress("tokenizer", documents) as advance:
-        return train_tokenizer(_counted(texts, advance), settings)
+        return train_tokenizer(_counted(texts, advance), settings, at_most)
 
 
 def _counted(texts: Iterable[str], advance: Advance) -> Iterator[str]:
@@ -93,4 +94,8 @@ def _shown(spelled: bytes) -> str:
         return f"<{spelled.hex(' ').upper()}>"
 
 
-STAGE = Stage(TokenizerStageSettings, run)
+STAGE = Stage(
+    TokenizerStageSettings,
+    run,
+    figures=("bytes_per_token", "characters_per_token", "unknown_share", "vocabulary"),
+)

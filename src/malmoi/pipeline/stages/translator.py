@@ -74,7 +74,8 @@ def _tokenizer(settings: TranslatorSettings, pairs: list[Pair], directory: Path)
     """The vocabulary of both sides of the pairs, learned once."""
     if not (directory / "tokenizer.json").is_file():
         texts = (text for pair in pairs for text in (pair.source, pair.target))
-        train_tokenizer(texts, TokenizerSettings(vocabulary=settings.vocabulary)).save(directory)
+        wanted = TokenizerSettings(vocabulary=settings.vocabulary)
+        train_tokenizer(texts, wanted, at_most="vocabulary" not in settings.model_fields_set).save(directory)
     return load_tokenizer(directory)
 
 

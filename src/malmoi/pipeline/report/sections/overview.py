@@ -20,7 +20,7 @@ def total_seconds(stages: Sequence[StageRecord]) -> float:
 def machine(stages: Sequence[StageRecord], say: Words) -> str:
     """The machine of the first stage in a few words."""
     facts: dict[str, Any] = next((stage.record["machine"] for stage in stages if stage.record.get("machine")), {})
-    cores = say("cores", count=facts["cores"]) if "cores" in facts else ""
+    cores = say("core" if facts["cores"] == 1 else "cores", count=facts["cores"]) if "cores" in facts else ""
     return ", ".join(part for part in (facts.get("processor", ""), cores) if part)
 
 

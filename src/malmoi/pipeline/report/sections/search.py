@@ -68,8 +68,9 @@ def _finished(result: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _history(result: dict[str, Any], say: Words) -> LineChart | None:
-    """The figure of every trial, and the best up to each."""
+    """The figure of every trial, the best up to each, and the last loss of those that were stopped."""
     finished = _finished(result)
+    stopped = [one for one in result["trials"] if one["state"] == "stopped" and one["losses"]]
     best: list[tuple[float, float]] = []
     choose = max if result["maximize"] else min
     for one in finished:
@@ -77,6 +78,7 @@ def _history(result: dict[str, Any], say: Words) -> LineChart | None:
     series = [
         Series(say("tune.best"), best),
         Series(say("tune.finished"), [(one["number"] + 1, one["value"]) for one in finished], "dots"),
+        Series(say("tune.stopped.loss"), [(one["number"] + 1, one["losses"][-1][1]) for one in stopped], "dots"),
     ]
     levels = [] if result["first"] is None else [Level(say("tune.first"), result["first"])]
     return line_chart(f"{say('tune.trials')}: {result['measure']}", say("tune.trial"), series, levels)
