@@ -9,7 +9,7 @@ import numpy as np
 from malmoi.data.batch import IGNORED
 from malmoi.data.masking import Flags, Ids
 
-PairKind = Literal["next-sentence", "sentence-order"]
+PairKind = Literal["next-sentence", "sentence-order", "shared-words"]
 PAIR_KINDS: tuple[PairKind, ...] = get_args(PairKind)
 
 CLASSES = ["no", "yes"]
