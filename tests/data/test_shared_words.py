@@ -14,12 +14,12 @@ from malmoi.data.token_labels import TokenLabelledBatch
 from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
 
 TEXT = "여우가 곰에게 물었습니다. 너는 누구냐? The fox said to the bear: who are you? 말모이는 낱말을 모읍니다. "
-CONTEXT, ROWS = 60, 8
+CONTEXT, ROWS = 90, 8
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return train_tokenizer([TEXT * 3], TokenizerSettings(vocabulary=400, frame="bert"))
+    return train_tokenizer([TEXT * 3], TokenizerSettings(vocabulary=300, frame="bert"))
 
 
 @pytest.fixture
