@@ -44,6 +44,16 @@ def test_the_loss_is_a_sum_over_known_labels():
 
 
 @torch.no_grad()
+def test_states_that_are_known_have_the_same_loss(tokenizer, shake):
+    labeller = shake(TokenLabeller(build_model(EncoderConfig(vocabulary=tokenizer.size, **SHAPE), seed=0), ["a", "b"]))
+    encoded = encode_labelled_words(tokenizer, [LabelledWords(("여우가", "숲에"), ("a", "b"))], ["a", "b"], 32)
+    batch = collate_labelled_tokens(encoded)
+    states = labeller.body(batch.tokens, batch.lengths)
+    one, other = TokenLabels().of_states(labeller, states, batch), TokenLabels().loss(labeller, batch)
+    torch.testing.assert_close(one.total, other.total)
+
+
+@torch.no_grad()
 def test_padding_changes_nothing(tokenizer, shake):
     labeller = shake(TokenLabeller(build_model(EncoderConfig(vocabulary=tokenizer.size, **SHAPE), seed=0), ["a", "b"]))
     texts = [

@@ -9,8 +9,9 @@ import numpy as np
 from malmoi.data.batch import IGNORED
 from malmoi.data.masking import Flags, Ids
 
-PairKind = Literal["next-sentence", "sentence-order"]
+PairKind = Literal["next-sentence", "sentence-order", "shared-words"]
 PAIR_KINDS: tuple[PairKind, ...] = get_args(PairKind)
+"""What is asked of two texts: of halves here, of words that are shared in `malmoi.data.shared_words`."""
 
 CLASSES = ["no", "yes"]
 

@@ -26,11 +26,13 @@ class TokenLabelledBatch(Batch):
         lengths: (rows,) int64, the number of real tokens in each row, at least 1.
         labels: (rows, length) int64, index of the class; IGNORED at padding, at special tokens, at what continues a
             word, and where it is not known.
+        segments: (rows, length) int64, which text of a pair each token belongs to; None where there are no pairs.
     """
 
     tokens: torch.Tensor
     lengths: torch.Tensor
     labels: torch.Tensor
+    segments: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,11 @@ class LabelledWords:
 
 @dataclass(frozen=True)
 class LabelledTokens:
-    """What a model sees of a text: (length,) int64 ids, and (length,) int64 classes, see `TokenLabelledBatch`."""
+    """What a model sees of a text or a pair: (length,) int64 ids, classes and segments, see `TokenLabelledBatch`."""
 
     tokens: torch.Tensor
     labels: torch.Tensor
+    segments: torch.Tensor | None = None
 
 
 def read_labelled_words(path: Path) -> list[LabelledWords]:
@@ -125,9 +128,11 @@ def _class_of(start: int, end: int, begins: dict[int, int]) -> int:
 
 
 def collate_labelled_tokens(texts: Sequence[LabelledTokens]) -> TokenLabelledBatch:
-    """A batch padded on the right with zeros."""
+    """A batch padded on the right with zeros; of pairs, if there are segments."""
+    segments = [text.segments for text in texts if text.segments is not None]
     return TokenLabelledBatch(
         pad_sequence([text.tokens for text in texts], batch_first=True),
         torch.tensor([len(text.tokens) for text in texts]),
         pad_sequence([text.labels for text in texts], batch_first=True, padding_value=IGNORED),
+        pad_sequence(segments, batch_first=True) if segments else None,
     )

@@ -23,6 +23,7 @@ from malmoi.objectives.classification import Classification
 from malmoi.objectives.joint import StatesObjective
 from malmoi.objectives.masked import Masked
 from malmoi.objectives.objective import Objective
+from malmoi.objectives.token_labels import TokenLabels
 from malmoi.pipeline.costs import Training
 from malmoi.pipeline.plan import ASSUMED_VOCABULARY
 from malmoi.pipeline.stage import Estimate, StageInput
@@ -30,7 +31,12 @@ from malmoi.train.optimizers import OptimizerSettings, build_optimizers
 from malmoi.train.pace import TIME_SHARE
 from malmoi.train.settings import TrainerFields, TrainerSettings
 
-OBJECTIVES: dict[str, Callable[[], StatesObjective]] = {"masked": Masked} | dict.fromkeys(PAIR_KINDS, Classification)
+OBJECTIVES: dict[str, Callable[[], StatesObjective]] = {
+    "masked": Masked,
+    "next-sentence": Classification,
+    "sentence-order": Classification,
+    "shared-words": TokenLabels,
+}
 """What an encoder can learn, by the words of the settings."""
 
 SHAPE = {"layers": 4, "width": 256, "heads": 4}
@@ -61,7 +67,8 @@ class PretrainEncoderSettings(Settings):
         objectives: what is learned, and how much an item weighs. "masked" guesses hidden words; "next-sentence" tells
             whether the second half of a row goes on where the first one ends or is another row's, "sentence-order"
             whether the two stand in their order. `{masked: 1, next-sentence: 20}` is about BERT's: a row of 128 tokens
-            has some 20 hidden ones.
+            has some 20 hidden ones. "shared-words" tells of every token of two texts whether the other text has it too,
+            in batches of their own, one after three of hidden words.
         counted: tokens that have the same neighbours in the text begin with alike embeddings, found by counting in some
             seconds; else new embeddings are random.
         masked_share: share of the words that are to be guessed: 8 of 10 of their tokens are hidden, 1 is another one, 1
@@ -99,17 +106,17 @@ class PretrainEncoderSettings(Settings):
 
     @model_validator(mode="after")
     def _check_choices(self) -> Self:
-        if self.objectives.keys() >= set(PAIR_KINDS):
-            raise ValueError("next-sentence and sentence-order ask two things of the same pair; take one of them")
-        if "next-sentence" in self.objectives and self.rows < 2:
-            raise ValueError("next-sentence takes the other half from another row; set rows to 2 or more")
+        if len(pairs := [kind for kind in PAIR_KINDS if kind in self.objectives]) > 1:
+            raise ValueError(f"{' and '.join(pairs)} make different pairs of the same rows; take one of them")
+        if pairs and pairs != ["sentence-order"] and self.rows < 2:
+            raise ValueError(f"{pairs[0]} takes other words from another row; set rows to 2 or more")
         if self.initial and self.model:
             raise ValueError("a model that goes on from a checkpoint has the checkpoint's shape; leave out model")
         return self
 
     @property
     def pair(self) -> PairKind | None:
-        """The objective that asks about two halves, if there is one."""
+        """The objective that asks about two texts, if there is one."""
         return next((kind for kind in PAIR_KINDS if kind in self.objectives), None)
 
 

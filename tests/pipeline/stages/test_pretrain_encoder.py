@@ -121,6 +121,14 @@ def test_the_order_of_halves_is_an_objective_of_its_own(settings, tmp_path):
     assert set(result["objectives"]) == {"sentence-order"}
 
 
+def test_shared_words_are_learned_beside_hidden_ones_and_alone(settings, tmp_path):
+    both = run(settings(objectives={"masked": 1, "shared-words": 1}), tmp_path / "both")
+    assert set(both["objectives"]) == {"masked", "shared-words"}
+    assert set(both["controls"]) == {"unigram", "neighbours"}
+    alone = run(settings(steps=5, objectives={"shared-words": 1}), tmp_path / "alone")
+    assert set(alone["objectives"]) == {"shared-words"}
+
+
 def test_minutes_become_steps_once(settings, tmp_path):
     result = run(settings(steps=None, minutes=0.005), tmp_path)
     assert result["steps"] == read_json(tmp_path / "plan.json")["trainer"]["steps"] >= 1
@@ -187,6 +195,7 @@ def test_a_vocabulary_without_a_mask_is_refused(settings, tmp_path):
         ({"objectives": {"next-sentence": 1, "sentence-order": 1}}, "take one of them"),
         ({"objectives": {"maskd": 1}}, "masked"),
         ({"rows": 1}, "set rows to 2 or more"),
+        ({"rows": 1, "objectives": {"shared-words": 1}}, "set rows to 2 or more"),
         ({"initial": "model"}, "leave out model"),
         ({"masked_share": 0}, "greater than 0"),
     ],

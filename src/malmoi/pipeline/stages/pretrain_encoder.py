@@ -13,17 +13,21 @@ import torch
 from malmoi.core.console import console
 from malmoi.core.errors import UserError
 from malmoi.core.files import write_json
+from malmoi.data.batch import BatchSource, MaskedBatch
+from malmoi.data.interleaved import Interleaved
 from malmoi.data.masked_text import MaskedText, text_room
 from malmoi.data.masking import Masker
 from malmoi.data.mixture import Mixture
 from malmoi.data.sentence_pairs import CLASSES
+from malmoi.data.shared_words import SharedWords
 from malmoi.data.store import Tokens
 from malmoi.evaluate.masked import Counts, control_accuracy, guesses
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
-from malmoi.models.classifier import TextForm, new_classifier
+from malmoi.models.classifier import Classifier, TextForm, new_classifier
 from malmoi.models.encoder import Encoder, MaskedHead, NoHead
 from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.registry import build_model, count_parameters
+from malmoi.models.token_labeller import TokenLabeller
 from malmoi.objectives.joint import Joint, Part
 from malmoi.pipeline.corpus_tokens import corpus_tokens, mixed_for
 from malmoi.pipeline.encoder_base import begin_with_neighbours
@@ -65,8 +69,8 @@ def run(settings: PretrainEncoderSettings, directory: Path) -> dict[str, Any]:
         if settings.counted:
             with console.status("counting neighbours"):
                 begin_with_neighbours(body, [train[name] for name in mixture.weights], tokenizer.end, settings.seed)
-    source = MaskedText(mixture, tokenizer, masker, settings.pair, settings.seed)
-    model = body if settings.pair is None else new_classifier(body, CLASSES, settings.seed, TextForm(pair=True))
+    source = _source(mixture, tokenizer, masker, settings)
+    model = _model(body, settings)
     objective = Joint({name: Part(OBJECTIVES[name](), weight) for name, weight in settings.objectives.items()})
     trainer_settings = make_plan(settings, model, objective, source, directory / PLAN)
     trainer = Trainer(model, objective, source, trainer_settings, directory)
@@ -75,8 +79,9 @@ def run(settings: PretrainEncoderSettings, directory: Path) -> dict[str, Any]:
     special = sorted(tokenizer.special.values())
     with console.status("counting neighbours"):
         counts = Counts({name: train[name] for name in mixture.weights}, tokenizer.size, masker.mask, special)
-        controls = control_accuracy(counts, source.validation())
-    write_json(directory / GUESSES, guesses(body, tokenizer, source.validation()))
+        hidden = [batch for batch in source.validation() if isinstance(batch, MaskedBatch)]
+        controls = control_accuracy(counts, hidden)
+    write_json(directory / GUESSES, guesses(body, tokenizer, hidden))
     facts = {
         **_facts(body.config, settings, result),
         **_measured(trainer.validate(), settings.objectives),
@@ -86,6 +91,25 @@ def run(settings: PretrainEncoderSettings, directory: Path) -> dict[str, Any]:
     save_checkpoint(directory / "model", body, tokenizer, _card(settings, facts))
     _print(facts)
     return facts
+
+
+def _source(mixture: Mixture, tokenizer: Tokenizer, masker: Masker, settings: PretrainEncoderSettings) -> BatchSource:
+    """What the objectives learn from: text with hidden words, its halves, pairs that share words, or two of these."""
+    if settings.pair != "shared-words":
+        return MaskedText(mixture, tokenizer, masker, settings.pair, settings.seed)
+    pairs = SharedWords(mixture, tokenizer, masker.words, settings.seed)
+    if "masked" not in settings.objectives:
+        return pairs
+    return Interleaved(MaskedText(mixture, tokenizer, masker, None, settings.seed), pairs)
+
+
+def _model(body: Encoder, settings: PretrainEncoderSettings) -> Encoder | Classifier | TokenLabeller:
+    """The encoder with the head that its objective of pairs needs."""
+    if settings.pair is None:
+        return body
+    if settings.pair == "shared-words":
+        return TokenLabeller(body, CLASSES, settings.seed)
+    return new_classifier(body, CLASSES, settings.seed, TextForm(pair=True))
 
 
 def _body(settings: PretrainEncoderSettings, tokenizer: Tokenizer) -> Encoder:
