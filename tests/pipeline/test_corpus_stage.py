@@ -127,6 +127,8 @@ def test_several_folders_are_sources_whose_mixture_is_reported(tmp_path):
     shares = json.loads((tmp_path / "out" / "mixture.json").read_text())
     assert set(result["dropped"]) == {"surplus"}
     assert shares["책"]["share"] == pytest.approx(0.75)
+    assert shares["책"]["tokens"] == result["sources"]["책"]["bytes"] / 4 == pytest.approx(1_125, rel=0.02)
+    assert shares["책"]["epochs"] == pytest.approx(1, rel=0.02)
     assert "| 책 | yours |" in (tmp_path / "out" / "card.md").read_text()
 
 

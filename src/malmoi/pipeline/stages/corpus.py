@@ -167,20 +167,30 @@ def group_files(files: Sequence[File], workers: int) -> list[Source]:
 def _build(files: list[File], settings: CorpusSettings, directory: Path) -> dict[str, Any]:
     workers = settings.workers or os.cpu_count() or 1
     mixed: dict[str, Share] = {}
+    left: dict[str, float] = {}
 
     def sample(sizes: Mapping[str, int]) -> dict[str, float]:
-        tokens = {source: size / BYTES_A_TOKEN for source, size in sizes.items()}
-        left = {source: weight for source, weight in settings.mixture.items() if source in tokens}
-        mixed.update(share_out(left, tokens, settings.tokens, settings.most_epochs) if left else {})
+        left.update({source: size / BYTES_A_TOKEN for source, size in sizes.items()})
+        weights = {source: weight for source, weight in settings.mixture.items() if source in left}
+        mixed.update(share_out(weights, left, settings.tokens, settings.most_epochs) if weights else {})
         if settings.tokens is None:
             return {}
-        return {source: mixed[source].epochs if source in mixed else 0.0 for source in sizes}
+        return {source: size * mixed[source].epochs if source in mixed else 0.0 for source, size in sizes.items()}
 
     sources, sampler = group_files(files, workers), sample if settings.mixture else None
     counts = build_corpus(sources, directory, settings, _excluded(settings), sampler)
     if mixed:
-        write_json(directory / "mixture.json", {source: asdict(share) for source, share in mixed.items()})
+        shares = {
+            name: _as_written(share, left[name], counts["sources"][name]["bytes"]) for name, share in mixed.items()
+        }
+        write_json(directory / "mixture.json", shares)
     return counts
+
+
+def _as_written(share: Share, left: float, size: int) -> dict[str, float]:
+    """A share of `left` tokens, and the epochs that it takes of the `size` bytes which were written."""
+    tokens = size / BYTES_A_TOKEN
+    return asdict(share) | {"tokens": tokens, "epochs": share.epochs * left / tokens if tokens else 0.0}
 
 
 def _excluded(settings: CorpusSettings) -> Iterator[Document]:

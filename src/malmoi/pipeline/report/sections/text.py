@@ -101,9 +101,9 @@ def _mixture(stage: StageRecord, say: Words) -> list[Block]:
     shares = stage.json("mixture.json")
     if not shares:
         return []
-    columns = [say("source"), *("#" + say(key) for key in ("weight", "share", "epochs"))]
+    columns = [say("source"), *("#" + say(key) for key in ("weight", "share", "tokens", "epochs"))]
     rows = [
-        [source, f"{row['weight']:.1%}", f"{row['share']:.1%}", f"{row['epochs']:.2f}"]
+        [source, f"{row['weight']:.1%}", f"{row['share']:.1%}", f"{row['tokens']:,.0f}", f"{row['epochs']:.2f}"]
         for source, row in shares.items()
     ]
     return [Table(columns, rows)]
