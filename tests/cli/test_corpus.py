@@ -102,6 +102,20 @@ def test_explain_says_which_rule_with_value_and_limit(run, config, tmp_path):
     assert "0.txt#1 is in train.parquet" in run("corpus", "explain", "folder/0.txt#1")[1]
 
 
+def test_explain_finds_nothing_wrong_with_a_text_that_was_kept(run, config, tmp_path):
+    addresses = " ".join(f"a{number}@example.kr로 물었다." for number in range(60))
+    (tmp_path / "texts" / "letters.txt").write_text(PROSE + addresses)
+    run("corpus", "build", "mine.yaml")
+    _, out, _ = run("corpus", "explain", "letters.txt#1")
+    assert "letters.txt#1 is in train.parquet" in out
+    assert "broken" not in out
+
+
+def test_explain_names_the_document_that_stays_instead(run, config):
+    run("corpus", "build", "mine.yaml", "near_duplicates=0.5")
+    assert "folder/0.txt#1 stays." in run("corpus", "explain", "3.txt#1")[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

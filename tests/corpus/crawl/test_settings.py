@@ -5,6 +5,8 @@ from scrapy.settings import Settings
 
 from malmoi.core.errors import UserError
 from malmoi.corpus.crawl.settings import CLOSED, CrawlSettings, scrapy_settings
+from malmoi.pipeline.recipe import build_step
+from malmoi.pipeline.runner import identity
 
 GIVEN = {"urls": ["https://example.com"], "contact": "me@example.com"}
 
@@ -46,6 +48,14 @@ def test_nothing_listens_and_nothing_runs_that_is_not_named():
 )
 def test_the_limits_hold(name, value):
     assert effective()[name] == value
+
+
+def test_a_gentler_crawl_is_the_same_crawl():
+    first, second = (
+        build_step({"stage": "crawl", **GIVEN, **changes}, "crawl", "here")
+        for changes in ({"delay": 1}, {"delay": 9, "contact": "you@example.com"})
+    )
+    assert identity(first, {}) == identity(second, {})
 
 
 def test_the_crawler_says_who_it_is_and_who_answers_for_it():

@@ -19,7 +19,7 @@ NAME = "malmoi"
 
 
 class CrawlSettings(Settings):
-    """Which pages are fetched, and how gently.
+    """Which pages are fetched, and how gently. A crawl that was stopped goes on with another `contact` or `delay`.
 
     Attributes:
         urls: where to begin.
@@ -41,11 +41,11 @@ class CrawlSettings(Settings):
     """
 
     urls: list[str] = []
-    contact: str = ""
+    contact: str = Field(default="", exclude=True)
     hosts: list[str] = []
     sitemaps: bool = True
     types: list[str] = ["text/html", "application/xhtml+xml", "text/plain", "text/markdown", "application/pdf"]
-    delay: float = Field(default=1.0, ge=0)
+    delay: float = Field(default=1.0, ge=0, exclude=True)
     depth: int = Field(default=20, ge=0)
     pages: int = Field(default=10_000, ge=1)
     megabytes: float = Field(default=10_000, gt=0)

@@ -37,6 +37,7 @@ class CorpusSettings(BuildSettings):
         folders: several of them, each a source of its folder's name, with the name before it where two share one.
         read: how to read a source, by its name (`folder` for your own).
         exclude: "SOURCE/FILE" of fetched files whose texts must not get into the corpus.
+        exclude_files: files or folders of your own whose texts must not.
         evaluation: labelled texts of the fetch stage whose test parts must not get in either, in the words of
             `classify`, or with `stage: questions` of that stage; by default those that other stages of the recipe are
             tested on.
@@ -55,6 +56,7 @@ class CorpusSettings(BuildSettings):
     folders: list[StageInput] = []
     read: dict[str, ReadSettings] = {}
     exclude: list[str] = []
+    exclude_files: list[StageInput] = []
     evaluation: list[dict[str, Any]] | None = None
     quality: StageInput | None = None
     mixture: dict[str, float] = {}
@@ -105,7 +107,8 @@ def run(settings: CorpusSettings, directory: Path) -> dict[str, Any]:
     """Write the corpus into `directory`."""
     files = files_of(settings)
     counts = _build(files, settings, directory)
-    if settings.held_out and settings.held_out_by == "auto" and counts["held_out_bytes"] in (0, counts["bytes"]):
+    whole = settings.held_out and settings.held_out_by == "auto"
+    if counts["kept"] and whole and counts["held_out_bytes"] in (0, counts["bytes"]):
         console.print("  too few documents to hold whole ones out: the tail of each is held out")
         counts = _build(files, settings.model_copy(update={"held_out_by": "tail"}), directory)
     unreadable = read_json(directory / "unreadable.json")
@@ -119,13 +122,14 @@ def run(settings: CorpusSettings, directory: Path) -> dict[str, Any]:
     for warning in (found := warnings(counts, settings)):
         console.print(f"  [bold red]{verbatim(warning)}[/bold red]")
     with atomic_file(directory / "card.md") as card:
-        card.write(corpus_card(counts, settings, files))
+        card.write(corpus_card(counts, settings, files, found, unreadable))
     console.print(
         f"  {counts['read']:,} documents read, {counts['kept']:,} kept ({counts['bytes'] / 1e6:.1f} MB, "
         f"{counts['held_out_bytes'] / 1e6:.1f} MB held out), dropped: {reasons(counts, {})}",
         markup=False,
     )
-    return {**counts, "unreadable": unreadable, "warnings": found}
+    licences = {file.source: file.licence for file in files}
+    return {**counts, "unreadable": unreadable, "warnings": found, "licences": licences}
 
 
 def files_of(settings: CorpusSettings) -> list[File]:
@@ -200,9 +204,13 @@ def _excluded(settings: CorpusSettings) -> Iterator[Document]:
 
         yield from evaluation_documents(settings.evaluation, settings.fetch)
     unreadable: UnreadableFiles = {}
-    yield from FileReader(tuple(_fetched(settings, settings.exclude) if settings.exclude else []))(unreadable)
-    for path, reason in unreadable.items():
-        raise UserError(f"{path}, which is to be excluded, cannot be read: {reason}.", "Mend it, or take it out.")
+    files = _fetched(settings, settings.exclude) if settings.exclude else []
+    for own in settings.exclude_files:
+        paths = visible_files(own) if own.is_dir() else [own]
+        files += [File(path, own.name, "", ReadSettings()) for path in paths]
+    yield from FileReader(tuple(files))(unreadable)
+    for name, reason in unreadable.items():
+        raise UserError(f"{name}, which is to be excluded, cannot be read: {reason}.", "Mend it, or take it out.")
 
 
 def _fetched(settings: CorpusSettings, wanted: list[str] | None) -> list[File]:
@@ -247,7 +255,7 @@ def _folder_files(folder: Path, source: str, settings: CorpusSettings) -> list[F
 
 
 def _in_recipe(settings: CorpusSettings, others: Sequence[Settings]) -> CorpusSettings:
-    if settings.evaluation is not None or settings.fetch is None:
+    if settings.evaluation is not None:
         return settings
     from malmoi.pipeline.evaluation_sets import evaluation_sets
 
