@@ -249,25 +249,25 @@ def _write(
             if number % 1_000 == 0:
                 advance(1_000)
             document, reason = _last_judgement(number, row, decided, parts, settings)
-            tally = counts[document.source]
             if reason is not None:
-                tally.drop(reason.rule, row.read_bytes)
+                for tally in counts.of(document.source):
+                    tally.drop(reason.rule, row.read_bytes)
                 why = {"value": str(reason.value), "limit": str(reason.limit)}
                 dropped.write(document, rule=reason.rule, **why)
                 if len(shown := examples.setdefault(reason.rule, [])) < EXAMPLES:
                     shown.append({"identifier": document.identifier, **why, "text": document.text[:SHOWN]})
                 continue
-            tally.keep(row.read_bytes)
-            tally.hangul_documents += HANGUL.search(document.text) is not None
             if settings.provenance:
                 digest = hashlib.sha256(document.text.encode()).hexdigest()
                 document = replace(document, metadata={**document.metadata, "sha256": digest})
-            for writer, part in zip((train, held_out), split_document(document, settings), strict=True):
+            parted = split_document(document, settings)
+            for writer, part in zip((train, held_out), parted, strict=True):
                 if part is not None:
                     writer.write(part)
-                    size = len(part.text.encode())
-                    tally.bytes += size
-                    tally.held_out_bytes += size if writer is held_out else 0
+            sizes = [len(part.text.encode()) if part is not None else 0 for part in parted]
+            for tally in counts.of(document.source):
+                hangul = HANGUL.search(document.text) is not None
+                tally.keep(row.read_bytes, sum(sizes), sizes[1], hangul)
     return counts, examples
 
 
