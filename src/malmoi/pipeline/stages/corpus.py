@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from malmoi.core.config import Settings
 from malmoi.core.console import console, verbatim
@@ -62,6 +62,14 @@ class CorpusSettings(BuildSettings):
     mixture: dict[str, float] = {}
     tokens: int | None = Field(default=None, ge=1)
     most_epochs: float = Field(default=4.0, gt=0)
+
+    @field_validator("exclude")
+    @classmethod
+    def _are_fetched(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name.startswith(("/", "~", ".")):
+                raise ValueError(f"{name} is no SOURCE/FILE; files of your own go into 'exclude_files'")
+        return names
 
 
 OWN = "folder"
