@@ -124,7 +124,7 @@ def decide_all(folder: Path) -> tuple[int, int]:
     """How many of the documents in some parts go, and the peak memory of this process."""
     parts = Parts(list(folder.glob("*.arrow")))
     decided = decide(parts, BuildSettings(near_duplicates=0.8, repeated_lines=10))
-    dropped = int((decided.first != np.arange(len(parts))).sum())
+    dropped = int((decided.group != np.arange(len(parts))).sum())
     return dropped, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 

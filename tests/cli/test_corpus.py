@@ -102,11 +102,26 @@ def test_explain_says_which_rule_with_value_and_limit(run, config, tmp_path):
     assert "0.txt#1 is in train.parquet" in run("corpus", "explain", "folder/0.txt#1")[1]
 
 
+def test_explain_finds_nothing_wrong_with_a_text_that_was_kept(run, config, tmp_path):
+    addresses = " ".join(f"a{number}@example.kr로 물었다." for number in range(60))
+    (tmp_path / "texts" / "letters.txt").write_text(PROSE + addresses)
+    run("corpus", "build", "mine.yaml")
+    _, out, _ = run("corpus", "explain", "letters.txt#1")
+    assert "letters.txt#1 is in train.parquet" in out
+    assert "broken" not in out
+
+
+def test_explain_names_the_document_that_stays_instead(run, config):
+    run("corpus", "build", "mine.yaml", "near_duplicates=0.5")
+    assert "folder/0.txt#1 stays." in run("corpus", "explain", "3.txt#1")[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["build", "nowhere.yaml"], "There is no file nowhere.yaml. Examples: gpt3-mixture."),
         (["build", "mine.yaml", "near_duplicate=0.9"], "Unknown setting 'near_duplicate' in mine.yaml. Did you mean 'near_duplicates'?"),
+        (["build", "mine.yaml", "exclude=[~/exam.txt]"], "~/exam.txt is no SOURCE/FILE; files of your own go into 'exclude_files'."),
         (["explain", "없는.txt#1", "--corpus", "."], ". is no corpus"),
         (["folder=nowhere"], "folder='nowhere' of stage 'corpus' is no earlier stage and no path."),
     ],

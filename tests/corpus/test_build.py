@@ -136,14 +136,58 @@ def test_a_passage_anywhere_in_a_long_text_is_found(tmp_path, monkeypatch, befor
     assert counts["dropped"] == {"contaminated": 1}
 
 
-def test_a_mixture_leaves_out_what_is_beyond_a_source_s_share(tmp_path):
-    given = [Document(f"{SENTENCE} {number}", source) for source in "ab" for number in range(400)]
-    given = [Document(f"{document.source} {document.text}", document.source) for document in given]
+def sampled(given, directory, sample, **settings):
+    """What is kept of each source, and the rows of what is dropped, when `sample` says the bytes of each."""
     sources = [Source(lambda unreadable: iter(given))]
-    counts = build_corpus(sources, tmp_path, BuildSettings(), sample=lambda sizes: {"a": 1.0, "b": 0.25})
-    assert counts["sources"]["a"]["kept"] == 400
-    assert 70 < counts["sources"]["b"]["kept"] < 130
-    assert set(counts["dropped"]) == {"surplus"}
+    build_corpus(sources, directory, BuildSettings(held_out=0, **settings), sample=lambda sizes: sample)
+    kept = [(document.source, document.text) for document in read_documents(directory, "train")]
+    return kept, pq.read_table(directory / "dropped.parquet").to_pylist()
+
+
+def test_a_mixture_leaves_out_what_is_beyond_a_source_s_share(tmp_path):
+    given = [Document(f"{source} {SENTENCE} {number}", source) for source in "ab" for number in range(100)]
+    size = sum(len(document.text.encode()) for document in given if document.source == "b") // 4
+    kept, dropped = sampled(given, tmp_path, {"b": size})
+    assert sum(source == "a" for source, _ in kept) == 100
+    assert size - 80 < sum(len(text.encode()) for source, text in kept if source == "b") <= size
+    assert {row["rule"] for row in dropped} == {"surplus"}
+
+
+def test_a_long_document_leaves_its_share_to_shorter_ones(tmp_path):
+    long = [Document(f"{number} " + "말모이 " * 200, "a") for number in range(20)]
+    short = [Document(f"{SENTENCE} {number}", "a") for number in range(20)]
+    kept, _ = sampled([*long, *short], tmp_path, {"a": 500})
+    assert 400 < sum(len(text.encode()) for _, text in kept) <= 500
+
+
+def test_a_duplicate_stays_instead_of_a_document_that_is_surplus(tmp_path):
+    given = [Document(SENTENCE, "a", identifier="1"), *(Document(SENTENCE, "b", identifier=one) for one in "23")]
+    kept, dropped = sampled(given, tmp_path, {"a": 0})
+    assert kept == [("b", SENTENCE)]
+    assert [(row["identifier"], row["rule"]) for row in dropped] == [("1", "surplus"), ("3", "duplicate")]
+    assert '"duplicate_of": "b/2"' in dropped[1]["metadata"]
+
+
+def test_a_text_that_no_source_has_room_for_is_surplus_each_time(tmp_path):
+    kept, dropped = sampled([Document(SENTENCE, "a"), Document(SENTENCE, "b")], tmp_path, {"a": 0, "b": 0})
+    assert (kept, [row["rule"] for row in dropped]) == ([], ["surplus", "surplus"])
+
+
+def test_a_text_of_repeated_lines_alone_is_that_each_time(tmp_path):
+    notice = "무단 전재와 재배포를 금지합니다."
+    counts = build(
+        documents(f"{SENTENCE} 0\n{notice}", notice, notice), tmp_path, BuildSettings(repeated_lines=2, held_out=0)
+    )
+    assert counts["dropped"] == {"repeated text": 2}
+
+
+def test_what_is_equal_to_a_near_duplicate_names_the_document_that_stays(tmp_path):
+    text = " ".join(f"{number}번째 낱말을 모아서 말모이를 만들었다" for number in range(40))
+    like = text.replace("17번째", "열일곱째")
+    build(documents(text, like, like), tmp_path, BuildSettings(near_duplicates=0.8))
+    rows = pq.read_table(tmp_path / "dropped.parquet").to_pylist()
+    assert [row["rule"] for row in rows] == ["near duplicate", "near duplicate"]
+    assert all('"duplicate_of": "source/0"' in row["metadata"] for row in rows)
 
 
 def test_provenance_has_the_sha256_of_the_text(tmp_path):

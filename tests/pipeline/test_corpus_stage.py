@@ -126,9 +126,11 @@ def test_a_rule_that_drops_nearly_everything_is_said_loudly_with_the_likely_caus
     folder = write(tmp_path / "texts", a=lines(200) + "\n" + "하나만 아주 긴 글이다. " * 40)
     settings = CorpusSettings(folder=folder, read={"folder": {"split": "line"}}, minimum_characters=100)
     assert run(settings, tmp_path / "out")["warnings"] == [
-        "'too short' dropped 99.5% of 201 documents; most likely what is read as one document is a line or a cell: "
-        "set read.SOURCE.split=file, or minimum_characters."
+        "'too short' dropped 99.5% of 201 documents; most likely what is read as one document is a line (set "
+        "read.SOURCE.split=file) or a cell of the wrong column of a table (set read.SOURCE.text=COLUMN), or lower "
+        "minimum_characters."
     ]
+    assert "- 'too short' dropped 99.5%" in (tmp_path / "out" / "card.md").read_text()
 
 
 def test_a_korean_corpus_without_hangul_names_the_cause(tmp_path):
@@ -149,6 +151,34 @@ def test_a_test_set_that_cannot_be_read_does_not_pass_unnoticed(tmp_path):
         run(settings, tmp_path / "out")
 
 
+def test_a_test_set_of_one_s_own_never_gets_in(tmp_path):
+    folder = write(
+        tmp_path / "texts", a="이 글은 시험에 나오지 않는다. " * 9, copied=f"시험지를 옮겨 적었다.\n{lines(3)}"
+    )
+    exam = write(tmp_path / "exam", test=lines(3)) / "test.txt"
+    assert run(CorpusSettings(folder=folder, exclude_files=[exam]), tmp_path / "out")["dropped"]["contaminated"] == 1
+
+
+def test_a_card_says_that_nothing_is_known_to_decontaminate_against(tmp_path):
+    folder = write(tmp_path / "texts", a=lines(20))
+    run(CorpusSettings(folder=folder), tmp_path / "plain")
+    assert "- decontaminate: against nothing" in (tmp_path / "plain" / "card.md").read_text()
+
+
+def test_a_source_of_which_something_is_excluded_is_not_read_for_that(tmp_path):
+    config = tmp_path / "mine.yaml"
+    config.write_text(f"folders: [{tmp_path}]\nexclude: [shakespeare/input.txt]\n")
+    fetch, corpus_step, _ = load_corpus_config(str(config), []).steps
+    assert fetch.settings.sources == ["shakespeare"]
+    assert corpus_step.settings.sources == []
+
+
+def test_a_language_that_nobody_knows_is_named(tmp_path):
+    folder = write(tmp_path / "texts", a=lines(20))
+    with pytest.raises(UserError, match="There is no language 'kor'. Write ko, en"):
+        run(CorpusSettings(folder=folder, languages=["kor"]), tmp_path / "out")
+
+
 def test_several_folders_are_sources_whose_mixture_is_reported(tmp_path):
     folders = [write(tmp_path / name, text=lines(300).replace("사전", name)) for name in ("책", "web")]
     settings = CorpusSettings(
@@ -161,6 +191,8 @@ def test_several_folders_are_sources_whose_mixture_is_reported(tmp_path):
     shares = json.loads((tmp_path / "out" / "mixture.json").read_text())
     assert set(result["dropped"]) == {"surplus"}
     assert shares["책"]["share"] == pytest.approx(0.75)
+    assert shares["책"]["tokens"] == result["sources"]["책"]["bytes"] / 4 == pytest.approx(1_125, rel=0.02)
+    assert shares["책"]["epochs"] == pytest.approx(1, rel=0.02)
     assert "| 책 | yours |" in (tmp_path / "out" / "card.md").read_text()
 
 
@@ -229,6 +261,17 @@ def test_what_other_stages_of_the_recipe_are_tested_on_never_gets_into_the_corpu
     assert tested
     assert tested == set(reviews) - kept
     assert dropped["excluded"] == len(tested)
+
+
+def test_a_file_of_one_s_own_that_a_stage_is_tested_on_is_known_too(tmp_path):
+    reviews = [f"{number}번째로 본 영화입니다. 배우들의 연기가 참 좋았습니다." for number in range(60)]
+    table = tmp_path / "reviews.tsv"
+    table.write_text("text\tlabel\n" + "".join(f"{one}\t{number % 2}\n" for number, one in enumerate(reviews)))
+    folder = write(tmp_path / "texts", a="\n".join(reviews))
+    read = {"folder": {"split": "line"}}
+    classify = {"stage": "classify", "file": str(table)}
+    kept, _, settings = corpus_of_recipe(tmp_path, {"stage": "corpus", "folder": str(folder), "read": read}, classify)
+    assert {text.text for text in read_splits(settings).test} == set(reviews) - kept
 
 
 def test_passages_and_questions_to_be_tested_on_never_get_in_either(tmp_path):

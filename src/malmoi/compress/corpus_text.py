@@ -77,7 +77,7 @@ def common_language(texts: Sequence[str]) -> str:
     """ISO 639 code of the language that these texts are in together, "unknown" where it cannot be told."""
     step = max(1, len(texts) // _TEXTS)
     try:
-        return identify("\n".join(text[:_BEGINNING] for text in texts[::step])).language
+        return identify("\n".join(text[:_BEGINNING] for text in texts[::step]))["language"]
     except MissingExtra:
         return "unknown"
 

@@ -91,7 +91,7 @@ _LATE = {"held_out", "held_out_by", "provenance"}
 """Settings that parts do not depend on."""
 
 Sampler = Callable[[Mapping[str, int]], Mapping[str, float]]
-"""Bytes of each source that are left -> the share of its documents to keep."""
+"""Bytes of each source that are left -> the bytes to take of it; all of a source that is not named."""
 
 
 def build_corpus(
@@ -155,34 +155,70 @@ class Decided:
     """What only all documents together can tell.
 
     Attributes:
-        first: (n,) the number of the document that stays instead of each, its own where it stays itself.
-        similarity: (n,) of the two.
+        group: (n,) the number of the first document of the group of equal and similar ones that each is in.
+        similarity: (n,) of each to its group.
+        stays: (n,) the number of the document that stays of the group that begins here, -1 as long as none does.
+        surplus: (n,) whether a document is more than its source is to give.
+        budgets: source -> bytes that it is to give; all of a source that is not named.
         repeated: what removes repeated lines, if they are to be removed.
-        shares: source -> share of its documents to keep; all of a source that is not named.
     """
 
-    first: NDArray[np.int64]
+    group: NDArray[np.int64]
     similarity: NDArray[np.float32]
+    stays: NDArray[np.int64]
+    surplus: NDArray[np.bool_]
+    budgets: Mapping[str, float] = field(default_factory=dict)
     repeated: RepeatedText | None = None
-    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 def decide(parts: Parts, settings: BuildSettings, sample: Sampler | None = None) -> Decided:
-    """Which documents stay, of which source what share, and which lines do not."""
-    stays = parts.kept()
+    """Which documents are in one group, which are more than their source's share, and which lines repeat."""
+    count, stays = len(parts), parts.kept()
     numbers = np.flatnonzero(stays)
-    decided = Decided(np.arange(len(parts)), np.ones(len(parts), np.float32))
-    decided.first[numbers] = numbers[first_of_equal(parts.digests(stays))]
-    stays &= decided.first == np.arange(len(parts))
+    decided = Decided(np.arange(count), np.ones(count, np.float32), np.full(count, -1), np.zeros(count, bool))
+    decided.group[numbers] = numbers[first_of_equal(parts.digests(stays))]
+    stays &= decided.group == np.arange(count)
     if settings.near_duplicates:
+        equal = decided.group.copy()
         for number, like in _similar(parts, stays, settings.near_duplicates).items():
-            decided.first[number], decided.similarity[number] = like.first, like.similarity
-        stays &= decided.first == np.arange(len(parts))
+            decided.group[number], decided.similarity[number] = like.first, like.similarity
+        decided.group, decided.similarity = decided.group[equal], decided.similarity[equal]
+        stays &= decided.group == np.arange(count)
+    if sample is not None:
+        _take_shares(parts, decided, stays, sample)
     if settings.repeated_lines:
         decided.repeated = RepeatedText(repeated_hashes(lambda: parts.pieces(stays), settings.repeated_lines))
-    if sample is not None:
-        decided.shares = sample(parts.sizes(stays))
     return decided
+
+
+def _take_shares(parts: Parts, decided: Decided, stays: NDArray[np.bool_], sample: Sampler) -> None:
+    """Take documents of each source in the order of their hashes, those that fit into its bytes; others leave `stays`.
+
+    Where the first document of a group is surplus, one of a source that has room takes its place.
+    """
+    (names, sources), sizes = parts.sources(), parts.sizes()
+    hashes = parts.digests().view(np.uint64)[1::2]  # the other half of a digest decides on what is held out
+    decided.budgets = sample({name: int(sizes[stays & (sources == at)].sum()) for at, name in enumerate(names)})
+    room = np.array([decided.budgets.get(name, np.inf) for name in names])
+    decided.surplus |= stays
+    for source in range(len(names)):
+        left = np.flatnonzero(stays & (sources == source))
+        left = left[np.argsort(hashes[left], kind="stable")]
+        while len(left := left[sizes[left] <= room[source]]):
+            fits = np.cumsum(sizes[left]) <= room[source]
+            decided.surplus[left[fits]] = False
+            room[source] -= sizes[left[fits]].sum()
+            left = left[~fits]
+    waiting = np.flatnonzero(decided.surplus[decided.group] & ~stays)
+    stays &= ~decided.surplus
+    replaced: set[int] = set()
+    for number in waiting.tolist():
+        source, group = sources[number], int(decided.group[number])
+        decided.surplus[number] = group in replaced or sizes[number] > room[source]
+        if not decided.surplus[number]:
+            replaced.add(group)
+            stays[number] = True
+            room[source] -= sizes[number]
 
 
 def _similar(parts: Parts, stays: NDArray[np.bool_], threshold: float) -> dict[int, Similar]:
@@ -213,50 +249,52 @@ def _write(
             if number % 1_000 == 0:
                 advance(1_000)
             document, reason = _last_judgement(number, row, decided, parts, settings)
-            tally = counts[document.source]
             if reason is not None:
-                tally.drop(reason.rule, row.read_bytes)
+                for tally in counts.of(document.source):
+                    tally.drop(reason.rule, row.read_bytes)
                 why = {"value": str(reason.value), "limit": str(reason.limit)}
                 dropped.write(document, rule=reason.rule, **why)
                 if len(shown := examples.setdefault(reason.rule, [])) < EXAMPLES:
                     shown.append({"identifier": document.identifier, **why, "text": document.text[:SHOWN]})
                 continue
-            tally.keep(row.read_bytes)
-            tally.hangul_documents += HANGUL.search(document.text) is not None
             if settings.provenance:
                 digest = hashlib.sha256(document.text.encode()).hexdigest()
                 document = replace(document, metadata={**document.metadata, "sha256": digest})
-            for writer, part in zip((train, held_out), split_document(document, settings), strict=True):
+            parted = split_document(document, settings)
+            for writer, part in zip((train, held_out), parted, strict=True):
                 if part is not None:
                     writer.write(part)
-                    size = len(part.text.encode())
-                    tally.bytes += size
-                    tally.held_out_bytes += size if writer is held_out else 0
+            sizes = [len(part.text.encode()) if part is not None else 0 for part in parted]
+            for tally in counts.of(document.source):
+                hangul = HANGUL.search(document.text) is not None
+                tally.keep(row.read_bytes, sum(sizes), sizes[1], hangul)
     return counts, examples
 
 
 def _last_judgement(
     number: int, row: Cleaned, decided: Decided, parts: Parts, settings: BuildSettings
 ) -> tuple[Document, Verdict | None]:
-    """The document as it is written, and why it is dropped, if it is."""
+    """The document as it is written, and why it is dropped, if it is: `decided` notes which one of its group stays."""
     document = row.document
     if row.dropped is not None:
         return document, row.dropped
-    if decided.first[number] != number:
-        other = parts.row(int(decided.first[number]))
+    group = decided.group[number]
+    if (first := int(decided.stays[group])) >= 0:
+        other = parts.row(first)
         known = {**document.metadata, "duplicate_of": f"{other.document.source}/{other.document.identifier}"}
         equal = other.digest == row.digest
         rule, limit = ("duplicate", 1.0) if equal else ("near duplicate", settings.near_duplicates)
-        similarity = round(float(decided.similarity[number]), 4)
+        similarity = 1.0 if equal else round(float(decided.similarity[number]), 4)
         return replace(document, metadata=known), Verdict(rule, similarity, f"< {limit}")
+    if decided.surplus[number]:
+        size, most = len(document.text.encode()), decided.budgets[document.source]
+        return document, Verdict("surplus", size, f"{most:,.0f} bytes of {document.source}")
     if decided.repeated is not None and row.pieces is not None:
         text = decided.repeated.remove(document.text, row.pieces)
         if len(text) < settings.minimum_characters:
             return document, Verdict("repeated text", len(text), f">= {settings.minimum_characters}")
         document = replace(document, text=text)
-    share = decided.shares.get(document.source, 1.0)
-    if int.from_bytes(row.digest[8:12], "little") / 2**32 >= share:
-        return document, Verdict("surplus", document.source, f"a share of {share:.4f}")
+    decided.stays[group] = number
     return document, None
 
 

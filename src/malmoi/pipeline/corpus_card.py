@@ -13,10 +13,14 @@ if TYPE_CHECKING:
 LOUD_SHARE, LOUD_DOCUMENTS = 0.99, 100
 """A rule that drops more than this share of at least so many documents is most likely a mistake."""
 
+_PIECES = (
+    "what is read as one document is a line (set read.SOURCE.split=file) or a cell of the wrong column of a table "
+    "(set read.SOURCE.text=COLUMN)"
+)
 CAUSES = {
     "empty": "the column of the text is empty or another one: set read.SOURCE.text=COLUMN",
-    "too short": "what is read as one document is a line or a cell: set read.SOURCE.split=file, or minimum_characters",
-    "words": "what is read as one document is a line or a cell: set read.SOURCE.split=file, or rules.ko.words",
+    "too short": f"{_PIECES}, or lower minimum_characters",
+    "words": f"{_PIECES}, or lower rules.ko.words",
     "few letters": "these are numbers or markup rather than text: lower letters, or leave the source out",
     "undecodable": "the files are in an encoding that was not recognised: save them as UTF-8",
     "language": "the text is in another language than languages says, or was decoded wrongly",
@@ -64,8 +68,14 @@ def warnings(counts: Mapping[str, Any], settings: CorpusSettings) -> list[str]:
     return found
 
 
-def corpus_card(counts: Mapping[str, Any], settings: CorpusSettings, files: Sequence[File]) -> str:
-    """Markdown: where the text comes from, what may be done with it, and how it was made."""
+def corpus_card(
+    counts: Mapping[str, Any],
+    settings: CorpusSettings,
+    files: Sequence[File],
+    warned: Sequence[str],
+    unreadable: Mapping[str, str],
+) -> str:
+    """Markdown: where the text comes from, what may be done with it, how it was made, and what looks wrong."""
     licences = {file.source: file.licence for file in files}
     rows = "\n".join(
         f"| {source} | {licences.get(source, 'unknown')} | {row['read']:,} | {row['kept']:,} | {row['bytes']:,} |"
@@ -75,7 +85,11 @@ def corpus_card(counts: Mapping[str, Any], settings: CorpusSettings, files: Sequ
         f"| {rule} | {number:,} | {counts['dropped_bytes'][rule]:,} |" for rule, number in counts["dropped"].items()
     )
     chosen = settings.model_dump(mode="json", exclude={"fetch", "folder", "folders", "quality", "read"})
+    if settings.decontaminate and not (settings.evaluation or settings.exclude or settings.exclude_files):
+        chosen["decontaminate"] = "against nothing: no evaluation set is known"
     changed = "\n".join(f"- {name}: {value}" for name, value in chosen.items())
+    unread = f"{len(unreadable):,} files could not be read; `unreadable.json` says why of each."
+    wrong = "\n".join(f"- {what}" for what in [*warned, *([unread] if unreadable else [])])
     personal = "masked with placeholders" if settings.personal else "not looked for"
     return (
         f"# A corpus of {counts['kept']:,} documents\n\n"
@@ -86,5 +100,6 @@ def corpus_card(counts: Mapping[str, Any], settings: CorpusSettings, files: Sequ
         f"## Dropped\n\n| rule | documents | bytes |\n|---|---:|---:|\n{dropped}\n\n"
         f"{counts['read']:,} documents were read: {counts['kept']:,} kept, "
         f"{sum(counts['dropped'].values()):,} dropped; `dropped.parquet` has each with rule, value and limit.\n\n"
+        f"## What looks wrong\n\n{wrong or '- nothing'}\n\n"
         f"## Settings\n\n{changed}\n"
     )

@@ -44,7 +44,7 @@ def load_corpus_config(name: str, overrides: list[str]) -> Recipe:
     wanted = [str(one).partition("/")[0] for key in ("sources", "exclude") for one in values.get(key) or []]
     if wanted and "fetch" not in values:
         entries["fetch"] = {"stage": "fetch", "sources": list(dict.fromkeys(wanted))}
-        values["fetch"] = "fetch"
+        values |= {"fetch": "fetch", "sources": values.get("sources") or []}  # what is excluded is no source
     entries["corpus"] = {"stage": "corpus", **values}
     entries["report"] = {"stage": "report", "stages": list(entries), "language": language}
     steps = [build_step(entry, name, path.name) for name, entry in entries.items()]

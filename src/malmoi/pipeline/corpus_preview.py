@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -133,16 +134,19 @@ def explain_document(identifier: str, corpus: Path) -> None:
         if split == "dropped":
             why = verbatim(f"{row['rule']} {row['value']}, limit {row['limit']}")
             console.print(f"[bold]{name}[/bold] was dropped: {why}")
+            if other := json.loads(row["metadata"]).get("duplicate_of"):
+                console.print(f"{verbatim(other)} stays.")
         else:
             console.print(f"[bold]{name}[/bold] is in {split}.parquet.")
         table = Table("rule", "value", "limit", "")
-        document = Document(row["text"], row["source"], row["licence"], row["identifier"])
-        for verdict in judge(document, make_steps(settings)):
+        verdicts = judge(Document(row["text"], row["source"], row["licence"], row["identifier"]), make_steps(settings))
+        left = row.get("rule") in {verdict.rule for verdict in verdicts}  # what passed them all may be masked by now
+        for verdict in verdicts:
             table.add_row(
                 verbatim(verdict.rule),
                 verbatim(verdict.value),
                 verbatim(verdict.limit),
-                "" if verdict.holds else "broken",
+                "broken" if left and not verdict.holds else "",
             )
         console.print(table)
         console.print(verbatim(row["text"][:EXAMPLE]))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from malmoi.core.config import Settings, parse_settings
+from malmoi.core.hashing import hash_file
 from malmoi.corpus.document import Document
 from malmoi.data.label_tables import TableSettings
 from malmoi.data.labelled import SplitSettings
@@ -25,7 +26,8 @@ _OF_QUESTIONS = {*PartSettings.model_fields, "test", "source"}
 def evaluation_sets(fetch: Path | None, stages: Sequence[Settings]) -> list[dict[str, Any]]:
     """What decides on the tested texts, of the stages that read labelled texts or questions of the fetch stage `fetch`.
 
-    Equal sets, as of two models that learn the same task, are named once.
+    A file of the user's own is named with its hash. Equal sets, as of two models that learn the same task, are named
+    once.
     """
     sets: list[dict[str, Any]] = []
     for settings in stages:
@@ -35,7 +37,11 @@ def evaluation_sets(fetch: Path | None, stages: Sequence[Settings]) -> list[dict
         deciding = _OF_QUESTIONS if asked else _OF_TEXTS
         fields = settings.model_dump(mode="json", include=deciding, exclude_defaults=True)
         fields |= {"stage": QUESTIONS} if asked else {}
-        if settings.file is None and settings.fetch == fetch and fields not in sets:
+        if settings.file is not None and (path := settings.file.expanduser()).is_file():
+            fields |= {"file": str(path), "sha256": hash_file(path)}
+        elif settings.file is not None or fetch is None or settings.fetch != fetch:
+            continue
+        if fields not in sets:
             sets.append(fields)
     return sets
 
@@ -50,7 +56,7 @@ def evaluation_documents(sets: Sequence[dict[str, Any]], fetch: Path | None) -> 
         UserError: a field is unknown, or has a wrong value.
     """
     for given in sets:
-        fields = {**given, "fetch": fetch}
+        fields = {name: value for name, value in given.items() if name != "sha256"} | {"fetch": fetch}
         tested = _questions(fields) if fields.pop("stage", "") == QUESTIONS else _texts(fields)
         for number, (source, text) in enumerate(tested, start=1):
             yield Document(text, source, "", f"test#{number}")

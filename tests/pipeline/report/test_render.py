@@ -215,7 +215,24 @@ def test_each_rule_is_shown_with_its_share_and_an_example(stages):
     page = page_of(stages)
     assert "90,000" in page
     assert "글.txt#7: 3 (&gt;= 16)" in page
+    assert "512,345" in page
     assert "3.40" in page
+
+
+def test_a_corpus_shows_its_licences_its_rules_by_name_and_what_can_be_done_with_it(make_stage):
+    found = {"read": 3, "kept": 2, "bytes": 90, "held_out_bytes": 9}
+    counts = found | {
+        "dropped": {"duplicate_lines": 1},
+        "dropped_bytes": {"duplicate_lines": 7},
+        "sources": {"책": found},
+    }
+    directory = make_stage("corpus", {"licences": {"책": "yours"}})
+    write_json(directory / "counts.json", counts)
+    text = Page(page_of([directory], "ko")).text
+    assert all(
+        expected in text for expected in ("yours", "duplicate_lines (되풀이되는 줄)", "malmoi tokenizer corpus=")
+    )
+    assert "malmoi run ~/texts" not in text
 
 
 def test_a_crawl_says_what_became_of_every_address(make_stage):

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from typing import Self
+from collections.abc import Awaitable, Callable, Iterable
 from urllib.parse import urljoin, urlsplit
 
 from protego import Protego
 from scrapy import Request
-from scrapy.crawler import Crawler
 from scrapy.exceptions import IgnoreRequest
 from scrapy.http import Response
 
@@ -28,23 +26,12 @@ class RobotsOutOfReach(IgnoreRequest):
     """Nobody can say whether the site wants this page fetched."""
 
 
-class RobotsMiddleware:
-    """Lets no request through that robots.txt forbids, sitemaps included."""
+class Robots:
+    """What sites allow. `download` asks for one address."""
 
-    def __init__(self, crawler: Crawler) -> None:
-        self._crawler = crawler
+    def __init__(self, download: Callable[[Request], Awaitable[Response]]) -> None:
+        self._download = download
         self._rules: dict[str, tuple[float, Protego]] = {}
-
-    @classmethod
-    def from_crawler(cls, crawler: Crawler) -> Self:
-        return cls(crawler)
-
-    async def process_request(self, request: Request) -> None:
-        """Raise what says why a page must not be asked for."""
-        if not request.meta.get("is_robots"):
-            rules = await self.rules_for(request.url)
-            if not rules.can_fetch(request.url, NAME):
-                raise RobotsForbid
 
     async def rules_for(self, url: str) -> Protego:
         """What the site of an address allows; asked for once a day.
@@ -60,10 +47,9 @@ class RobotsMiddleware:
         return rules
 
     async def _fetch(self, url: str) -> Protego:
-        assert self._crawler.engine
         for _ in range(MOST_REDIRECTS + 1):
             try:
-                response = await self._crawler.engine.download_async(Request(url, meta={"is_robots": True}))
+                response = await self._download(Request(url))
             except Exception as error:  # whatever the way there raises, it is the same to us
                 raise RobotsOutOfReach(f"{url}: {error or type(error).__name__}") from error
             target = redirected(response)

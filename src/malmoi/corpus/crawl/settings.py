@@ -19,7 +19,7 @@ NAME = "malmoi"
 
 
 class CrawlSettings(Settings):
-    """Which pages are fetched, and how gently.
+    """Which pages are fetched, and how gently. A crawl that was stopped goes on with another `delay`.
 
     Attributes:
         urls: where to begin.
@@ -45,7 +45,7 @@ class CrawlSettings(Settings):
     hosts: list[str] = []
     sitemaps: bool = True
     types: list[str] = ["text/html", "application/xhtml+xml", "text/plain", "text/markdown", "application/pdf"]
-    delay: float = Field(default=1.0, ge=0)
+    delay: float = Field(default=1.0, ge=0, exclude=True)
     depth: int = Field(default=20, ge=0)
     pages: int = Field(default=10_000, ge=1)
     megabytes: float = Field(default=10_000, gt=0)
@@ -120,8 +120,6 @@ class CrawlSettings(Settings):
 
 CLOSED: dict[str, Any] = {
     "BOT_NAME": NAME,
-    "ROBOTSTXT_OBEY": True,
-    "ROBOTSTXT_USER_AGENT": NAME,
     "CONCURRENT_REQUESTS": 16,
     "CONCURRENT_REQUESTS_PER_DOMAIN": 1,
     "DOWNLOAD_DELAY_JITTER": 0,
@@ -129,22 +127,11 @@ CLOSED: dict[str, Any] = {
     "DOWNLOAD_VERIFY_CERTIFICATES": True,
     "DOWNLOAD_HANDLERS": dict.fromkeys(("data", "file", "ftp", "s3")),
     "TWISTED_DNS_RESOLVER": "malmoi.corpus.crawl.resolver.GuardedResolver",
-    "TELNETCONSOLE_ENABLED": False,
-    "REMOTE_CONTROL_ENABLED": False,
-    "COOKIES_ENABLED": False,
-    "REFERER_ENABLED": False,
-    "HTTPCACHE_ENABLED": False,
-    "HTTPPROXY_ENABLED": False,
-    "JOBDIR": None,
-    # Redirects and retries go through the frontier, where every address passes the same gates as a link.
-    "REDIRECT_ENABLED": False,
-    "METAREFRESH_ENABLED": False,
-    "RETRY_ENABLED": False,
-    # Only what is named here runs.
+    # Only what is named here runs: no console, cookies, cache or proxy. Redirects and retries go through the frontier,
+    # where every address passes the same gates as a link, robots.txt first.
     "EXTENSIONS_BASE": {},
     "SPIDER_MIDDLEWARES_BASE": {},
     "DOWNLOADER_MIDDLEWARES_BASE": {
-        "malmoi.corpus.crawl.robots.RobotsMiddleware": 100,
         "scrapy.downloadermiddlewares.downloadtimeout.DownloadTimeoutMiddleware": 350,
         "scrapy.downloadermiddlewares.defaultheaders.DefaultHeadersMiddleware": 400,
         "scrapy.downloadermiddlewares.useragent.UserAgentMiddleware": 500,

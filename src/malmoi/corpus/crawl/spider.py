@@ -18,7 +18,7 @@ from scrapy.http import Headers, Response
 
 from malmoi.corpus.crawl.frontier import KEPT, Entry, Fate, Frontier
 from malmoi.corpus.crawl.page import LARGEST_SITEMAP, PageFacts, read_page, read_sitemap
-from malmoi.corpus.crawl.robots import RobotsForbid, RobotsMiddleware, RobotsOutOfReach, consents, redirected
+from malmoi.corpus.crawl.robots import Robots, RobotsForbid, RobotsOutOfReach, consents, redirected
 from malmoi.corpus.crawl.settings import NAME, CrawlSettings
 from malmoi.corpus.crawl.urls import canonical_url
 from malmoi.corpus.decode import media_type
@@ -54,6 +54,8 @@ class PageSpider(scrapy.Spider):
 
     async def start(self) -> AsyncIterator[Any]:
         """Crawl; scrapy's own queue has nothing to do."""
+        assert self.crawler.engine
+        self.robots = Robots(self.crawler.engine.download_async)
         while hosts := self.frontier.waiting_hosts():
             await asyncio.gather(*map(self._crawl_host, hosts))
         return
@@ -108,9 +110,7 @@ class PageSpider(scrapy.Spider):
 
     async def _ask_robots(self, entry: Entry) -> None:
         """Raise what forbids an entry; where a host is new, note its sitemaps and its delay."""
-        robots = self.crawler.get_downloader_middleware(RobotsMiddleware)
-        assert robots
-        rules = await robots.rules_for(entry.url)
+        rules = await self.robots.rules_for(entry.url)
         if entry.host not in self.delays and self.crawl.sitemaps:
             for link in list(rules.sitemaps)[:MOST_SITEMAPS] or ["/sitemap.xml"]:
                 if sitemap := canonical_url(link, entry.url):

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from malmoi.core.config import Settings
 from malmoi.core.console import console, verbatim
@@ -38,6 +38,7 @@ class CorpusSettings(BuildSettings):
         folders: several of them, each a source of its folder's name, with the name before it where two share one.
         read: how to read a source, by its name (`folder` for your own).
         exclude: "SOURCE/FILE" of fetched files whose texts must not get into the corpus.
+        exclude_files: files or folders of your own whose texts must not.
         evaluation: labelled texts of the fetch stage whose test parts must not get in either, in the words of
             `classify`, or with `stage: questions` of that stage; by default those that other stages of the recipe are
             tested on.
@@ -56,11 +57,20 @@ class CorpusSettings(BuildSettings):
     folders: list[StageInput] = []
     read: dict[str, ReadSettings] = {}
     exclude: list[str] = []
+    exclude_files: list[StageInput] = []
     evaluation: list[dict[str, Any]] | None = None
     quality: StageInput | None = None
     mixture: dict[str, float] = {}
     tokens: int | None = Field(default=None, ge=1)
     most_epochs: float = Field(default=4.0, gt=0)
+
+    @field_validator("exclude")
+    @classmethod
+    def _are_fetched(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name.startswith(("/", "~", ".")):
+                raise ValueError(f"{name} is no SOURCE/FILE; files of your own go into 'exclude_files'")
+        return names
 
 
 OWN = "folder"
@@ -107,7 +117,8 @@ def run(settings: CorpusSettings, directory: Path) -> dict[str, Any]:
     """Write the corpus into `directory`."""
     files = files_of(settings)
     counts = _build(files, settings, directory)
-    if settings.held_out and settings.held_out_by == "auto" and counts["held_out_bytes"] in (0, counts["bytes"]):
+    whole = settings.held_out and settings.held_out_by == "auto"
+    if counts["kept"] and whole and counts["held_out_bytes"] in (0, counts["bytes"]):
         console.print("  too few documents to hold whole ones out: the tail of each is held out")
         counts = _build(files, settings.model_copy(update={"held_out_by": "tail"}), directory)
     unreadable = read_json(directory / "unreadable.json")
@@ -121,13 +132,14 @@ def run(settings: CorpusSettings, directory: Path) -> dict[str, Any]:
     for warning in (found := warnings(counts, settings)):
         console.print(f"  [bold red]{verbatim(warning)}[/bold red]")
     with atomic_file(directory / "card.md") as card:
-        card.write(corpus_card(counts, settings, files))
+        card.write(corpus_card(counts, settings, files, found, unreadable))
     console.print(
         f"  {counts['read']:,} documents read, {counts['kept']:,} kept ({counts['bytes'] / 1e6:.1f} MB, "
         f"{counts['held_out_bytes'] / 1e6:.1f} MB held out), dropped: {reasons(counts, {})}",
         markup=False,
     )
-    return {**counts, "unreadable": unreadable, "warnings": found}
+    licences = {file.source: file.licence for file in files}
+    return {**counts, "unreadable": unreadable, "warnings": found, "licences": licences}
 
 
 def files_of(settings: CorpusSettings) -> list[File]:
@@ -171,20 +183,30 @@ def group_files(files: Sequence[File], workers: int) -> list[Source]:
 def _build(files: list[File], settings: CorpusSettings, directory: Path) -> dict[str, Any]:
     workers = settings.workers or os.cpu_count() or 1
     mixed: dict[str, Share] = {}
+    left: dict[str, float] = {}
 
     def sample(sizes: Mapping[str, int]) -> dict[str, float]:
-        tokens = {source: size / BYTES_A_TOKEN for source, size in sizes.items()}
-        left = {source: weight for source, weight in settings.mixture.items() if source in tokens}
-        mixed.update(share_out(left, tokens, settings.tokens, settings.most_epochs) if left else {})
+        left.update({source: size / BYTES_A_TOKEN for source, size in sizes.items()})
+        weights = {source: weight for source, weight in settings.mixture.items() if source in left}
+        mixed.update(share_out(weights, left, settings.tokens, settings.most_epochs) if weights else {})
         if settings.tokens is None:
             return {}
-        return {source: mixed[source].epochs if source in mixed else 0.0 for source in sizes}
+        return {source: size * mixed[source].epochs if source in mixed else 0.0 for source, size in sizes.items()}
 
     sources, sampler = group_files(files, workers), sample if settings.mixture else None
     counts = build_corpus(sources, directory, settings, _excluded(settings), sampler)
     if mixed:
-        write_json(directory / "mixture.json", {source: asdict(share) for source, share in mixed.items()})
+        shares = {
+            name: _as_written(share, left[name], counts["sources"][name]["bytes"]) for name, share in mixed.items()
+        }
+        write_json(directory / "mixture.json", shares)
     return counts
+
+
+def _as_written(share: Share, left: float, size: int) -> dict[str, float]:
+    """A share of `left` tokens, and the epochs that it takes of the `size` bytes which were written."""
+    tokens = size / BYTES_A_TOKEN
+    return asdict(share) | {"tokens": tokens, "epochs": share.epochs * left / tokens if tokens else 0.0}
 
 
 def _excluded(settings: CorpusSettings) -> Iterator[Document]:
@@ -194,9 +216,13 @@ def _excluded(settings: CorpusSettings) -> Iterator[Document]:
 
         yield from evaluation_documents(settings.evaluation, settings.fetch)
     unreadable: UnreadableFiles = {}
-    yield from FileReader(tuple(_fetched(settings, settings.exclude) if settings.exclude else []))(unreadable)
-    for path, reason in unreadable.items():
-        raise UserError(f"{path}, which is to be excluded, cannot be read: {reason}.", "Mend it, or take it out.")
+    files = _fetched(settings, settings.exclude) if settings.exclude else []
+    for own in settings.exclude_files:
+        paths = visible_files(own) if own.is_dir() else [own]
+        files += [File(path, own.name, "", ReadSettings()) for path in paths]
+    yield from FileReader(tuple(files))(unreadable)
+    for name, reason in unreadable.items():
+        raise UserError(f"{name}, which is to be excluded, cannot be read: {reason}.", "Mend it, or take it out.")
 
 
 def _fetched(settings: CorpusSettings, wanted: list[str] | None) -> list[File]:
@@ -242,7 +268,7 @@ def _folder_files(folder: Path, source: str, settings: CorpusSettings) -> list[F
 
 
 def _in_recipe(settings: CorpusSettings, others: Sequence[Settings]) -> CorpusSettings:
-    if settings.evaluation is not None or settings.fetch is None:
+    if settings.evaluation is not None:
         return settings
     from malmoi.pipeline.evaluation_sets import evaluation_sets
 

@@ -87,7 +87,13 @@ def next_section(stages: Sequence[StageRecord], say: Words) -> Section | None:
         and stage.result.get("figure") == "bits_per_byte"
         and any(step["method"] == "int4" for step in stage.result["steps"])
     ]
-    commands.append((say("own"), "malmoi run ~/texts"))
+    corpora = [stage for stage in stages if stage.kind == "corpus"]
+    if corpora and not bases:
+        commands.append((say("cut.corpus"), f"malmoi tokenizer corpus={corpora[-1].directory} --out my-tokenizer"))
+        train = f"malmoi pretrain corpus={corpora[-1].directory} tokenizer=my-tokenizer minutes=5 --out my-model"
+        commands.append((say("train.corpus"), train))
+    else:
+        commands.append((say("own"), "malmoi run ~/texts"))
     return Section("next", say("next"), "", [Commands(commands)])
 
 

@@ -22,7 +22,11 @@ def text_section(stages: Sequence[StageRecord], say: Words) -> Section | None:
     for stage in corpora:
         counts = stage.json("counts.json")
         blocks += [Text(warning) for warning in stage.result.get("warnings", [])]
-        blocks += [*titled(stage, corpora), *_funnel(counts, say), *_reasons(counts, stage, say)]
+        blocks += [
+            *titled(stage, corpora),
+            *_funnel(counts, stage.result.get("licences", {}), say),
+            *_reasons(counts, stage, say),
+        ]
         blocks += [*_mixture(stage, say), *_unreadable(stage, say)]
     return Section("text", say("text"), say("text.lede"), blocks) if blocks else None
 
@@ -58,20 +62,27 @@ def _pages(stage: StageRecord, say: Words) -> list[Block]:
     return [Bars(say("pages"), bars)]
 
 
-def _funnel(counts: dict[str, Any], say: Words) -> list[Block]:
-    """What was read, why documents were dropped, what was kept; then the kept text of each source."""
+def _funnel(counts: dict[str, Any], licences: dict[str, str], say: Words) -> list[Block]:
+    """What was read, why documents were dropped, what was kept; then the licence and kept text of each source."""
     dropped = sorted(counts["dropped"].items(), key=lambda item: -item[1])
     bars = [
         Bar(say("read"), counts["read"], f"{counts['read']:,}", "control"),
-        *(Bar("− " + say(reason), number, f"{number:,}", "dropped") for reason, number in dropped),
+        *(Bar("− " + _rule(reason, say), number, f"{number:,}", "dropped") for reason, number in dropped),
         Bar(say("kept"), counts["kept"], f"{counts['kept']:,}", "kept"),
     ]
-    columns = [say("source"), *("#" + say(key) for key in ("read", "kept", "kept.bytes", "held_out"))]
+    columns = [say("source"), say("licence"), *("#" + say(key) for key in ("read", "kept", "kept.bytes", "held_out"))]
     rows = [
-        [source, f"{row['read']:,}", f"{row['kept']:,}", size(row["bytes"]), size(row["held_out_bytes"])]
+        [
+            source,
+            licences.get(source, ""),
+            f"{row['read']:,}",
+            f"{row['kept']:,}",
+            size(row["bytes"]),
+            size(row["held_out_bytes"]),
+        ]
         for source, row in counts["sources"].items()
     ]
-    total = [say("total"), f"{counts['read']:,}", f"{counts['kept']:,}", size(counts["bytes"])]
+    total = [say("total"), "", f"{counts['read']:,}", f"{counts['kept']:,}", size(counts["bytes"])]
     table = Table(columns, [*rows, [*total, size(counts["held_out_bytes"])]], last_is_total=True)
     return [Bars(say("funnel"), bars), table]
 
@@ -83,17 +94,23 @@ def _reasons(counts: dict[str, Any], stage: StageRecord, say: Words) -> list[Blo
         return []
     columns = [say("rule"), "#" + say("document"), "#" + say("share"), "#" + say("bytes")]
     rows = [
-        [say(rule), f"{number:,}", f"{number / counts['read']:.1%}", f"{sizes[rule]:,}"]
+        [_rule(rule, say), f"{number:,}", f"{number / counts['read']:.1%}", f"{sizes[rule]:,}"]
         for rule, number in counts["dropped"].items()
     ]
     total = sum(counts["dropped"].values())
     rows.append([say("total"), f"{total:,}", f"{total / counts['read']:.1%}", f"{sum(sizes.values()):,}"])
     shown = [
-        f"{say(rule)}: {row['identifier']}: {row['value']} ({row['limit']})\n    {' '.join(row['text'].split())}"
+        f"{rule}: {row['identifier']}: {row['value']} ({row['limit']})\n    {' '.join(row['text'].split())}"
         for rule in counts["dropped"]
         for row in examples.get(rule, [])
     ]
     return [Table(columns, rows, last_is_total=True), Folded(say("dropped.examples"), "\n".join(shown))]
+
+
+def _rule(name: str, say: Words) -> str:
+    """A rule as `dropped.parquet` calls it, and in words."""
+    words = say(name)
+    return name if words == name else f"{name} ({words})"
 
 
 def _mixture(stage: StageRecord, say: Words) -> list[Block]:
@@ -101,9 +118,9 @@ def _mixture(stage: StageRecord, say: Words) -> list[Block]:
     shares = stage.json("mixture.json")
     if not shares:
         return []
-    columns = [say("source"), *("#" + say(key) for key in ("weight", "share", "epochs"))]
+    columns = [say("source"), *("#" + say(key) for key in ("weight", "share", "tokens", "epochs"))]
     rows = [
-        [source, f"{row['weight']:.1%}", f"{row['share']:.1%}", f"{row['epochs']:.2f}"]
+        [source, f"{row['weight']:.1%}", f"{row['share']:.1%}", f"{row['tokens']:,.0f}", f"{row['epochs']:.2f}"]
         for source, row in shares.items()
     ]
     return [Table(columns, rows)]
