@@ -98,7 +98,7 @@ def test_a_held_out_loss_that_rises_is_said_at_the_third_time(keeps_best, taken)
 
 def test_a_disk_that_fills_is_said_before_it_is_full():
     (words,) = advisor(free=3 << 30).before_saving(1 << 30)
-    assert "3,072 MiB are free" in words
+    assert "3,072.0 MiB are free" in words
 
 
 def test_a_disk_that_is_nearly_full_is_said_before_the_first_step(make_trainer, monkeypatch, tmp_path):
@@ -106,7 +106,7 @@ def test_a_disk_that_is_nearly_full_is_said_before_the_first_step(make_trainer, 
     make_trainer(steps=3).run()
     first = next(read_json_lines(tmp_path / "metrics.jsonl"))
     assert first["step"] == 0
-    assert "1 MiB are free" in first["warning"]
+    assert "1.0 MiB are free" in first["warning"]
 
 
 def test_a_training_keeps_what_it_said(make_trainer, tmp_path):

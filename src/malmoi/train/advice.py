@@ -142,7 +142,7 @@ class Advisor:
             return []
         return self._once(
             "disk",
-            f"{free / 2**20:,.0f} MiB are free on the disk. A state takes {state_bytes / 2**20:,.0f}, two are kept "
+            f"{free / 2**20:,.1f} MiB are free on the disk. A state takes {state_bytes / 2**20:,.1f}, two are kept "
             f"while a third is written, and records and weights come on top. Make room.",
         )
 
