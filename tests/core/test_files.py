@@ -19,6 +19,8 @@ from malmoi.core.files import (
     write_json,
 )
 
+FULL = Path("/dev/full")
+
 
 def write_directory(path, content):
     with atomic_directory(path) as directory:
@@ -155,3 +157,10 @@ def test_json_beyond_all_reason_is_named(content, tmp_path):
 def test_paths_of_one_name_are_told_apart_by_what_stands_before_it():
     names = ["말/모이/pretrain", "글/모이/pretrain", "classify"]
     assert list(by_name(Path("/runs") / name for name in [*names, *names])) == names
+
+
+def test_a_full_disk_is_a_sentence_where_a_record_is_written():
+    if not FULL.exists():
+        pytest.skip("this system has no device that is always full")
+    with pytest.raises(UserError, match=r"The disk is full: /dev/full.*everything finished before is kept"):
+        append_json_line(FULL, {"step": 1})

@@ -1,5 +1,6 @@
 """What some processes save, any other number of them goes on from."""
 
+import math
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from malmoi.parallel import checkpoint
 from malmoi.parallel.layout import Layout, laid_out
 from malmoi.parallel.spawn import ProcessFailed, run_on
 from malmoi.pipeline.verify_parallel import MODELS, Texts
+from malmoi.train import saving
 from malmoi.train.settings import TrainerSettings
 from malmoi.train.trainer import Trainer
 
@@ -133,3 +135,18 @@ def test_a_save_that_is_killed_leaves_the_former_whole(unbroken, tmp_path):
 def test_no_state_is_a_pickle(stopped):
     files = [file for file in (stopped["shard"] / "checkpoints").rglob("*") if file.is_file()]
     assert {file.suffix for file in files} == {".safetensors", ".json"}
+
+
+def by_the_clock(directory: Path, layout: Layout) -> None:
+    """Only in one process it is always time to save."""
+    saving.SAVED_AFTER, saving.SHARE = (0.0, math.inf) if is_first() else (math.inf, 1.0)
+    with laid_out(layout):
+        model, objective = build_model(MODELS["gpt"][0], seed=0), MODELS["gpt"][1]
+        settings = SETTINGS.model_copy(update={"checkpoint_every": 0, "keep_best": False})
+        Trainer(model, objective, Texts("gpt"), settings, directory).run()
+
+
+def test_processes_agree_when_to_save(tmp_path):
+    run_on(2, by_the_clock, tmp_path, LAYOUTS["shard"])
+    states = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert states == ["step-00000008", "step-00000009"]

@@ -1,5 +1,6 @@
 """From minutes to numbers: the dial's laws, and what follows from a text and a vocabulary."""
 
+import math
 from itertools import pairwise
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from malmoi.pipeline import dial, plan
 from malmoi.pipeline.dial import predicted_loss
-from malmoi.pipeline.plan import derive_plan, estimate_pretraining
+from malmoi.pipeline.plan import derive_plan, estimate_pretraining, print_plan
 from malmoi.pipeline.pretrain_settings import PretrainSettings
 
 
@@ -45,9 +46,27 @@ def test_a_given_width_leaves_the_depth_to_the_measurement(monkeypatch):
     assert {trial["width"] for trial in made["trials"]} == {64}
 
 
-def test_a_kill_costs_less_than_a_minute():
-    trainer = derive(minutes=600)["trainer"]
-    assert trainer["checkpoint_every"] * 4.096 <= 45
+@pytest.mark.parametrize("long", [{"minutes": 600}, {"steps": 9_999}, {"tokens": 1 << 30}])
+def test_however_long_is_said_states_are_saved_by_the_clock(long, capsys):
+    made = derive(**long)
+    print_plan(made)
+    assert made["trainer"]["checkpoint_every"] == 0
+    assert "saved about every 45 s" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("steps", [1, 11, 12, 13, 23, 240, 250])
+def test_there_are_twelve_validations_at_most(steps):
+    every = derive(steps=steps)["trainer"]["validate_every"]
+    assert math.ceil(steps / every) <= 12
+
+
+def test_text_that_is_read_too_often_is_said(capsys):
+    print_plan(derive(text=1_000_000, tokens=4_000_000))
+    assert "times" not in capsys.readouterr().out
+    print_plan(derive(text=1_000_000, tokens=20_000_000))
+    said = " ".join(capsys.readouterr().out.split())
+    assert "The text is read 20.0 times" in said
+    assert "most_epochs=4" in said
 
 
 def test_a_large_vocabulary_is_accumulated():

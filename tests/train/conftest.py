@@ -10,6 +10,7 @@ from torch import nn
 
 from malmoi.data.batch import Batch
 from malmoi.objectives.objective import Loss
+from malmoi.train.samples import NO_SAMPLES
 from malmoi.train.settings import TrainerSettings
 from malmoi.train.trainer import Trainer
 
@@ -64,12 +65,11 @@ def line() -> type[Line]:
 def make_trainer(tmp_path):
     """Makes a trainer with a new model of the same first weights at every call."""
 
-    def make(source=None, dropout=0.0, directory: Path = tmp_path, frozen=(), on_checkpoint=None, **changes) -> Trainer:
+    def make(source=None, dropout=0.0, directory: Path = tmp_path, frozen=(), samples=NO_SAMPLES, **changes) -> Trainer:
         settings = {"steps": 12, "optimizer": "adamw", "precision": "float32", "clip": 1.0} | changes
         model = small_model(dropout)
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name not in frozen)
-        more = {} if on_checkpoint is None else {"on_checkpoint": on_checkpoint}
-        return Trainer(model, Squares(), source or Line(), TrainerSettings(**settings), directory, **more)
+        return Trainer(model, Squares(), source or Line(), TrainerSettings(**settings), directory, samples)
 
     return make

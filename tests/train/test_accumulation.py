@@ -36,6 +36,30 @@ class Masked:
         yield from ()
 
 
+class MaskedAfterwards(Masked):
+    """Only of the first step something is learned."""
+
+    def batch(self, step: int, slot: int) -> TextBatch:
+        batch = super().batch(step, slot)
+        return batch if step == 0 else TextBatch(batch.tokens, torch.full_like(batch.targets, IGNORED))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_step_in_which_nothing_is_counted_changes_nothing(tmp_path, optimizer):
+    weights = {}
+    for steps in (1, 3):
+        model = GPT(GPTConfig(vocabulary=VOCABULARY, context=LENGTH, width=32, layers=2, heads=2))
+        initialize(model, 0)
+        settings = TrainerSettings(
+            steps=steps, slots=4, precision="float32", optimizer=optimizer, weight_decay=0.1, cool_down=0
+        )
+        Trainer(model, Causal(), MaskedAfterwards(4), settings, tmp_path / str(steps)).run()
+        weights[steps] = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+    assert torch.equal(weights[1], weights[3])
+    losses = [record["loss"] for record in read_json_lines(tmp_path / "3" / "metrics.jsonl")]
+    assert losses[1:] == [None, None]
+
+
 @pytest.mark.parametrize("recompute", ["", "blocks"])
 def test_loss_and_gradient_norm_do_not_depend_on_the_pieces(tmp_path, recompute):
     found = {}

@@ -1,5 +1,7 @@
 """A training says what is wrong with it, once, and which setting to change."""
 
+import math
+
 import pytest
 import torch
 
@@ -45,6 +47,40 @@ def test_a_loss_that_does_not_fall_is_said_at_half_of_the_steps():
     assert "Raise learning_rate" in words
 
 
+def test_a_loss_that_jumps_at_the_second_step_and_stays_is_said():
+    (words, _) = said(advisor(steps=240), [4.2, *[71.0] * 60, *[174.0] * 179])
+    assert words.startswith("Step 11: the loss rose from 4.20 at the first step to about 71.00")
+    assert "Lower learning_rate" in words
+
+
+def test_an_easy_first_batch_is_no_rise():
+    noise = torch.distributions.Gamma(2.0, 10.0)
+    torch.manual_seed(0)
+    assert said(advisor(steps=4_000), [0.02, *noise.sample((2_000,)).tolist()]) == []
+
+
+@pytest.mark.parametrize("losses", [
+    [4 + min(4, step / 10) for step in range(1_000)],
+    [4 - abs(2 - abs(step - 500) / 125) if step < 750 else 4 for step in range(1_000)],
+    [*[4 - step / 100 for step in range(200)], *[2 + step / 400 for step in range(800)]],
+])  # fmt: skip
+def test_what_rose_is_not_told_to_learn_faster(losses):
+    (words,) = said(advisor(), losses)
+    assert "Lower learning_rate" in words
+
+
+def test_a_step_without_a_finite_loss_silences_nothing():
+    (words,) = said(advisor(steps=400), [*[4.0] * 10, math.nan, *[4.0] * 389])
+    assert "where it began" in words
+
+
+def test_a_warm_up_that_is_longer_than_the_training_is_said():
+    settings = TrainerSettings(steps=3, warm_up=100)
+    (words,) = Advisor(settings, lambda: 1 << 40).before_first_step()
+    assert "warm_up=100" in words
+    assert advisor().before_first_step() == []
+
+
 def test_gradients_that_are_always_cut_name_clip():
     (words,) = said(advisor(clip=0.1), falling(200), norm=5.0)
     assert "about 50 times as long as clip=0.1 allows" in words
@@ -62,7 +98,15 @@ def test_a_held_out_loss_that_rises_is_said_at_the_third_time(keeps_best, taken)
 
 def test_a_disk_that_fills_is_said_before_it_is_full():
     (words,) = advisor(free=3 << 30).before_saving(1 << 30)
-    assert "3.0 GiB are free" in words
+    assert "3,072.0 MiB are free" in words
+
+
+def test_a_disk_that_is_nearly_full_is_said_before_the_first_step(make_trainer, monkeypatch, tmp_path):
+    monkeypatch.setattr("malmoi.train.trainer.free_bytes", lambda directory: 1 << 20)
+    make_trainer(steps=3).run()
+    first = next(read_json_lines(tmp_path / "metrics.jsonl"))
+    assert first["step"] == 0
+    assert "1.0 MiB are free" in first["warning"]
 
 
 def test_a_training_keeps_what_it_said(make_trainer, tmp_path):

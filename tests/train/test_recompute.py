@@ -10,7 +10,7 @@ from malmoi.evaluate.kept_bytes import kept_bytes
 from malmoi.models.gpt import GPT
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.initialize import initialize
-from malmoi.train.recompute import recomputing
+from malmoi.train.recompute import check_recompute, recomputing
 
 TOKENS = torch.arange(128).view(2, 64) % 50
 
@@ -55,3 +55,9 @@ def test_afterwards_the_model_is_as_it_was(model):
 def test_what_is_not_there_is_refused(model, what, message):
     with pytest.raises(UserError, match=message), recomputing(model, what):
         pass
+
+
+def test_every_fifth_of_four_blocks_is_refused(model):
+    check_recompute(model, "blocks:4")
+    with pytest.raises(UserError, match="there are only 4 blocks. Write a number up to 4"):
+        check_recompute(model, "blocks:5")

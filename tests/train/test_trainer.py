@@ -3,12 +3,16 @@
 import errno
 import math
 import shutil
+import signal
+from dataclasses import replace
 
 import pytest
 import torch
 
 from malmoi.core.errors import UserError
 from malmoi.core.files import read_json_lines
+from malmoi.train import saving
+from malmoi.train.samples import Samples
 
 
 class Killed(BaseException):
@@ -94,8 +98,8 @@ def test_a_step_that_is_not_finite_is_left_out_and_counted(make_trainer, line, t
     result = trainer.run()
     assert result.skipped == 2
     assert torch.isfinite(weights(trainer)).all()
-    spoiled = [record["step"] for record in curve(tmp_path) if record.get("gradient_norm", 0) is None]
-    assert spoiled == [4, 5]
+    spoiled = [record for record in curve(tmp_path) if record.get("gradient_norm", 0) is None]
+    assert [(record["step"], record["loss"]) for record in spoiled] == [(4, None), (5, None)]
 
 
 def test_too_many_such_steps_end_the_run_and_the_last_good_state_stays(make_trainer, line, tmp_path):
@@ -103,8 +107,61 @@ def test_too_many_such_steps_end_the_run_and_the_last_good_state_stays(make_trai
     with pytest.raises(UserError, match=r"not finite in 10 steps in a row.*learning_rate"):
         trainer.run()
     assert torch.isfinite(weights(trainer)).all()
+
+
+def refused(trainer) -> str:
+    """What is said where every step is left out."""
+    with pytest.raises(UserError) as raised:
+        trainer.run()
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_while_steps_are_left_out_nothing_is_saved(make_trainer, line, tmp_path, every):
+    settings = {"source": line(spoiled=range(8, 99)), "steps": 99, "checkpoint_every": every}
+    again = [refused(make_trainer(**settings)) for _ in range(3)]
     newest = max((tmp_path / "checkpoints").iterdir())
-    assert newest.name <= "step-00000012"
+    assert newest.name == "step-00000008"
+    assert again == [again[0]] * 3
+    assert f"the last good state is {newest}." in again[0]
+
+
+def test_where_nothing_was_saved_no_state_is_named(make_trainer, line):
+    assert refused(make_trainer(source=line(spoiled=range(99)), steps=99)).endswith("or set precision=float32.")
+
+
+def test_steps_left_out_are_counted_on_after_a_stop(make_trainer, line, tmp_path):
+    source = line(spoiled=range(4, 99))
+
+    class Asks:
+        """Asks the process to stop while steps are left out."""
+
+        def batch(self, step, slot):
+            if step == 9:
+                signal.raise_signal(signal.SIGTERM)
+            return source.batch(step, slot)
+
+        validation = source.validation
+
+    with pytest.raises(SystemExit):
+        make_trainer(source=Asks(), steps=99).run()
+    assert "up to step 14" in refused(make_trainer(source=source, steps=99))
+
+
+def test_without_a_number_of_steps_states_are_saved_by_the_clock(make_trainer, line, monkeypatch, tmp_path):
+    monkeypatch.setattr(saving, "SAVED_AFTER", 0.0)
+    monkeypatch.setattr(saving, "SHARE", math.inf)
+    with pytest.raises(Killed):
+        make_trainer(source=KilledAt(line(), 7)).run()
+    assert max((tmp_path / "checkpoints").iterdir()).name == "step-00000007"
+
+
+def test_states_that_take_long_to_save_are_saved_less_often(monkeypatch):
+    times = iter([100.0, 100.0, 150.0, 290.0, 310.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(times))
+    clock = saving.SaveClock()
+    clock.restart(took=10.0)
+    assert [clock.due() for _ in range(3)] == [False, False, True]
 
 
 def test_a_full_disk_is_a_sentence_and_the_state_before_it_stays(make_trainer, monkeypatch, tmp_path):
@@ -156,6 +213,34 @@ def test_the_best_weights_can_be_kept(make_trainer, tmp_path):
     assert trainer.validate()["validation_loss"] == pytest.approx(min(losses))
 
 
+class SpoiledOnce:
+    """Its first validation is not finite."""
+
+    def __init__(self, source) -> None:
+        self.source, self.spoiled = source, math.nan
+
+    def batch(self, step: int, slot: int):
+        return self.source.batch(step, slot)
+
+    def validation(self):
+        for points in self.source.validation():
+            yield replace(points, outputs=points.outputs * self.spoiled)
+        self.spoiled = 1.0
+
+
+def test_a_validation_that_is_not_finite_is_never_the_best(make_trainer, line, tmp_path):
+    trainer = make_trainer(source=SpoiledOnce(line()), validate_every=3, keep_best=True)
+    result = trainer.run()
+    losses = [record["validation_loss"] for record in curve(tmp_path) if "validation_loss" in record]
+    assert losses[0] is None
+    assert result.best_loss == result.validation_loss == min(losses[1:])
+
+
+def test_weights_that_are_best_no_more_are_removed_at_once(make_trainer, tmp_path):
+    make_trainer(steps=30, learning_rate=0.01, validate_every=1, keep_best=True, checkpoint_every=99).run()
+    assert len(list((tmp_path / "checkpoints").glob("best-*"))) == 1
+
+
 def test_best_weights_survive_a_kill_while_they_are_replaced(make_trainer, tmp_path):
     settings = {"steps": 40, "learning_rate": 0.9, "validate_every": 1, "keep_best": True, "cool_down": 0.0}
     untouched = trained(make_trainer, directory=tmp_path / "a", checkpoint_every=10, **settings)
@@ -177,13 +262,13 @@ def test_frozen_parameters_are_neither_trained_nor_saved(make_trainer, tmp_path)
         assert not [name for name in file.keys() if name.startswith("model.0")]  # noqa: SIM118
 
 
-def test_checkpoints_are_told(make_trainer):
+def test_samples_are_made_on_the_way(make_trainer):
     told = []
-    make_trainer(checkpoint_every=5, on_checkpoint=told.append).run()
-    assert told == [0, 5, 10, 12]
+    make_trainer(samples=Samples(4, told.append)).run()
+    assert told == [0, 4, 8, 12]
 
 
-def test_what_happens_at_a_checkpoint_does_not_change_the_training(make_trainer, tmp_path):
+def test_saving_and_samples_do_not_change_the_training(make_trainer, tmp_path):
     plain = trained(make_trainer, dropout=0.3, directory=tmp_path / "a")
     watched = trained(
         make_trainer,
@@ -191,7 +276,7 @@ def test_what_happens_at_a_checkpoint_does_not_change_the_training(make_trainer,
         directory=tmp_path / "b",
         checkpoint_every=3,
         validate_every=2,
-        on_checkpoint=lambda step: torch.rand(step + 1),
+        samples=Samples(5, lambda step: torch.rand(step + 1)),
     )
     assert torch.equal(plain, watched)
 

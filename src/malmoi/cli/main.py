@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -27,6 +28,7 @@ from malmoi.cli import (
     verify,
 )
 from malmoi.core.errors import UserError
+from malmoi.core.files import disk_full
 from malmoi.pipeline.kinds import STAGES
 
 app = typer.Typer(
@@ -67,11 +69,20 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"malmoi: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(error)
+    except OSError as error:
+        full = disk_full(error)
+        if full is None:
+            raise
+        _end(full)
     except KeyboardInterrupt:
         print("\nmalmoi: stopped. The same command goes on from here.", file=sys.stderr)
         sys.exit(130)
+
+
+def _end(error: UserError) -> NoReturn:
+    print(f"malmoi: {error}", file=sys.stderr)
+    sys.exit(2)
 
 
 def _take_every_character() -> None:

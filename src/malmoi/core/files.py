@@ -51,7 +51,7 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
                 os.replace(temporary, path)
             _sync_directory(path.parent)
     except OSError as error:
-        raise _disk_full(path) if error.errno == errno.ENOSPC else error from None
+        raise disk_full(error, path) or error from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -87,7 +87,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
                 _put_back(path)
         _sync_directory(path.parent)
     except OSError as error:
-        raise _disk_full(path) if error.errno == errno.ENOSPC else error from None
+        raise disk_full(error, path) or error from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -133,8 +133,8 @@ def _refusing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise _disk_full(path) from None
+        if full := disk_full(error, path):
+            raise full from None
         way_out = "Choose another place, or mend what stands in the way."
         raise UserError(f"{path} cannot be written ({error.strerror}).", way_out) from None
 
@@ -192,10 +192,14 @@ def read_json(path: Path) -> Any:
 
 
 def append_json_line(path: Path, record: dict[str, Any]) -> None:
-    """Append one record to a .jsonl file and flush it, so that a killed process loses at most one line."""
+    """Append one record to a .jsonl file and flush it, so that a killed process loses at most one line.
+
+    Raises:
+        UserError: nothing can be written there, or the disk is full; the records before are untouched.
+    """
     if not is_first():
         return
-    with open(path, "a+b") as file:
+    with _refusing(path), open(path, "a+b") as file:
         _drop_torn_line(file)
         file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
 
@@ -235,9 +239,17 @@ def _drop_torn_line(file: IO[bytes]) -> None:
         file.truncate(position)
 
 
-def _disk_full(path: Path) -> UserError:
+def disk_full(error: OSError, path: Path | None = None) -> UserError | None:
+    """An error as a sentence, if it says that the disk, or somebody's share of it, is full.
+
+    Args:
+        path: what was being written, where the error does not name it.
+    """
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return None
+    what = path or error.filename
     return UserError(
-        f"The disk is full: {path} could not be written.",
+        f"The disk is full: {what} could not be written." if what else "The disk is full.",
         "Free some space and run the same command again; everything finished before is kept.",
     )
 

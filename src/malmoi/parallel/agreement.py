@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -48,8 +48,8 @@ def check_same(facts: Mapping[str, str]) -> None:
             )
 
 
-def anywhere(here: bool, device: torch.device) -> bool:
-    """Whether something holds in any process."""
-    found = torch.tensor(int(here), device=device)
+def anywhere(here: Sequence[bool], device: torch.device) -> list[bool]:
+    """Whether each of some things holds in any process."""
+    found = torch.tensor(here, dtype=torch.int32, device=device)
     dist.all_reduce(found)
-    return bool(found)
+    return [count > 0 for count in found.tolist()]

@@ -213,7 +213,7 @@ class DistributedExecution(Execution):
         """See `Execution.check_same`."""
         check_same(facts())
 
-    def anywhere(self, here: bool) -> bool:
+    def anywhere(self, *here: bool) -> Sequence[bool]:
         """See `Execution.anywhere`."""
         return anywhere(here, self.device)
 

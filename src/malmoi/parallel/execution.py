@@ -160,8 +160,8 @@ class Execution:
             UserError: on every process; says which differ.
         """
 
-    def anywhere(self, here: bool) -> bool:
-        """Whether something holds in any process."""
+    def anywhere(self, *here: bool) -> Sequence[bool]:
+        """Whether each of some things holds in any process."""
         return here
 
     def watchdog(self) -> Watchdog:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -45,9 +46,6 @@ SHAPE = {"layers": 4, "width": 256, "heads": 4}
 MATRIX_DECAY = 0.3
 """Muon's steps do not shrink with the gradient: without a decay the layers outgrow what they are added to, and a norm
 behind the sum leaves little of that (docs/lab/encoders.md)."""
-
-SAVED_AFTER = 45
-"""Seconds of training that a kill may cost."""
 
 MEASURED = 5
 """Steps that are timed where minutes are given."""
@@ -142,8 +140,7 @@ def make_plan(
             "matrix_weight_decay": MATRIX_DECAY,
             "betas": (0.9, 0.999),  # a shorter memory lets the rows of rare tokens wander (docs/lab/encoders.md)
             "warm_up": max(1, steps // 20),
-            "validate_every": max(1, steps // 8),
-            "checkpoint_every": max(1, min(steps, round(SAVED_AFTER / seconds))),
+            "validate_every": math.ceil(steps / 8),
             "seed": settings.seed,
         }
         write_json(path, {"seconds_a_step": round(seconds, 4), "trainer": fields | settings.trainer})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
@@ -45,7 +46,7 @@ class FineTuningSettings(Settings):
         return freeze(body, self.train, self.seed)
 
     def trainer(self, steps: int, **changes: Any) -> TrainerSettings:
-        """A training of so many steps: a short warm-up, a long cool-down, a few validations and saved states.
+        """A training of so many steps: a short warm-up, a long cool-down, a few validations.
 
         Args:
             changes: further fields of `TrainerSettings`.
@@ -58,8 +59,7 @@ class FineTuningSettings(Settings):
             weight_decay=self.weight_decay,
             warm_up=max(1, steps // 10),
             cool_down=0.9,
-            validate_every=max(1, steps // 6),
-            checkpoint_every=max(1, steps // 4),
+            validate_every=math.ceil(steps / 6),
             seed=self.seed,
             **changes,
         )

@@ -23,6 +23,7 @@ from malmoi.pipeline.pretrain_settings import PretrainSettings
 from malmoi.pipeline.stage import Estimate
 from malmoi.train.pace import TIME_SHARE
 from malmoi.train.precision import choose_precision
+from malmoi.train.saving import SAVED_AFTER
 from malmoi.train.settings import TrainerSettings
 
 TOKENS_PER_STEP = 4_096
@@ -33,9 +34,6 @@ LOGITS = 1 << 26
 
 ASSUMED_VOCABULARY = 4_096
 """For an estimate, before there is a tokenizer."""
-
-SAVED_AFTER = 45
-"""Seconds of training that a kill may cost."""
 
 MORE = 3
 """Times as many steps as were planned that minutes may hold."""
@@ -94,8 +92,6 @@ def derive_plan(
         steps = max(20, int(settings.minutes * 60 * TIME_SHARE * speed / size))
     else:
         steps = settings.steps or math.ceil((settings.tokens or 0) / size)
-    sample_every = samples_apart(steps, settings.samples)
-    longest = SAVED_AFTER * speed / size or sample_every
     derived = {
         "steps": steps,
         "minutes": settings.minutes if kept else None,
@@ -104,8 +100,7 @@ def derive_plan(
         "seed": settings.seed,
         **optimizer,
         "warm_up": max(1, min(100, steps // 50)),
-        "validate_every": max(1, steps // 12),
-        "checkpoint_every": max(1, sample_every // math.ceil(sample_every / longest)),
+        "validate_every": math.ceil(steps / 12),
         "keep_best": steps * size > FREE_EPOCHS * text_tokens / (MORE if kept else 1),
     }
     fields = derived | {key: value for key, value in settings.trainer.items() if key not in ("precision", "slots")}
@@ -170,30 +165,22 @@ def print_plan(plan: dict[str, Any]) -> None:
     rates = f"learning rate {trainer['learning_rate']:g}"
     if trainer["optimizer"] == "muon":
         rates += f" (matrices {trainer['matrix_learning_rate']:g})"
+    every = trainer["checkpoint_every"]
+    saved = f"every {every} steps" if every else f"about every {SAVED_AFTER:.0f} s"
     console.print(
         f"  {plan['family']}, {plan['parameters']:,} parameters, {trainer['steps']:,} steps of "
         f"{plan['tokens_per_step']:,} tokens "
         f"({trainer['slots']} x {plan['rows']} x {plan['context']}), {trainer['precision']}, {trainer['optimizer']}, "
         f"{rates}, warm-up {trainer['warm_up']}, cool-down {trainer['cool_down']:.0%}, validation every "
-        f"{trainer['validate_every']}, saved every {trainer['checkpoint_every']} steps, "
+        f"{trainer['validate_every']}, saved {saved}, "
         f"{'the best' if trainer['keep_best'] else 'the last'} weights are taken"
     )
-
-
-def samples_apart(steps: int, samples: int) -> int:
-    """Steps from one of so many samples to the next, the first before all steps and the last after them."""
-    return max(1, steps // max(1, samples - 1))
-
-
-def is_sampled(step: int, samples: int, settings: TrainerSettings) -> bool:
-    """Whether a saved state is sampled: the first, the last, and those nearest to a turn.
-
-    Args:
-        settings: as they hold at that step.
-    """
-    half = settings.checkpoint_every // 2
-    turn = (step + half) % samples_apart(settings.steps, samples) < settings.checkpoint_every
-    return samples > 0 and (step in (0, settings.steps) or (turn and step + half < settings.steps))
+    epochs = trainer["steps"] * plan["tokens_per_step"] / plan["text_tokens"]
+    if round(epochs, 1) > FREE_EPOCHS:
+        console.print(
+            f"  [yellow]The text is read {epochs:.1f} times; after {FREE_EPOCHS} readings it teaches little more. Take "
+            f"more text or fewer minutes, or set most_epochs={FREE_EPOCHS}.[/yellow]"
+        )
 
 
 def batch_shape(settings: PretrainSettings, context: int, vocabulary: int) -> tuple[int, int]:

@@ -41,8 +41,8 @@ class PretrainSettings(Settings):
         memory: GiB that the process may take, or "available" for what nobody else has when the training begins: the
             largest micro-batch that fits is measured, and the rows of a step stay what they are.
         trainer: fields of `TrainerSettings`; the rest is derived.
-        prompts: completed at several checkpoints, so that one sees the model learn.
-        samples: at how many checkpoints; 0 for none.
+        prompts: completed several times on the way, so that one sees the model learn.
+        samples: how often, the first time before it learns; 0 for never.
         sample_tokens: how long a completion may be.
         seed: of weights and of the order of the data.
     """

@@ -76,5 +76,4 @@ def trainer_settings(settings: RecoverySettings) -> TrainerSettings:
         learning_rate=settings.recover_learning_rate,
         warm_up=max(1, steps // 20),
         cool_down=0.9,
-        checkpoint_every=max(1, steps // 4),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Annotated, Any, Literal
 
@@ -127,8 +128,7 @@ def trainer_settings(settings: TranslatorSettings, steps: int) -> TrainerSetting
         schedule=settings.schedule,
         warm_up=max(1, round(settings.warm_up * steps)),
         cool_down=0.8,
-        validate_every=max(1, steps // 12),
-        checkpoint_every=max(1, steps // 12),
+        validate_every=math.ceil(steps / 12),
         seed=settings.seed,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,12 @@ class Metrics:
             file.writelines(json.dumps(record) + "\n" for record in kept)
 
     def write(self, step: int, **values: Any) -> None:
-        """Add one record."""
-        append_json_line(self._path, {"step": step, **values})
+        """Add one record, with null for a number that is not finite."""
+        append_json_line(self._path, {"step": step, **{name: _finite(value) for name, value in values.items()}})
         for listener in self._listeners:
             listener(step, values)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity."""
+    return value if not isinstance(value, float) or math.isfinite(value) else None

@@ -22,19 +22,10 @@ WORTH_SAYING = 0.1
 
 
 def with_steps(settings: TrainerSettings, steps: int) -> TrainerSettings:
-    """The settings with so many steps, validated and saved as often in all."""
-    longer = steps / settings.steps
-
-    def stretched(every: int) -> int:
-        return max(1, round(every * longer)) if every else 0
-
-    return settings.model_copy(
-        update={
-            "steps": steps,
-            "validate_every": stretched(settings.validate_every),
-            "checkpoint_every": stretched(settings.checkpoint_every),
-        }
-    )
+    """The settings with so many steps, validated as often in all."""
+    every = settings.validate_every
+    stretched = max(1, round(every * steps / settings.steps)) if every else 0
+    return settings.model_copy(update={"steps": steps, "validate_every": stretched})
 
 
 class Pace:

@@ -42,6 +42,24 @@ def recomputing(model: nn.Module, what: str) -> Iterator[None]:
             del module.forward  # the class's own is there again
 
 
+def check_recompute(model: nn.Module, what: str) -> None:
+    """Refuse what would change nothing but the first block.
+
+    Args:
+        model: whole.
+
+    Raises:
+        UserError: of more blocks than there are, every one is to be the next that is computed again.
+    """
+    every = what.partition(":")[2]
+    blocks = {match[1] for path, _ in model.named_modules() if (match := re.fullmatch(r"(?:.*\.)?blocks\.(\d+)", path))}
+    if every.isdecimal() and 0 < len(blocks) < int(every):
+        raise UserError(
+            f"recompute={what!r}: there are only {len(blocks)} blocks.",
+            f"Write a number up to {len(blocks)} behind it.",
+        )
+
+
 def _forward(module: nn.Module, forward: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     if not (module.training and torch.is_grad_enabled()):
         return forward(*arguments, **named)

@@ -24,7 +24,7 @@ class TrainerSettings(OptimizerSettings):
         clip: largest norm of the gradient; 0 for no limit.
         precision: of the forward pass; "auto" measures this machine.
         validate_every: steps between validations; 0 validates at the end only.
-        checkpoint_every: steps between saved states; 0 saves at the end only.
+        checkpoint_every: steps between saved states; 0 saves by the clock (`malmoi.train.saving`).
         recompute: activations that are not kept but computed again, which saves memory and costs time: "blocks",
             "feed_forward" or "attention", with ":2" behind it in every second block only; "" for none.
         keep_best: end with the weights of the lowest validation loss, not the last.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -34,6 +35,7 @@ class Progress:
         steps: how many there are in all, where that was reckoned again; 0 for as many as planned.
         items: targets counted so far.
         skipped: steps left out because their gradient was not finite.
+        refused: how many of them the last ones in a row are, where that is no fault of float16.
         scale: loss scale of float16. Losses are sums over thousands of tokens: what suits a mean, such as 65,536, is
             too much for them.
         best_loss, best_step: the lowest validation loss and after which step.
@@ -46,6 +48,7 @@ class Progress:
     steps: int = 0
     items: int = 0
     skipped: int = 0
+    refused: int = 0
     scale: float = 16.0
     best_loss: float | None = None
     best_step: int = 0
@@ -136,7 +139,7 @@ class Trained:
 
 
 def save_state(directory: Path, trained: Trained, progress: Progress, writer: StateWriter | None = None) -> None:
-    """Write `directory/step-N`, then remove all but the newest two, and all best weights but the best.
+    """Write `directory/step-N`, then remove all but the newest two, and best weights that none of them goes on with.
 
     Args:
         writer: where several processes write together, in the background.
@@ -144,15 +147,8 @@ def save_state(directory: Path, trained: Trained, progress: Progress, writer: St
     Raises:
         UserError: the disk is full; the earlier ones are untouched.
     """
-    target = directory / f"step-{progress.step:08d}"
-    best_step = progress.best_step
-
-    def tidy() -> None:
-        worse = set(directory.glob("best-*")) - {_best(directory, best_step)}
-        for old in (*_saved(directory)[KEPT:], *worse):
-            shutil.rmtree(old)
-
-    _write(target, trained.tensors(), asdict(progress), tidy, writer)
+    target, best_step = directory / f"step-{progress.step:08d}", progress.best_step
+    _write(target, trained.tensors(), asdict(progress), lambda: _tidy(directory, best_step), writer)
 
 
 Found: TypeAlias = tuple[Path, Progress] | None
@@ -180,7 +176,7 @@ def newest_state(directory: Path) -> Found:
     """The newest whole state of `directory`, and what it says; unfinished ones are removed."""
     for unfinished in directory.glob(".*.tmp"):
         shutil.rmtree(unfinished)
-    for saved in _saved(directory):
+    for saved in saved_states(directory):
         try:
             facts: dict[str, Any] = read_json(saved / FACTS)
             torn = [name for name, digest in facts.pop("files").items() if hash_file(saved / name) != digest]
@@ -195,12 +191,12 @@ def newest_state(directory: Path) -> Found:
 
 
 def save_best(directory: Path, trained: Trained, step: int, writer: StateWriter | None = None) -> None:
-    """Write the weights after `step` to `directory/best-N`; `save_state` removes those that are best no more.
+    """Write the weights after `step` to `directory/best-N`, then remove those that no saved state calls its best.
 
     Raises:
         UserError: the disk is full.
     """
-    _write(_best(directory, step), trained.weights(), {}, lambda: None, writer)
+    _write(_best(directory, step), trained.weights(), {}, lambda: _tidy(directory, step), writer)
 
 
 def load_best(directory: Path, trained: Trained, step: int) -> None:
@@ -233,6 +229,21 @@ def _best(directory: Path, step: int) -> Path:
     return directory / f"best-{step:08d}"
 
 
-def _saved(directory: Path) -> list[Path]:
+def _tidy(directory: Path, best_step: int) -> None:
+    """Keep the newest states, and the best weights of the training now and of each of these states."""
+    kept, old = saved_states(directory)[:KEPT], saved_states(directory)[KEPT:]
+    best = {_best(directory, step) for step in (best_step, *map(_best_step, kept))}
+    for one in (*old, *(set(directory.glob("best-*")) - best)):
+        shutil.rmtree(one)
+
+
+def _best_step(saved: Path) -> int:
+    """After which step the weights were best when a state was saved; 0 for a torn one."""
+    with contextlib.suppress(UserError, KeyError):
+        return int(read_json(saved / FACTS)["best_step"])
+    return 0
+
+
+def saved_states(directory: Path) -> list[Path]:
     """Saved states, the newest first."""
     return sorted(directory.glob("step-*"), reverse=True)

@@ -31,8 +31,10 @@ from malmoi.train.metrics import Metrics
 from malmoi.train.optimizers import build_optimizers
 from malmoi.train.pace import Pace
 from malmoi.train.precision import Precision, autocast, choose_precision
-from malmoi.train.recompute import recomputing
+from malmoi.train.recompute import check_recompute, recomputing
 from malmoi.train.room import check_room
+from malmoi.train.samples import NO_SAMPLES, Samples
+from malmoi.train.saving import SaveClock
 from malmoi.train.settings import TrainerSettings
 from malmoi.train.signals import StopSignals
 from malmoi.train.state import Progress, Trained, load_best, load_state, save_best, save_state, trainable
@@ -62,9 +64,7 @@ class Trainer:
 
     Args:
         directory: gets `metrics.jsonl` and `checkpoints/`.
-        on_checkpoint: called with the number of steps done, before the first step and before every state is saved;
-            after a kill it may be called again with the same number. Where processes share the weights it is called
-            at the end only.
+        samples: what is made on the way.
         first_weights: fills `model`, which has shapes but no memory; each process has memory for its part only.
 
     Raises:
@@ -78,11 +78,12 @@ class Trainer:
         source: BatchSource,
         settings: TrainerSettings,
         directory: Path,
-        on_checkpoint: Callable[[int], None] = lambda step: None,
+        samples: Samples = NO_SAMPLES,
         first_weights: FirstWeights | None = None,
     ) -> None:
         self.model, self.source, self._objective = model, source, objective
         self._pace = Pace(settings)
+        check_recompute(model, settings.recompute)
         layout = current_layout()
         if recomputes_too_often(layout, settings.recompute):
             raise UserError(
@@ -99,7 +100,7 @@ class Trainer:
             if settings.precision == "auto"
             else settings.precision
         )
-        self._directory, self._states, self._on_checkpoint = directory, directory / CHECKPOINTS, on_checkpoint
+        self._directory, self._states, self._samples = directory, directory / CHECKPOINTS, samples
         parameters, matrices = self._execution.parameters, self._execution.matrices()
         self._optimizers = build_optimizers(model, settings, parameters, matrices)
         self._trained = Trained(model, self._optimizers, parameters, self._execution.placed)
@@ -132,8 +133,8 @@ class Trainer:
         done = self._go_on()
         self._pace.go_on(done)
         settings = self._advisor.settings = self.settings
-        if done.step == 0 and not self._execution.divided:
-            self._on_checkpoint(0)
+        if done.step == 0 and self._shows(0):
+            self._samples.make(0)
         compilation = Compilation(settings.compile, self._directory, done.step, self._execution)
         with (
             compilation,
@@ -144,6 +145,9 @@ class Trainer:
             self._execution.watchdog() as watchdog,
         ):
             metrics = Metrics(self._directory, done.step, listeners)
+            if done.step == 0:
+                self._say(self._advisor.before_first_step(), 0, metrics)
+            self._say(self._advisor.before_saving(3 * self._bytes), done.step, metrics)
             self._all_steps(done, metrics, compilation, advance, stop, watchdog)
             watchdog.phase("last validation", done.step, patient=True)
             validation = self._finish(done)
@@ -201,7 +205,7 @@ class Trainer:
     ) -> None:
         """Every step that is not done yet, with what is due after it; ends early, all saved, when asked to."""
         execution = self._execution
-        before, started = done.seconds, time.monotonic()
+        before, started, clock = done.seconds, time.monotonic(), SaveClock()
         steps, shares = self._pace.steps_from(done.step), execution.shares(self.settings.slots)
         advance(done.step)
         with StepBatches(self.source, shares, steps, self.settings.seed, self.device) as batches:
@@ -214,25 +218,35 @@ class Trainer:
                 if self._pace.after_step(done, seconds, execution.agree):
                     self._advisor.settings = self.settings
                     advance(0, total=done.steps)
-                asked = execution.anywhere(stop.received is not None)
-                last = done.step == self.settings.steps
+                every, last = self.settings.checkpoint_every, done.step == self.settings.steps
+                turn = _due(done.step, every) if every else clock.due()
+                asked, turn = execution.anywhere(stop.received is not None, turn)
                 if last or _due(done.step, self.settings.validate_every):
                     watchdog.phase("validation", step, patient=True)
                     self._validate_and_record(done, metrics)
-                if last or asked or _due(done.step, self.settings.checkpoint_every):
+                if last:
+                    execution.give_back()
+                if self._shows(done.step):
+                    watchdog.phase("samples", step, patient=True)
+                    self._samples.make(done.step)
+                if last or asked or (turn and not done.refused):
                     watchdog.phase("saving", step, patient=True)
-                    self._save(done, metrics, last)
+                    clock.restart(self._save(done, metrics))
                 if asked and not last:
                     self.close()
                     stop.end(done.step)
 
-    def _save(self, done: Progress, metrics: Metrics, last: bool) -> None:
-        if last:
-            self._execution.give_back()
-        if last or not self._execution.divided:
-            self._on_checkpoint(done.step)
+    def _shows(self, step: int) -> bool:
+        """Whether samples are due, and the whole model is here to make them."""
+        steps = self.settings.steps
+        return self._samples.due(step, steps) and (step == steps or not self._execution.divided)
+
+    def _save(self, done: Progress, metrics: Metrics) -> float:
+        """Returns the seconds it took."""
+        started = time.monotonic()
         self._say(self._advisor.before_saving(3 * self._bytes), done.step, metrics)
         save_state(self._states, self._trained, done, self._writer)
+        return time.monotonic() - started
 
     def _one_step(
         self, step: int, done: Progress, batch: Callable[[Share], Batch], metrics: Metrics, advance: Advance
@@ -245,12 +259,12 @@ class Trainer:
         norm = self._updates.apply(step, count, done)
         done.items += count
         seconds = time.monotonic() - started
-        loss = sums.total / max(1, count)
+        loss = sums.total / count if count else math.nan
         metrics.write(
             step + 1,
             loss=loss,
             learning_rate=rate,
-            gradient_norm=norm if math.isfinite(norm) else None,
+            gradient_norm=norm,
             tokens_per_second=count / seconds,
             processor_seconds=time.process_time() - worked,
             seconds=done.seconds + seconds,
@@ -267,12 +281,14 @@ class Trainer:
         if not values:
             return
         metrics.write(done.step, **values)
-        self._validation = values["validation_loss"]
-        if done.best_loss is None or self._validation < done.best_loss:
-            done.best_loss, done.best_step = self._validation, done.step
+        self._validation = loss = values["validation_loss"]
+        if not math.isfinite(loss):
+            return
+        if done.best_loss is None or loss < done.best_loss:
+            done.best_loss, done.best_step = loss, done.step
             if self.settings.keep_best:
                 save_best(self._states, self._trained, done.step, self._writer)
-        self._say(self._advisor.after_validation(done.step, self._validation, done.best_loss), done.step, metrics)
+        self._say(self._advisor.after_validation(done.step, loss, done.best_loss), done.step, metrics)
 
     def _say(self, warnings: list[str], step: int, metrics: Metrics) -> None:
         for warning in warnings:

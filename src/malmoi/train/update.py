@@ -14,7 +14,7 @@ from malmoi.parallel.execution import Execution
 from malmoi.train.precision import autocast
 from malmoi.train.schedules import factor
 from malmoi.train.settings import TrainerSettings
-from malmoi.train.state import Progress
+from malmoi.train.state import Progress, saved_states
 
 PATIENCE = 10
 """Steps in a row that may be left out because their gradient is not finite."""
@@ -48,7 +48,6 @@ class Updates:
         states: Path,
     ) -> None:
         self._execution, self._optimizers, self._settings, self._states = execution, optimizers, settings, states
-        self._refused = 0
 
     def set_learning_rates(self, step: int, steps: int) -> float:
         """Those of one of `steps` steps, in all groups; returns that of AdamW."""
@@ -69,6 +68,8 @@ class Updates:
     def apply(self, step: int, count: int, done: Progress) -> float:
         """Change the weights and forget the gradients; returns the norm of the mean before clipping.
 
+        A step in which nothing is counted changes nothing: momentum and weight decay would.
+
         Args:
             count: what the gradients are sums over.
             done: whose skipped steps are counted and whose loss scale follows what float16 can hold.
@@ -76,23 +77,23 @@ class Updates:
         Raises:
             Diverged: the gradient was not finite too often.
         """
-        norm = self._to_mean(count, done.loss_scale)
-        if math.isfinite(norm):
+        norm = self._to_mean(count, done.loss_scale) if count else 0.0
+        if count and math.isfinite(norm):
             with autocast(self._execution.device, done.precision):
                 for optimizer in self._optimizers:
                     optimizer.step()
             end_step(self._execution.device)
-            self._refused = 0
+            done.refused = 0
             if done.precision == "float16" and (step + 1) % SCALE_DOUBLES == 0:
                 done.scale *= 2
-        else:
+        elif count:
             self._refuse(step, done)
         self._execution.forget_gradients()
         return norm
 
     def _to_mean(self, count: int, scale: float) -> float:
         """Turn gradients of a sum into those of a mean, clipped; returns the norm before clipping."""
-        divisor = max(1, count) * scale
+        divisor = count * scale
         norm = self._execution.gradient_norm() / divisor
         clip = self._settings.clip
         if math.isfinite(norm):
@@ -105,10 +106,11 @@ class Updates:
         if done.precision == "float16" and done.scale > LEAST_SCALE:
             done.scale /= SEARCHED if none_before else HALVED
             return
-        self._refused += 1
-        if self._refused >= PATIENCE:
+        done.refused += 1
+        if done.refused >= PATIENCE:
+            good = next(iter(saved_states(self._states)), None)
             raise Diverged(
                 f"The gradient was not finite in {PATIENCE} steps in a row, up to step {step + 1}.",
-                f"Lower learning_rate and matrix_learning_rate, or set precision=float32; the last good state is in "
-                f"{self._states}.",
+                "Lower learning_rate and matrix_learning_rate, or set precision=float32"
+                + (f"; the last good state is {good}." if good else "."),
             )

@@ -1,5 +1,6 @@
 """Images: what is frozen stays, what is skipped is counted, a kill changes nothing, mistakes are named."""
 
+import math
 import shutil
 
 import numpy as np
@@ -19,6 +20,7 @@ from malmoi.pipeline.labelled_images import read_image_splits
 from malmoi.pipeline.stages import classify_images, generate_images
 from malmoi.pipeline.stages.classify_images import ClassifyImagesSettings
 from malmoi.pipeline.stages.generate_images import GenerateImagesSettings, make_images
+from malmoi.train import saving
 
 SMALL = {"size": 8, "rows": 8, "epochs": 3}
 
@@ -133,10 +135,13 @@ def test_the_estimate_counts_images_without_reading_them(strokes, pretrained):
 
 @pytest.fixture(scope="module")
 def made(strokes, judge, tmp_path_factory):
-    """A generator after a moment."""
+    """A generator after a moment, whose state was saved after every step."""
     directory = tmp_path_factory.mktemp("made")
     settings = generator_settings(strokes, judge[0])
-    return directory, settings, generate_images.run(settings, directory)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(saving, "SAVED_AFTER", 0.0)
+        patch.setattr(saving, "SHARE", math.inf)
+        return directory, settings, generate_images.run(settings, directory)
 
 
 def generator_settings(strokes, judge):
@@ -170,7 +175,7 @@ def test_a_generator_opens_again_and_makes_the_same(made):
 
 def test_a_killed_training_ends_with_the_same_bits(made, tmp_path):
     directory, settings, _ = made
-    shutil.copytree(directory / "checkpoints/step-00000011", tmp_path / "checkpoints/step-00000011")
+    shutil.copytree(directory / "checkpoints/step-00000021", tmp_path / "checkpoints/step-00000021")
     generate_images.run(settings, tmp_path)
     for name in ("model/model.safetensors", "pictures/made.png"):
         assert (tmp_path / name).read_bytes() == (directory / name).read_bytes(), name

@@ -1,6 +1,5 @@
 """The stage that trains a base model: whole when it ends, the same when it was killed on the way, clear when it cannot."""
 
-import itertools
 import json
 import multiprocessing
 import os
@@ -17,11 +16,9 @@ from malmoi.core.hashing import hash_file
 from malmoi.corpus.document import Document
 from malmoi.corpus.store import DocumentWriter
 from malmoi.formats.checkpoint import load_checkpoint
-from malmoi.pipeline.plan import is_sampled
 from malmoi.pipeline.pretrain_settings import PretrainSettings
 from malmoi.pipeline.stages import pretrain
 from malmoi.pipeline.stages.pretrain import run
-from malmoi.train.settings import TrainerSettings
 
 STEPS = 60
 TALES = ("The fox said to the bear: who are you? ", "여우가 곰에게 물었습니다. 너는 누구냐? ")
@@ -141,16 +138,6 @@ def test_a_plan_is_made_once(settings, tmp_path, trained):
 def test_how_long_is_said_to_the_stage_and_not_to_its_trainer(settings):
     with pytest.raises(ValueError, match="steps is a setting of the stage"):
         settings(trainer={"steps": 12})
-
-
-@pytest.mark.parametrize(("steps", "every"), [(1_500, 150), (1_475, 147), (1_257, 126), (910, 182), (20, 1)])
-def test_samples_are_spread_over_the_training_whatever_becomes_of_its_steps(steps, every):
-    now = TrainerSettings(steps=steps, checkpoint_every=every)
-    saved = [0, *range(every, steps, every), steps]
-    sampled = [step for step in saved if is_sampled(step, 6, now)]
-    gaps = [after - before for before, after in itertools.pairwise(sampled)]
-    assert len(sampled) == 6
-    assert max(gaps) <= steps / 5 + every
 
 
 def test_the_dial_chooses_a_size_and_tells_from_what(settings, tmp_path, monkeypatch):

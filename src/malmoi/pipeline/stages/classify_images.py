@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -176,8 +177,7 @@ def _schedule(settings: ClassifyImagesSettings, steps: int) -> TrainerSettings:
         weight_decay=settings.weight_decay,
         warm_up=max(1, steps // 10),
         cool_down=0.9,
-        validate_every=max(1, steps // 10),
-        checkpoint_every=max(1, steps // 4),
+        validate_every=math.ceil(steps / 10),
         seed=settings.seed,
     )
 

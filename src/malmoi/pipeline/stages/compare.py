@@ -148,7 +148,7 @@ def _training(path: Path) -> dict[str, Any]:
     if metrics.is_file():
         lines = list(read_json_lines(metrics))
         seconds = {line["step"]: line["seconds"] for line in lines if "seconds" in line}
-        validated = [line for line in lines if "validation_loss" in line and line["step"] in seconds]
+        validated = [line for line in lines if line.get("validation_loss") is not None and line["step"] in seconds]
         worked = [line["processor_seconds"] for line in lines if "processor_seconds" in line]
         found |= {"training_processor_seconds": round(sum(worked), 1)} if worked else {}
         found["learning"] = [(seconds[line["step"]], line["validation_loss"]) for line in validated]

@@ -213,7 +213,6 @@ def _trainer(settings: DistilSettings, learning_rate: float) -> TrainerSettings:
         weight_decay=0.01,
         warm_up=max(1, steps // 20),
         cool_down=0.9,
-        checkpoint_every=max(1, steps // 4),
         compile="never" if settings.attention else "auto",  # what is watched changes from step to step
         seed=settings.seed,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,7 @@ from malmoi.pipeline.costs import UNKNOWN
 from malmoi.pipeline.labelled_images import LabelledImagesSettings, read_image_splits
 from malmoi.pipeline.pictures import grid, png
 from malmoi.pipeline.stage import Stage, StageInput
+from malmoi.train.samples import Samples
 from malmoi.train.settings import TrainerSettings
 from malmoi.train.trainer import Trainer
 
@@ -93,11 +95,11 @@ def run(settings: GenerateImagesSettings, directory: Path) -> dict[str, Any]:
         betas=(0.5, 0.999),
         cool_down=0.5,
         clip=0,  # of one norm over both networks there is no use
-        validate_every=max(1, steps // 40),
-        checkpoint_every=max(1, -(-steps // (settings.pictures - 1 or 1))),
+        validate_every=math.ceil(steps / 40),
         seed=settings.seed,
     )
-    result = Trainer(adversaries, Adversarial(settings.moved), rows, trainer, directory, draw).run()
+    samples = Samples(settings.pictures, draw)
+    result = Trainer(adversaries, Adversarial(settings.moved), rows, trainer, directory, samples).run()
     made = make_images(generator, _noise(config, settings.samples, settings.seed, "samples"))
     learned = splits.train.pixels
     shown = {

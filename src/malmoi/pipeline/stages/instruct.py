@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -105,8 +106,7 @@ def run(settings: InstructSettings, directory: Path) -> dict[str, Any]:
         learning_rate=settings.learning_rate,
         warm_up=max(1, steps // 20),
         cool_down=0.9,
-        validate_every=max(1, steps // VALIDATIONS),
-        checkpoint_every=max(1, steps // 6),
+        validate_every=math.ceil(steps / VALIDATIONS),
         seed=settings.seed,
     )
     learner = Trainer(model, Causal(), rows, trainer, directory)

@@ -31,7 +31,6 @@ from malmoi.pipeline.plan import (
     derive_plan,
     estimate_pretraining,
     given_config,
-    is_sampled,
     keep_steps,
     print_plan,
 )
@@ -41,6 +40,7 @@ from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.opening import opened_with_end
 from malmoi.tokenizers.tokenizer import Tokenizer
 from malmoi.train.recompute import recomputing
+from malmoi.train.samples import Samples
 from malmoi.train.settings import TrainerSettings
 from malmoi.train.trainer import Trainer, TrainingResult
 
@@ -90,11 +90,11 @@ def run(settings: PretrainSettings, directory: Path) -> dict[str, Any]:
     prompts = settings.prompts or _first_words(settings.corpus)
 
     def sample(step: int) -> None:
-        if is_sampled(step, settings.samples, trainer.settings):
-            _write_samples(model, tokenizer, prompts, settings.sample_tokens, step, directory)
+        _write_samples(model, tokenizer, prompts, settings.sample_tokens, step, directory)
 
+    samples = Samples(settings.samples, sample)
     first_weights = partial(initialize, seed=settings.seed, embedding_deviation=settings.embedding_deviation)
-    trainer = Trainer(model, Causal(), source, trainer_settings, directory, sample, None if initial else first_weights)
+    trainer = Trainer(model, Causal(), source, trainer_settings, directory, samples, None if initial else first_weights)
     result = trainer.run()
     keep_steps(directory / PLAN, trainer.settings)
     facts = _facts(config, plan, source, result)

@@ -26,10 +26,14 @@ from malmoi.pipeline.translator_results import TRANSLATIONS, measure, write_atte
 from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.tokenizer import Tokenizer
 from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
+from malmoi.train.samples import Samples
 from malmoi.train.settings import TrainerSettings
 from malmoi.train.trainer import Trainer, TrainingResult
 
 PLAN, SAMPLES, TEXTS, TOKENIZER = "plan.json", "samples.jsonl", "texts.json", "tokenizer"
+
+SAMPLED = 13
+"""Times that some texts are translated on the way, the first before anything is learned."""
 
 WATCHED = 3
 """Held-out texts that are translated while it learns."""
@@ -52,7 +56,8 @@ def run(settings: TranslatorSettings, directory: Path) -> dict[str, Any]:
         _write_samples(model, tokenizer, splits.validation[:WATCHED], step, directory / SAMPLES)
 
     objective = SequenceToSequence(settings.smoothing)
-    trainer = Trainer(model, objective, batches, TrainerSettings(**plan["trainer"]), directory, sample)
+    samples = Samples(SAMPLED, sample)
+    trainer = Trainer(model, objective, batches, TrainerSettings(**plan["trainer"]), directory, samples)
     result = trainer.run()
     keep_steps(directory / PLAN, trainer.settings)
     plan["epochs"] = round(result.steps * settings.slots / batches.batches, 2)

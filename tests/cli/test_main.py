@@ -1,0 +1,28 @@
+"""What ends a command without being a mistake of malmoi's is a sentence."""
+
+import errno
+
+import pytest
+
+from malmoi.cli import main
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_a_sentence_whatever_meets_it_first(monkeypatch, capsys, number):
+    def writes():
+        raise OSError(number, "full", "runs/events.tfevents")
+
+    monkeypatch.setattr(main, "app", writes)
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == 2
+    assert "The disk is full: runs/events.tfevents could not be written. Free some space" in capsys.readouterr().err
+
+
+def test_another_error_of_the_system_is_not_called_so(monkeypatch):
+    def writes():
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(main, "app", writes)
+    with pytest.raises(OSError, match="broken"):
+        main.main()
