@@ -55,6 +55,7 @@ def choose_size(
     shape: Callable[[int, int], LanguageModelConfig],
     context: int,
     rows: int,
+    slots: int,
     seconds: float,
     text_tokens: int,
     precision: Precision,
@@ -66,6 +67,7 @@ def choose_size(
     Args:
         shape: the configuration of a number of layers and a width, or of those that the settings give.
         context: tokens in a row.
+        slots: micro-batches in a step, after which the weights are updated once.
     """
     keep_freed_memory()
     trials: list[Trial] = []
@@ -75,7 +77,7 @@ def choose_size(
             advance(1, f"{layers} x {width}")
             if trials and config == trials[-1].config:
                 continue  # the settings say how large
-            trial = _measure(config, context, rows, seconds, text_tokens, precision)
+            trial = _measure(config, context, rows, slots, seconds, text_tokens, precision)
             trials.append(trial)
             if trial.predicted_loss > 1.03 * min(other.predicted_loss for other in trials):
                 break
@@ -98,12 +100,13 @@ def _measure(
     config: LanguageModelConfig,
     context: int,
     rows: int,
+    slots: int,
     seconds: float,
     text_tokens: int,
     precision: Precision,
 ) -> Trial:
     parameters = count_parameters(config)
-    speed = tokens_per_second(config, context, rows, precision)
+    speed = tokens_per_second(config, context, rows, precision, slots=slots)
     tokens = int(speed * seconds * TIME_SHARE)
     loss = predicted_loss(parameters, tokens, text_tokens)
     return Trial(config, parameters, speed, tokens, tokens / max(1, text_tokens), loss)

@@ -73,7 +73,7 @@ def derive_plan(
             numbers = {"layers": layers, "width": width} | {key: one for key, one in given.items() if type(one) is int}
             return _config(settings, fixed | _kind(settings).sized(numbers["layers"], numbers["width"]) | given)
 
-        trials = choose_size(shape, context, rows, settings.minutes * 60, text_tokens, precision)
+        trials = choose_size(shape, context, rows, slots, settings.minutes * 60, text_tokens, precision)
         chosen = min(trials, key=lambda trial: trial.predicted_loss)
         config = chosen.config
     optimizer = default_optimizer(config, size, settings)

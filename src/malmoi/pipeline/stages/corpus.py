@@ -219,7 +219,7 @@ def _excluded(settings: CorpusSettings) -> Iterator[Document]:
     files = _fetched(settings, settings.exclude) if settings.exclude else []
     for own in settings.exclude_files:
         paths = visible_files(own) if own.is_dir() else [own]
-        files += [File(path, own.name, "", ReadSettings()) for path in paths]
+        files += [File(path, path.name, own.name, "", ReadSettings()) for path in paths]
     yield from FileReader(tuple(files))(unreadable)
     for name, reason in unreadable.items():
         raise UserError(f"{name}, which is to be excluded, cannot be read: {reason}.", "Mend it, or take it out.")
