@@ -28,9 +28,10 @@ from corpus_speed import words
 
 from malmoi.core.device import machine_facts
 from malmoi.core.files import write_json
-from malmoi.corpus.build import BuildSettings, decide
+from malmoi.corpus.decide import decide
 from malmoi.corpus.duplicates import BANDS
 from malmoi.corpus.parts import SCHEMA, Parts
+from malmoi.corpus.settings import BuildSettings
 
 BAR = 2 << 30
 FILE = 1 << 26

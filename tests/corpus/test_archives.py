@@ -124,7 +124,8 @@ def test_a_record_of_no_address_is_damage(tmp_path):
 
 
 def test_a_page_that_did_not_decode_or_took_too_long_is_dropped_with_its_reason(tmp_path):
-    from malmoi.corpus.build import BuildSettings, Source, build_corpus
+    from malmoi.corpus.build import Source, build_corpus
+    from malmoi.corpus.settings import BuildSettings
 
     broken = f"<html><body><p>{PROSE}</p></body></html>".encode().replace(b"\xeb", b"\xff")
     write_archive(tmp_path / "a.warc.gz", ("response", broken, HTML | {"Content-Type": "text/html; charset=utf-8"}))

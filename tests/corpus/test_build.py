@@ -9,9 +9,10 @@ import pytest
 
 from malmoi.core.errors import UserError
 from malmoi.corpus import contamination
-from malmoi.corpus.build import BuildSettings, Source, build_corpus
+from malmoi.corpus.build import Source, build_corpus
 from malmoi.corpus.document import Document
 from malmoi.corpus.normalize import normalize
+from malmoi.corpus.settings import BuildSettings
 from malmoi.corpus.store import count_documents, read_documents
 
 SENTENCE = "말모이는 최초의 한국어 사전 원고이다, number"

@@ -6,14 +6,10 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field
+from typing import Any
 
 import malmoi
 from malmoi.core.console import progress
@@ -22,53 +18,20 @@ from malmoi.core.hashing import hash_value, text_digest
 from malmoi.corpus.clean import Job, Reader, normalized, run_job
 from malmoi.corpus.contamination import EvaluationTexts
 from malmoi.corpus.counts import Counts
+from malmoi.corpus.decide import Decided, Sampler, decide
 from malmoi.corpus.document import Document
-from malmoi.corpus.duplicates import BANDS, Similar, first_of_equal, near_duplicates
-from malmoi.corpus.engine import Engine, run_tasks
+from malmoi.corpus.engine import run_tasks
 from malmoi.corpus.parts import Cleaned, Parts
-from malmoi.corpus.repeated import RepeatedText, repeated_hashes
-from malmoi.corpus.shingles import HANGUL, Hashes
+from malmoi.corpus.settings import LONG, BuildSettings
+from malmoi.corpus.shingles import HANGUL
 from malmoi.corpus.step import Verdict
-from malmoi.corpus.steps import StepSettings
 from malmoi.corpus.store import DROPPED_SCHEMA, DocumentWriter
-
-LONG = 100_000
-"""Characters; holding out one such document or none would miss the share that is to be held out."""
 
 EXAMPLES, SHOWN = 5, 200
 """Documents that are shown of each rule, and characters of each."""
 
 WORK = "checkpoints"
 """Folder of the parts from which a killed build goes on."""
-
-
-class BuildSettings(StepSettings):
-    """What becomes of documents.
-
-    Attributes:
-        normalize: NFC and no invisible characters; False leaves every character as it is.
-        near_duplicates: least Jaccard similarity of shingles from which the later of two documents is dropped, such as
-            0.8; 0 drops only equal texts.
-        repeated_lines: lines and paragraphs that so many documents share stay in the first only; 0 leaves them.
-        decontaminate: drop also what shares a passage of 40 characters with a text that models are evaluated on, not
-            only what is equal to one.
-        provenance: write the sha256 of every text into its metadata.
-        held_out: share of the text that no model is trained on.
-        held_out_by: whole "document"s chosen by their hash; the "tail" of each one, for a single long text; or "auto",
-            which takes documents, but the tail of one that is longer than `LONG` characters.
-        workers: processes; 0 for one a core, or one in all for little text. The result does not depend on it.
-        engine: "processes" of this machine, or the nodes of a "ray" cluster that share the run's directory.
-    """
-
-    normalize: bool = True
-    near_duplicates: float = Field(default=0.0, ge=0, le=1)
-    repeated_lines: int = Field(default=0, ge=0)
-    decontaminate: bool = True
-    provenance: bool = False
-    held_out: float = Field(default=0.05, ge=0, lt=1)
-    held_out_by: Literal["auto", "document", "tail"] = "auto"
-    workers: int = Field(default=0, ge=0, exclude=True)
-    engine: Engine = Field(default="processes", exclude=True)
 
 
 @dataclass(frozen=True)
@@ -89,9 +52,6 @@ class Source:
 
 _LATE = {"held_out", "held_out_by", "provenance"}
 """Settings that parts do not depend on."""
-
-Sampler = Callable[[Mapping[str, int]], Mapping[str, float]]
-"""Bytes of each source that are left -> the bytes to take of it; all of a source that is not named."""
 
 
 def build_corpus(
@@ -148,90 +108,6 @@ def _clean(sources: Sequence[Source], work: Path, settings: BuildSettings, evalu
 def worker_count(settings: BuildSettings, sources: Sequence[Source]) -> int:
     """How many processes are worth their start."""
     return settings.workers or min(os.cpu_count() or 1, 1 + sum(source.bytes for source in sources) // (1 << 26))
-
-
-@dataclass
-class Decided:
-    """What only all documents together can tell.
-
-    Attributes:
-        group: (n,) the number of the first document of the group of equal and similar ones that each is in.
-        similarity: (n,) of each to its group.
-        stays: (n,) the number of the document that stays of the group that begins here, -1 as long as none does.
-        surplus: (n,) whether a document is more than its source is to give.
-        budgets: source -> bytes that it is to give; all of a source that is not named.
-        repeated: what removes repeated lines, if they are to be removed.
-    """
-
-    group: NDArray[np.int64]
-    similarity: NDArray[np.float32]
-    stays: NDArray[np.int64]
-    surplus: NDArray[np.bool_]
-    budgets: Mapping[str, float] = field(default_factory=dict)
-    repeated: RepeatedText | None = None
-
-
-def decide(parts: Parts, settings: BuildSettings, sample: Sampler | None = None) -> Decided:
-    """Which documents are in one group, which are more than their source's share, and which lines repeat."""
-    count, stays = len(parts), parts.kept()
-    numbers = np.flatnonzero(stays)
-    decided = Decided(np.arange(count), np.ones(count, np.float32), np.full(count, -1), np.zeros(count, bool))
-    decided.group[numbers] = numbers[first_of_equal(parts.digests(stays))]
-    stays &= decided.group == np.arange(count)
-    if settings.near_duplicates:
-        equal = decided.group.copy()
-        for number, like in _similar(parts, stays, settings.near_duplicates).items():
-            decided.group[number], decided.similarity[number] = like.first, like.similarity
-        decided.group, decided.similarity = decided.group[equal], decided.similarity[equal]
-        stays &= decided.group == np.arange(count)
-    if sample is not None:
-        _take_shares(parts, decided, stays, sample)
-    if settings.repeated_lines:
-        decided.repeated = RepeatedText(repeated_hashes(lambda: parts.pieces(stays), settings.repeated_lines))
-    return decided
-
-
-def _take_shares(parts: Parts, decided: Decided, stays: NDArray[np.bool_], sample: Sampler) -> None:
-    """Take documents of each source in the order of their hashes, those that fit into its bytes; others leave `stays`.
-
-    Where the first document of a group is surplus, one of a source that has room takes its place.
-    """
-    (names, sources), sizes = parts.sources(), parts.sizes()
-    hashes = parts.digests().view(np.uint64)[1::2]  # the other half of a digest decides on what is held out
-    decided.budgets = sample({name: int(sizes[stays & (sources == at)].sum()) for at, name in enumerate(names)})
-    room = np.array([decided.budgets.get(name, np.inf) for name in names])
-    decided.surplus |= stays
-    for source in range(len(names)):
-        left = np.flatnonzero(stays & (sources == source))
-        left = left[np.argsort(hashes[left], kind="stable")]
-        while len(left := left[sizes[left] <= room[source]]):
-            fits = np.cumsum(sizes[left]) <= room[source]
-            decided.surplus[left[fits]] = False
-            room[source] -= sizes[left[fits]].sum()
-            left = left[~fits]
-    waiting = np.flatnonzero(decided.surplus[decided.group] & ~stays)
-    stays &= ~decided.surplus
-    replaced: set[int] = set()
-    for number in waiting.tolist():
-        source, group = sources[number], int(decided.group[number])
-        decided.surplus[number] = group in replaced or sizes[number] > room[source]
-        if not decided.surplus[number]:
-            replaced.add(group)
-            stays[number] = True
-            room[source] -= sizes[number]
-
-
-def _similar(parts: Parts, stays: NDArray[np.bool_], threshold: float) -> dict[int, Similar]:
-    with progress("near duplicates", BANDS) as advance:
-
-        def bands() -> Iterator[Hashes]:
-            for band in range(BANDS):
-                yield parts.bands(band, stays)
-                advance()
-
-        return near_duplicates(
-            bands(), np.flatnonzero(stays), lambda number: parts.row(number).document.text, threshold
-        )
 
 
 def _write(

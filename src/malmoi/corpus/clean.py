@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from malmoi.core.files import read_json, write_json
 from malmoi.core.hashing import text_digest
@@ -15,11 +15,9 @@ from malmoi.corpus.duplicates import band_keys
 from malmoi.corpus.normalize import normalize
 from malmoi.corpus.parts import Cleaned, write_part
 from malmoi.corpus.repeated import piece_hashes
+from malmoi.corpus.settings import BuildSettings
 from malmoi.corpus.step import Step
 from malmoi.corpus.steps import apply_steps, make_steps
-
-if TYPE_CHECKING:
-    from malmoi.corpus.build import BuildSettings
 
 UnreadableFiles = dict[str, str]
 """Path -> why a file gave no documents, or not all."""

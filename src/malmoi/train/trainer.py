@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from malmoi.train.optimizers import build_optimizers
 from malmoi.train.pace import Pace
 from malmoi.train.precision import Precision, autocast, choose_precision
 from malmoi.train.recompute import check_recompute, recomputing
+from malmoi.train.result import TrainingResult
 from malmoi.train.room import check_room
 from malmoi.train.samples import NO_SAMPLES, Samples
 from malmoi.train.saving import SaveClock
@@ -43,20 +43,6 @@ from malmoi.train.update import Updates
 from malmoi.train.watch import Watched, opened
 
 CHECKPOINTS = "checkpoints"
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What a training came to. Losses are means over the counted items; seconds count every attempt."""
-
-    steps: int
-    items: int
-    seconds: float
-    skipped: int
-    precision: Precision
-    validation_loss: float | None
-    best_loss: float | None
-    best_step: int
 
 
 class Trainer:

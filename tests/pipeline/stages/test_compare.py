@@ -4,8 +4,9 @@ import pytest
 
 from malmoi.core.errors import UserError
 from malmoi.core.files import read_json
-from malmoi.corpus.build import BuildSettings, Source, build_corpus
+from malmoi.corpus.build import Source, build_corpus
 from malmoi.corpus.document import Document
+from malmoi.corpus.settings import BuildSettings
 from malmoi.formats.checkpoint import save_checkpoint
 from malmoi.pipeline.stages.compare import CompareSettings, run
 from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer

@@ -7,8 +7,9 @@ import torch
 
 from malmoi.compress.measure import Costs
 from malmoi.core.errors import UserError
-from malmoi.corpus.build import BuildSettings, Source, build_corpus
+from malmoi.corpus.build import Source, build_corpus
 from malmoi.corpus.document import Document
+from malmoi.corpus.settings import BuildSettings
 from malmoi.data.batch import TextBatch
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
 from malmoi.layers.compressed import compressed_layers

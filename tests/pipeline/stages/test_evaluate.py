@@ -4,8 +4,9 @@ import pytest
 
 from malmoi.core.errors import UserError
 from malmoi.core.files import append_json_line, read_json
-from malmoi.corpus.build import BuildSettings, Source, build_corpus
+from malmoi.corpus.build import Source, build_corpus
 from malmoi.corpus.document import Document
+from malmoi.corpus.settings import BuildSettings
 from malmoi.evaluate.held_out import ALL
 from malmoi.formats.checkpoint import save_checkpoint
 from malmoi.models.gpt import GPT

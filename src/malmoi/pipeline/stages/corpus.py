@@ -15,11 +15,12 @@ from malmoi.core.console import console, verbatim
 from malmoi.core.errors import MissingExtra, UserError, nearest
 from malmoi.core.files import STAGE_RECORD, atomic_file, by_name, read_json, visible_files, write_json
 from malmoi.core.hashing import hash_value
-from malmoi.corpus.build import BuildSettings, Source, build_corpus
+from malmoi.corpus.build import Source, build_corpus
 from malmoi.corpus.clean import UnreadableFiles
 from malmoi.corpus.document import Document, Unreadable
 from malmoi.corpus.extract import NoExtraction
 from malmoi.corpus.read import ReadSettings, document_kind, printable, read_file
+from malmoi.corpus.settings import BuildSettings
 from malmoi.data.shares import BYTES_A_TOKEN, Share, share_out
 from malmoi.pipeline.corpus_card import corpus_card, likely_cause, reasons, warnings
 from malmoi.pipeline.stage import Stage, StageInput

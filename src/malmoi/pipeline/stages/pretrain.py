@@ -6,19 +6,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from malmoi.core.errors import UserError
-from malmoi.core.files import append_json_line, read_json, read_json_lines, write_json
-from malmoi.corpus.store import Split, read_documents
+from malmoi.core.files import read_json, write_json
+from malmoi.corpus.store import Split
 from malmoi.data.mixture import Mixture
 from malmoi.data.shares import share_out
 from malmoi.data.store import TokenSequence
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
-from malmoi.generate.generator import complete
-from malmoi.generate.sampling import SamplingSettings
 from malmoi.models.initialize import initialize
 from malmoi.models.language_model import LanguageModel, LanguageModelConfig
 from malmoi.models.registry import language_models, meta_model
@@ -35,17 +32,18 @@ from malmoi.pipeline.plan import (
     print_plan,
 )
 from malmoi.pipeline.pretrain_settings import PretrainSettings
+from malmoi.pipeline.prompts import first_words, write_samples
 from malmoi.pipeline.stage import Estimate, Stage
 from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.opening import opened_with_end
 from malmoi.tokenizers.tokenizer import Tokenizer
 from malmoi.train.recompute import recomputing
+from malmoi.train.result import TrainingResult
 from malmoi.train.samples import Samples
 from malmoi.train.settings import TrainerSettings
-from malmoi.train.trainer import Trainer, TrainingResult
+from malmoi.train.trainer import Trainer
 
 PLAN = "plan.json"
-SAMPLES = "samples.jsonl"
 
 DERIVED = (
     "optimizer",
@@ -87,10 +85,10 @@ def run(settings: PretrainSettings, directory: Path) -> dict[str, Any]:
     weights = _weights(settings, train, trainer_settings.steps * slots * plan["rows"] * plan["context"])
     source = Mixture(train, held_out, weights, plan["context"], plan["rows"], slots, settings.seed, settings.row)
     model = initial or _new_model(config)
-    prompts = settings.prompts or _first_words(settings.corpus)
+    prompts = settings.prompts or first_words(settings.corpus)
 
     def sample(step: int) -> None:
-        _write_samples(model, tokenizer, prompts, settings.sample_tokens, step, directory)
+        write_samples(model, tokenizer, prompts, settings.sample_tokens, step, directory)
 
     samples = Samples(settings.samples, sample)
     first_weights = partial(initialize, seed=settings.seed, embedding_deviation=settings.embedding_deviation)
@@ -196,25 +194,6 @@ def _initial(settings: PretrainSettings, tokenizer: Tokenizer) -> LanguageModel 
             f"Set tokenizer={settings.initial / 'model'}.",
         )
     return checkpoint.language_model
-
-
-def _write_samples(
-    model: LanguageModel, tokenizer: Tokenizer, prompts: list[str], most: int, step: int, directory: Path
-) -> None:
-    """Complete every prompt once a step, also when a killed run comes by the same step again."""
-    path = directory / SAMPLES
-    written = {(line["step"], line["prompt"]) for line in read_json_lines(path)} if path.exists() else set()
-    sampling = SamplingSettings(temperature=0.7, top_k=40, seed=0, maximum_tokens=most)
-    for prompt in prompts:
-        if (step, prompt) not in written:
-            text = complete(model, tokenizer, prompt, sampling).text
-            append_json_line(path, {"step": step, "prompt": prompt, "text": text})
-
-
-def _first_words(corpus: Path) -> list[str]:
-    """Prompts for somebody who gave none: how three held-out or training documents begin."""
-    documents = [*islice(read_documents(corpus, "held_out"), 3), *islice(read_documents(corpus, "train"), 3)]
-    return [" ".join(document.text.split()[:4]) for document in documents[:3]]
 
 
 def _facts(

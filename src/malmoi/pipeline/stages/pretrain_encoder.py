@@ -43,7 +43,8 @@ from malmoi.pipeline.stage import Stage
 from malmoi.pipeline.stages.pretrain import PLAN
 from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.tokenizer import Tokenizer
-from malmoi.train.trainer import Trainer, TrainingResult
+from malmoi.train.result import TrainingResult
+from malmoi.train.trainer import Trainer
 
 HELD_OUT = 1 << 15
 """Tokens of each source on which the model is judged at most."""

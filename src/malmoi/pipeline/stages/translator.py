@@ -26,9 +26,10 @@ from malmoi.pipeline.translator_results import TRANSLATIONS, measure, write_atte
 from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.tokenizer import Tokenizer
 from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
+from malmoi.train.result import TrainingResult
 from malmoi.train.samples import Samples
 from malmoi.train.settings import TrainerSettings
-from malmoi.train.trainer import Trainer, TrainingResult
+from malmoi.train.trainer import Trainer
 
 PLAN, SAMPLES, TEXTS, TOKENIZER = "plan.json", "samples.jsonl", "texts.json", "tokenizer"
 
