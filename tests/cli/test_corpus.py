@@ -93,6 +93,24 @@ def test_preview_shows_each_rule_without_building(run, config, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_preview_goes_on_with_the_files_that_have_more(run, config, tmp_path):
+    records = [json.dumps({"text": f"{PROSE} {number}"}, ensure_ascii=False) for number in range(40)]
+    (tmp_path / "texts" / "many.jsonl").write_text("\n".join(records))
+    _, out, _ = run("corpus", "preview", "mine.yaml", "near_duplicates=0", "--documents", "30")
+    assert "of 30 documents would be kept." in out
+
+
+def test_preview_names_what_it_cannot_read(run, config, tmp_path):
+    (tmp_path / "texts" / "torn.parquet").write_bytes(b"PAR1")
+    assert "not read" in run("corpus", "preview", "mine.yaml")[1]
+
+
+def test_preview_drops_what_is_to_be_excluded(run, config, tmp_path):
+    (tmp_path / "exam.txt").write_text((tmp_path / "texts" / "0.txt").read_text())
+    _, out, _ = run("corpus", "preview", "mine.yaml", "exclude_files=[exam.txt]")
+    assert "excluded" in out
+
+
 def test_explain_says_which_rule_with_value_and_limit(run, config, tmp_path):
     run("corpus", "build", "mine.yaml")
     row = json.loads((tmp_path / "runs/mine/corpus/examples.json").read_text())

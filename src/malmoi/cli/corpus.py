@@ -48,7 +48,7 @@ def build(
 def preview(
     config: Config,
     overrides: Overrides = None,
-    documents: Annotated[int, typer.Option(help="How many documents to look at.")] = 500,
+    documents: Annotated[int, typer.Option(min=1, help="How many documents to look at.")] = 500,
     out: Annotated[Path | None, typer.Option(help="Run directory; runs/CONFIG by default.")] = None,
 ) -> None:
     """Show each rule's effect on some documents before a long build."""

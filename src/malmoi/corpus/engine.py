@@ -45,8 +45,8 @@ def _run_in_processes(function: Callable[[Task], Result], tasks: Sequence[Task],
                 yield _unpack(future.result())
         except BrokenProcessPool:
             raise UserError(
-                "A worker process was killed, most likely because the memory ran out.",
-                "Run the same command again with fewer workers; what is finished is kept.",
+                "A worker process was killed: by the system because the memory ran out, or by a library at a damaged file.",
+                "Run the same command again with workers=1, where the file shows; what is finished is kept.",
             ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import tempfile
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,19 @@ from malmoi.core.config import parse_settings
 from malmoi.core.console import console, verbatim
 from malmoi.core.errors import UserError
 from malmoi.core.files import read_json
+from malmoi.core.hashing import text_digest
 from malmoi.corpus.build import Source, build_corpus
 from malmoi.corpus.clean import UnreadableFiles, normalized
 from malmoi.corpus.document import Document
 from malmoi.corpus.steps import judge, make_steps
-from malmoi.pipeline.stages.corpus import CorpusSettings, File, FileReader, files_of
+from malmoi.pipeline.stages.corpus import (
+    CorpusSettings,
+    File,
+    FileReader,
+    excluded_documents,
+    files_of,
+    print_unreadable,
+)
 
 EXAMPLE = 60
 """Characters of a text that are shown."""
@@ -46,32 +54,40 @@ class RuleEffect:
 
 @dataclass
 class Preview:
-    """The effect of all rules on `read` documents, `kept` of which stay."""
+    """The effect of all rules on `read` documents, `kept` of which stay; and the files that could not be read."""
 
     read: int
     kept: int
     rules: list[RuleEffect]
+    unreadable: UnreadableFiles
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """Some documents of every file in turn, the same at each call."""
+    """Documents of one file after the other in turn, as long as they have any; the same at each call."""
 
     files: Sequence[File]
     count: int
 
     def __call__(self, unreadable: UnreadableFiles) -> Iterator[Document]:
-        each = -(-self.count // len(self.files))
-        readers = [
-            itertools.islice(FileReader((file,))(unreadable), max(each, 16)) for file in self.files[: self.count]
-        ]
-        return itertools.islice(itertools.chain.from_iterable(zip_longest(readers)), self.count)
+        files = sorted(
+            self.files, key=lambda file: text_digest(file.name)
+        )  # some of every folder if not all have a turn
+        readers = (FileReader((file,))(unreadable) for file in files)
+        return itertools.islice(_in_turn(readers, self.count), self.count)
 
 
-def zip_longest(readers: Sequence[Iterator[Document]]) -> Iterator[list[Document]]:
-    """The first of each, then the second of each, and so on, until all have ended."""
-    for row in itertools.zip_longest(*readers):
-        yield [document for document in row if document is not None]
+def _in_turn(readers: Iterator[Iterator[Document]], together: int) -> Iterator[Document]:
+    """One document of each of so many readers, then the next of each; where one has ended another takes its place."""
+    turns = deque(itertools.islice(readers, together))
+    while turns:
+        reader = turns.popleft()
+        document = next(reader, None)
+        if document is None:
+            turns.extend(itertools.islice(readers, 1))
+        else:
+            turns.append(reader)
+            yield document
 
 
 def preview_corpus(settings: CorpusSettings, count: int) -> Preview:
@@ -82,13 +98,13 @@ def preview_corpus(settings: CorpusSettings, count: int) -> Preview:
     documents = [normalized(document, settings) for document in sample({})]
     broken = Counter(verdict.rule for document in documents for verdict in judge(document, steps) if not verdict.holds)
     with tempfile.TemporaryDirectory() as directory:
-        counts = build_corpus([Source(sample)], Path(directory), alone)
-        examples = read_json(Path(directory) / "examples.json")
+        counts = build_corpus([Source(sample)], Path(directory), alone, excluded_documents(settings))
+        examples, unreadable = (read_json(Path(directory) / f"{name}.json") for name in ("examples", "unreadable"))
     effects = [
         RuleEffect(rule, counts["dropped"].get(rule, 0), broken.get(rule, number), _example(examples.get(rule, [])))
         for rule, number in Counter({**broken, **counts["dropped"]}).most_common()
     ]
-    return Preview(counts["read"], counts["kept"], effects)
+    return Preview(counts["read"], counts["kept"], effects, unreadable)
 
 
 def print_preview(preview: Preview) -> None:
@@ -108,6 +124,7 @@ def print_preview(preview: Preview) -> None:
             verbatim(limit),
         )
     console.print(table)
+    print_unreadable(preview.unreadable)
     console.print(f"{preview.kept:,} of {preview.read:,} documents would be kept.")
 
 

@@ -123,8 +123,7 @@ def run(settings: CorpusSettings, directory: Path) -> dict[str, Any]:
         console.print("  too few documents to hold whole ones out: the tail of each is held out")
         counts = _build(files, settings.model_copy(update={"held_out_by": "tail"}), directory)
     unreadable = read_json(directory / "unreadable.json")
-    for path, reason in unreadable.items():
-        console.print(f"  [yellow]not read[/yellow] {verbatim(path)}: {verbatim(reason)}")
+    print_unreadable(unreadable)
     if not counts["kept"]:
         raise UserError(
             f"Nothing is left of {counts['read']:,} documents in {len(files)} files: {reasons(counts, unreadable)}.",
@@ -141,6 +140,12 @@ def run(settings: CorpusSettings, directory: Path) -> dict[str, Any]:
     )
     licences = {file.source: file.licence for file in files}
     return {**counts, "unreadable": unreadable, "warnings": found, "licences": licences}
+
+
+def print_unreadable(unreadable: UnreadableFiles) -> None:
+    """Name the files that could not be read, and why."""
+    for path, reason in unreadable.items():
+        console.print(f"  [yellow]not read[/yellow] {verbatim(path)}: {verbatim(reason)}")
 
 
 def files_of(settings: CorpusSettings) -> list[File]:
@@ -195,7 +200,7 @@ def _build(files: list[File], settings: CorpusSettings, directory: Path) -> dict
         return {source: size * mixed[source].epochs if source in mixed else 0.0 for source, size in sizes.items()}
 
     sources, sampler = group_files(files, workers), sample if settings.mixture else None
-    counts = build_corpus(sources, directory, settings, _excluded(settings), sampler)
+    counts = build_corpus(sources, directory, settings, excluded_documents(settings), sampler)
     if mixed:
         shares = {
             name: _as_written(share, left[name], counts["sources"][name]["bytes"]) for name, share in mixed.items()
@@ -210,7 +215,7 @@ def _as_written(share: Share, left: float, size: int) -> dict[str, float]:
     return asdict(share) | {"tokens": tokens, "epochs": share.epochs * left / tokens if tokens else 0.0}
 
 
-def _excluded(settings: CorpusSettings) -> Iterator[Document]:
+def excluded_documents(settings: CorpusSettings) -> Iterator[Document]:
     """The evaluation texts; what cannot be read of them could get into the corpus unseen."""
     if settings.evaluation:
         from malmoi.pipeline.evaluation_sets import evaluation_documents  # brings torch, which a cluster may not have
