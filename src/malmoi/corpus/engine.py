@@ -45,7 +45,7 @@ def _run_in_processes(function: Callable[[Task], Result], tasks: Sequence[Task],
                 yield _unpack(future.result())
         except BrokenProcessPool:
             raise UserError(
-                "A worker process was killed: by the system because the memory ran out, or by a library at a damaged file.",
+                "A worker process was killed: the memory ran out, or a damaged file brought a library down.",
                 "Run the same command again with workers=1, where the file shows; what is finished is kept.",
             ) from None
         finally:
