@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from malmoi.core.errors import UserError
+from malmoi.core.processes import own_command
 
 if TYPE_CHECKING:
     from malmoi.formats.checkpoint import Checkpoint
@@ -39,7 +40,7 @@ def newest_assistant() -> Path:
     if not found:
         raise UserError(
             f"There is no assistant below {RUNS}/ yet.",
-            "Name a checkpoint, or make one with: malmoi run quickstart",
+            f"Name a checkpoint, or make one with: {own_command()} run quickstart",
         )
     return max(found, key=lambda path: path.stat().st_mtime)
 
