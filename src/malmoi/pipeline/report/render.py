@@ -66,15 +66,21 @@ SECTIONS: list[Callable[[Sequence[StageRecord], Words], Section | None]] = [
 ]
 """In the order of the page: first what came out, then how."""
 
+PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"}
+"""The control characters that HTML does not allow, or does not show, and their pictures in Unicode."""
+
 
 def render(stages: Sequence[StageRecord], title: str, language: Language) -> str:
-    """The report as one HTML file that loads nothing; everything that stages wrote is escaped."""
+    """The report as one HTML file that loads nothing; everything that stages wrote is escaped.
+
+    An untrained model writes control characters too; pictures of them stand in their place.
+    """
     say = Words(language)
     sections = [section for make in SECTIONS if (section := make(stages, say)) is not None]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters["pointer_values"] = _pointer_values
     script = _own("pointer.js")
-    return environment.from_string(_own("report.html")).render(
+    page = environment.from_string(_own("report.html")).render(
         title=title,
         language=language,
         eyebrow=f"malmoi {malmoi.__version__} · {_day(stages)}",
@@ -86,6 +92,7 @@ def render(stages: Sequence[StageRecord], title: str, language: Language) -> str
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+    return page.translate(PICTURES)
 
 
 def _own(name: str) -> str:
