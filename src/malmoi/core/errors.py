@@ -31,6 +31,7 @@ class MissingExtra(UserError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A ' Did you mean X?' sentence for a mistyped name, or an empty string when nothing is close."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    """A 'Did you mean X?' sentence for a mistyped name or its beginning, or an empty string when nothing is close."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1) or [one for one in names if name and one.startswith(name)]
     return f"Did you mean {close[0]!r}?" if close else ""
