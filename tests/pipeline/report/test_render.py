@@ -90,6 +90,11 @@ def test_control_characters_of_an_untrained_model_are_shown_as_pictures(make_sta
     assert "\0" not in page
 
 
+def test_the_dial_compares_sizes_with_the_one_it_chose(stages):
+    cells = re.findall("<td[^>]*>([^<]* ×)</td>", page_of(stages))
+    assert cells == ["1.03 ×", "1.00 ×"]
+
+
 def test_korean_words(stages):
     text = Page(page_of(stages, "ko")).text
     assert "바이그램 모델보다 28 % 낮음" in text
