@@ -82,11 +82,11 @@ def test_hostile_names_are_escaped_in_attributes_too(make_stage, hostile):
     Page(page)
 
 
-def test_control_characters_of_an_untrained_model_are_shown_as_pictures(make_stage):
+def test_control_characters_of_an_untrained_model_are_marked(make_stage):
     pretrain = make_stage("pretrain", {"validation_loss": 8.3})
     append_json_line(pretrain / "samples.jsonl", {"step": 0, "prompt": "Once", "text": "Oncea\0b\x0bc\td\ne"})
     page = page_of([pretrain])
-    assert "a␀b␋c\td\ne" in page
+    assert "a\ufffdb\ufffdc\td\ne" in page
     assert "\0" not in page
 
 

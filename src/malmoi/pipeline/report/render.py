@@ -66,14 +66,14 @@ SECTIONS: list[Callable[[Sequence[StageRecord], Words], Section | None]] = [
 ]
 """In the order of the page: first what came out, then how."""
 
-PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"}
-"""The control characters that HTML does not allow, or does not show, and their pictures in Unicode."""
+CONTROLS = dict.fromkeys((code for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"), "\ufffd")
+"""The control characters, which HTML does not allow or does not show; few fonts have Unicode's pictures of them."""
 
 
 def render(stages: Sequence[StageRecord], title: str, language: Language) -> str:
     """The report as one HTML file that loads nothing; everything that stages wrote is escaped.
 
-    An untrained model writes control characters too; pictures of them stand in their place.
+    An untrained model writes control characters too; U+FFFD stands in their place.
     """
     say = Words(language)
     sections = [section for make in SECTIONS if (section := make(stages, say)) is not None]
@@ -92,7 +92,7 @@ def render(stages: Sequence[StageRecord], title: str, language: Language) -> str
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-    return page.translate(PICTURES)
+    return page.translate(CONTROLS)
 
 
 def _own(name: str) -> str:
