@@ -176,7 +176,7 @@ def _field_error(kind: type[GenerationRequest], error: ValidationError) -> ApiEr
     if first["type"] == "extra_forbidden":
         inner: dict[str, type[Settings]] = {"stream_options": StreamOptions, "messages": Message}
         holder = inner[path[0]] if path[1:] else kind
-        hint = nearest(path[-1], holder.model_fields) or f"Known: {', '.join(holder.model_fields)}."
+        hint = nearest(path[-1], holder.model_fields, likeness=0.6) or f"Known: {', '.join(holder.model_fields)}."
         return ApiError(400, f"This server does not know the field {name!r}. {hint}", name, "unknown_field")
     if first["type"] == "missing":
         return ApiError(400, f"The field {name!r} is missing.", name, "missing_field")
