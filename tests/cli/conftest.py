@@ -1,8 +1,10 @@
 """The command line in this process."""
 
 import io
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +13,8 @@ from malmoi.cli.main import main
 
 @pytest.fixture
 def run(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
-    """Runs a command with a text or bytes as standard input; gives exit code, standard output and standard error."""
+    """Runs a command, malmoi being on PATH, with a text or bytes as standard input; gives exit code, output and errors."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 
     def run(*arguments, stdin=""):
         data = stdin.encode() if isinstance(stdin, str) else stdin

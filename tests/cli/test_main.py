@@ -4,6 +4,7 @@ import errno
 
 import pytest
 
+import malmoi
 from malmoi.cli import main
 
 
@@ -26,3 +27,15 @@ def test_another_error_of_the_system_is_not_called_so(monkeypatch):
     monkeypatch.setattr(main, "app", writes)
     with pytest.raises(OSError, match="broken"):
         main.main()
+
+
+def test_the_version_is_printed(run):
+    assert run("--version") == (0, f"malmoi {malmoi.__version__}\n", "")
+
+
+def test_what_a_recipe_is_about_stands_below_itself_where_a_line_ends(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = run("recipes")[1].splitlines()
+    second = next(number for number, line in enumerate(lines) if line.startswith("quickstart ")) + 1
+    assert lines[second].startswith(" " * 10)
+    assert max(map(len, lines)) <= 60

@@ -44,8 +44,19 @@ def test_a_text_is_read_from_a_pipe_whatever_its_encoding(run, checkpoint):
     options = ["--temperature", "0", "--maximum-tokens", "5"]
     expected = run("generate", str(checkpoint), text, *options)[1]
     assert run("generate", str(checkpoint), "-", *options, stdin=text.encode("cp949"))[1] == expected
-    code, _, error = run("generate", str(checkpoint), "-", stdin=b"\x01\x02\x03" * 30)
-    assert (code, "no text" in error) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"\x01\x02\x03" * 30, "no text"),
+        (b"\xff\xfe\x00\x01\x81", "line 1 is not utf-16"),
+        ("옛날에\n".encode() * 100 + b"\xff\n", "line 101 is not utf-8"),
+    ],
+)
+def test_what_is_no_text_is_not_read_from_a_pipe(run, checkpoint, data, reason):
+    code, out, error = run("generate", str(checkpoint), "-", stdin=data)
+    assert (code, out, reason in error) == (2, "", True)
 
 
 def test_an_answer_is_written_whatever_the_surroundings_call_their_encoding(checkpoint):

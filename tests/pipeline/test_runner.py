@@ -231,3 +231,16 @@ def test_the_ending_continues_a_prompt_of_the_run(tmp_path, capsys):
     (tmp_path / "samples.jsonl").write_text('{"step": 0, "prompt": "이 영화는", "text": ""}\n', encoding="utf-8")
     print_ending({"pretrain": tmp_path})
     assert f"malmoi generate {tmp_path} '이 영화는'" in capsys.readouterr().out
+
+
+def test_the_ending_names_the_script_where_the_shell_does_not_find_malmoi(tmp_path, monkeypatch, capsys):
+    script = tmp_path / ".venv/bin/malmoi"
+    script.parent.mkdir(parents=True)
+    script.touch(mode=0o755)
+    (tmp_path / "wrong.jsonl").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.executable", str(script.with_name("python")))
+    for path, expected in (("", ".venv/bin/malmoi"), (str(script.parent), "malmoi")):
+        monkeypatch.setenv("PATH", path)
+        print_ending({"digits": Path()})
+        assert f"  {expected} predict . picture.png" in capsys.readouterr().out

@@ -130,6 +130,7 @@ def test_parts_of_text_are_one_text(client):
     ("extra", "message"),
     [
         ({"extra_body": {"temprature": 1}}, "'temprature'. Did you mean 'temperature'?"),
+        ({"response_format": {"type": "text"}}, "'response_format'. Known: model, max_tokens,"),
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "'tools'"),
         ({"n": 2}, "'n'"),
         ({"frequency_penalty": 1}, "'frequency_penalty'"),
@@ -142,7 +143,7 @@ def test_parts_of_text_are_one_text(client):
         ({"stop": ""}, "'stop"),
         ({"stop": ["x"] * 17}, "'stop"),
         ({"stop": "x" * 257}, "'stop"),
-        ({"messages": []}, "'messages'"),
+        ({"messages": []}, "[] of 'messages' is not supported: it needs at least 1."),
         ({"messages": [{"role": "robot", "content": "x"}]}, "'messages.0.role'"),
         ({"messages": [{"role": "user", "content": "x", "contnt": "y"}]}, "Did you mean 'content'"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "'messages.0.content'"),

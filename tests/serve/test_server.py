@@ -35,6 +35,22 @@ def test_any_bytes_get_an_answer_of_the_right_shape(address, body):
     assert set(response.json()["error"]) == {"message", "type", "param", "code"}
 
 
+@pytest.mark.parametrize(
+    ("body", "way_out"),
+    [
+        ("안녕".encode("cp949"), "it is not UTF-8. Send it as UTF-8."),
+        (b"[" * 100_000, "it is nested too deeply. Send"),
+        (b'{"seed": ' + b"9" * 5000 + b"}", "a number has too many digits. Send a shorter one."),
+        (b"hello", "line 1 column 1 (char 0). Send one object, from { to }."),
+        (b"[]", "it is no object. Send one, from { to }."),
+    ],
+)
+def test_what_is_no_json_is_told_what_to_send(address, body, way_out):
+    message = httpx.post(f"{address}/v1/chat/completions", content=body).json()["error"]["message"]
+    assert "The request cannot be read as JSON: " in message
+    assert way_out in message
+
+
 def test_what_stands_before_every_text_of_a_vocabulary_stands_before_a_prompt(model, tokenizer, serving):
     backend = tokenizers.Tokenizer.from_str(tokenizer.backend.to_str())
     begin = ("<|im_start|>", backend.token_to_id("<|im_start|>"))

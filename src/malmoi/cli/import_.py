@@ -12,14 +12,14 @@ from malmoi.cli.options import MODELS
 from malmoi.core.errors import UserError
 
 NEXT = {
-    "ForSequenceClassification": "malmoi predict {} 'A text to classify.'",
-    "ForCausalLM": "malmoi generate {} 'Once upon a time'",
-    "LMHeadModel": "malmoi generate {} 'Once upon a time'",
-    "T5ForConditionalGeneration": "malmoi translate {} --prefix 'translate English to German: ' 'Good morning.'",
-    "MarianMTModel": "malmoi translate {} 'Good morning.'",
+    "ForSequenceClassification": "predict {} 'A text to classify.'",
+    "ForCausalLM": "generate {} 'Once upon a time'",
+    "LMHeadModel": "generate {} 'Once upon a time'",
+    "T5ForConditionalGeneration": "translate {} --prefix 'translate English to German: ' 'Good morning.'",
+    "MarianMTModel": "translate {} 'Good morning.'",
 }
 """What a model is for, by the end of the name of its class in transformers."""
-ENCODER = "malmoi export {} --to onnx"
+ENCODER = "export {} --to onnx"
 """What is left: a model that reads and does not write."""
 
 
@@ -58,6 +58,7 @@ def print_model(directory: Path) -> None:
 
     from malmoi.core.console import console
     from malmoi.core.files import read_json
+    from malmoi.core.processes import own_command
     from malmoi.formats.checkpoint_files import CARD, CONFIG
     from malmoi.formats.weights import open_weights
     from malmoi.sources.front_matter import licence_in, split_front_matter
@@ -77,8 +78,8 @@ def print_model(directory: Path) -> None:
     ]
     command = next((NEXT[kind] for kind in NEXT if config["architectures"][0].endswith(kind)), ENCODER)
     if "generate" in command and (directory / "chat_template.jinja").is_file():
-        command = "malmoi chat {}"
+        command = "chat {}"
     if languages := load_tokenizer(directory).languages:
         command = command.replace("{}", f"{{}} --into {languages[0]}")
-    lines.append(f"Next:       {command.format(shlex.quote(str(directory)))}")
+    lines.append(f"Next:       {own_command()} {command.format(shlex.quote(str(directory)))}")
     console.print("\n".join(lines), soft_wrap=True, markup=False)

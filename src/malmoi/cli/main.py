@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+import malmoi
 from malmoi.cli import (
     answer,
     attention,
@@ -40,6 +41,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"malmoi {malmoi.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _every_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
 app.command()(run.run)
 app.command()(run.recipes)
 app.command()(launch.launch)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from malmoi.core.errors import UserError
+from malmoi.core.processes import own_command
 
 if TYPE_CHECKING:
     from malmoi.formats.checkpoint import Checkpoint
@@ -39,7 +40,7 @@ def newest_assistant() -> Path:
     if not found:
         raise UserError(
             f"There is no assistant below {RUNS}/ yet.",
-            "Name a checkpoint, or make one with: malmoi run quickstart",
+            f"Name a checkpoint, or make one with: {own_command()} run quickstart",
         )
     return max(found, key=lambda path: path.stat().st_mtime)
 
@@ -64,16 +65,22 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def read_standard_input() -> str:
-    """All of standard input, in UTF-8 or what else its bytes show, as files are read.
+    """All of standard input, in UTF-8 or what else its bytes show.
 
     Raises:
-        UserError: it is no text.
+        UserError: it is no text, or a byte of it is none.
     """
-    from malmoi.corpus.decode import decode
+    from malmoi.corpus.decode import detect_encoding
 
-    text = decode(sys.stdin.buffer.read())
-    if text is None:
+    data = sys.stdin.buffer.read()
+    encoding = detect_encoding(data)
+    if encoding is None:
         raise UserError("Standard input is no text.", "Give it as UTF-8.")
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UserError(f"Standard input is no text: line {line:,} is not {encoding}.", "Give it as UTF-8.") from None
     return io.StringIO(text, newline=None).read()  # every end of line as a line feed
 
 

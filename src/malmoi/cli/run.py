@@ -79,11 +79,16 @@ def _together() -> AbstractContextManager[None]:
 
 def recipes() -> None:
     """List the shipped recipes."""
-    from malmoi.core.console import console
+    from rich.table import Table
+
+    from malmoi.core.console import console, verbatim
     from malmoi.pipeline.recipe import shipped_recipes
 
+    table = Table.grid("", "", padding=(0, 2, 0, 0))
+    table.columns[0].style, table.columns[0].no_wrap = "bold", True
     for name, about in shipped_recipes().items():
-        console.print(f"[bold]{name:16}[/bold] {about}")
+        table.add_row(name, verbatim(about))
+    console.print(table)
 
 
 def stage_command(kind: str) -> Callable[..., None]:

@@ -30,7 +30,11 @@ class MissingExtra(UserError):
         )
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A ' Did you mean X?' sentence for a mistyped name, or an empty string when nothing is close."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+def nearest(name: str, known: Iterable[str], likeness: float = 0.5) -> str:
+    """A 'Did you mean X?' sentence for a mistyped name, or an empty string when nothing is close.
+
+    Args:
+        likeness: the least that is close, from 0 to 1; long names share half of their letters by chance.
+    """
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=likeness)
     return f"Did you mean {close[0]!r}?" if close else ""

@@ -11,6 +11,7 @@ from rich.table import Table
 from malmoi.core.console import console, verbatim
 from malmoi.core.errors import UserError
 from malmoi.core.files import read_json_lines
+from malmoi.core.processes import own_command
 from malmoi.pipeline.recipe import Recipe
 from malmoi.pipeline.runner import done_stages, resolve_inputs
 from malmoi.pipeline.settings_words import describe_settings
@@ -49,6 +50,7 @@ def print_plan(recipe: Recipe, directory: Path) -> None:
 
 def print_ending(stages: dict[str, Path]) -> None:
     """Say where the report is and how to talk to what was made."""
+    malmoi = own_command()
     console.print()
     for directory in stages.values():
         report = directory / "report.html"
@@ -56,20 +58,22 @@ def print_ending(stages: dict[str, Path]) -> None:
             console.print(f"Report:    {report}", soft_wrap=True, markup=False)
     for directory in stages.values():
         if (directory / "model" / "chat_template.jinja").is_file() and (directory / "answers.jsonl").is_file():
-            console.print(f"Chat:      malmoi chat {directory}", soft_wrap=True, markup=False)
-            console.print(f"Serve:     malmoi serve {directory}", soft_wrap=True, markup=False)
+            console.print(f"Chat:      {malmoi} chat {directory}", soft_wrap=True, markup=False)
+            console.print(f"Serve:     {malmoi} serve {directory}", soft_wrap=True, markup=False)
         elif (directory / "wrong.jsonl").is_file():
-            console.print(f"Classify:  malmoi predict {directory} picture.png", soft_wrap=True, markup=False)
+            console.print(f"Classify:  {malmoi} predict {directory} picture.png", soft_wrap=True, markup=False)
         elif (directory / "pictures" / "made.png").is_file():
             console.print(f"Look:      {directory / 'pictures' / 'made.png'}", soft_wrap=True, markup=False)
         elif (directory / "predictions.json").is_file():
-            console.print(f"Classify:  malmoi predict {directory} < texts.txt", soft_wrap=True, markup=False)
+            console.print(f"Classify:  {malmoi} predict {directory} < texts.txt", soft_wrap=True, markup=False)
         elif (directory / "translations.json").is_file():
-            console.print(f"Translate: malmoi translate {directory} 'This is an example'", soft_wrap=True, markup=False)
+            console.print(
+                f"Translate: {malmoi} translate {directory} 'This is an example'", soft_wrap=True, markup=False
+            )
         elif (directory / "metrics.jsonl").is_file() and (directory / "samples.jsonl").is_file():
             first = next(iter(read_json_lines(directory / "samples.jsonl")), {"prompt": ""})
             prompt = shlex.quote(first["prompt"])
-            console.print(f"Continue:  malmoi generate {directory} {prompt}", soft_wrap=True, markup=False)
+            console.print(f"Continue:  {malmoi} generate {directory} {prompt}", soft_wrap=True, markup=False)
 
 
 def print_settings(kind: str) -> None:

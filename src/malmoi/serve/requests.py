@@ -142,16 +142,30 @@ async def read_request(kind: type[RequestType], request: Request) -> RequestType
         body += part
         if len(body) > BODY_LIMIT:
             raise ApiError(413, f"The request is larger than {BODY_LIMIT:,} bytes.", code="request_too_large")
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise ApiError(400, f"The request is not JSON: {error}.", code="invalid_json") from None
-    if not isinstance(content, dict):
-        raise ApiError(400, "The request is not a JSON object.", code="invalid_json")
+    content = _read_json(bytes(body))
     try:
         return kind.model_validate(content)
     except ValidationError as error:
         raise _field_error(kind, error) from None
+
+
+def _read_json(body: bytes) -> dict[str, Any]:
+    """An object of JSON, in UTF-8."""
+    try:
+        content = json.loads(body.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        reason = "it is not UTF-8. Send it as UTF-8"
+    except RecursionError:
+        reason = "it is nested too deeply. Send lists and objects as deep as the API has them"
+    except json.JSONDecodeError as error:
+        reason = f"{error}. Send one object, from {{ to }}"
+    except ValueError:  # of Python's limit on digits
+        reason = "a number has too many digits. Send a shorter one"
+    else:
+        if isinstance(content, dict):
+            return content
+        reason = "it is no object. Send one, from { to }"
+    raise ApiError(400, f"The request cannot be read as JSON: {reason}.", code="invalid_json")
 
 
 def _field_error(kind: type[GenerationRequest], error: ValidationError) -> ApiError:
@@ -162,11 +176,13 @@ def _field_error(kind: type[GenerationRequest], error: ValidationError) -> ApiEr
     if first["type"] == "extra_forbidden":
         inner: dict[str, type[Settings]] = {"stream_options": StreamOptions, "messages": Message}
         holder = inner[path[0]] if path[1:] else kind
-        hint = nearest(path[-1], holder.model_fields) or f"Known: {', '.join(holder.model_fields)}."
+        hint = nearest(path[-1], holder.model_fields, likeness=0.6) or f"Known: {', '.join(holder.model_fields)}."
         return ApiError(400, f"This server does not know the field {name!r}. {hint}", name, "unknown_field")
     if first["type"] == "missing":
         return ApiError(400, f"The field {name!r} is missing.", name, "missing_field")
     shown = repr(first["input"])
     shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
     reason = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "too_short":
+        reason = f"it needs at least {first['ctx']['min_length']}"
     return ApiError(400, f"The value {shown} of {name!r} is not supported: {reason}.", name, "unsupported_value")

@@ -82,6 +82,19 @@ def test_hostile_names_are_escaped_in_attributes_too(make_stage, hostile):
     Page(page)
 
 
+def test_control_characters_of_an_untrained_model_are_marked(make_stage):
+    pretrain = make_stage("pretrain", {"validation_loss": 8.3})
+    append_json_line(pretrain / "samples.jsonl", {"step": 0, "prompt": "Once", "text": "Oncea\0b\x0bc\td\ne"})
+    page = page_of([pretrain])
+    assert "a\ufffdb\ufffdc\td\ne" in page
+    assert "\0" not in page
+
+
+def test_the_dial_compares_sizes_with_the_one_it_chose(stages):
+    cells = re.findall("<td[^>]*>([^<]* ×)</td>", page_of(stages))
+    assert cells == ["1.03 ×", "1.00 ×"]
+
+
 def test_korean_words(stages):
     text = Page(page_of(stages, "ko")).text
     assert "바이그램 모델보다 28 % 낮음" in text

@@ -106,6 +106,7 @@ def test_an_assistant_learns_its_answers(base, dialogues, tmp_path):
     assert result["loss_after"] < result["loss_before"]
     answers = list(read_json_lines(tmp_path / "answers.jsonl"))
     assert {"question", "before", "after"} == set(answers[0])
+    assert all(answer["before"].endswith("…") for answer in answers)  # cut after four tokens
     assert load_checkpoint(tmp_path).tokenizer.chat_template
 
 

@@ -66,15 +66,21 @@ SECTIONS: list[Callable[[Sequence[StageRecord], Words], Section | None]] = [
 ]
 """In the order of the page: first what came out, then how."""
 
+CONTROLS = dict.fromkeys((code for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"), "\ufffd")
+"""The control characters, which HTML does not allow or does not show; few fonts have Unicode's pictures of them."""
+
 
 def render(stages: Sequence[StageRecord], title: str, language: Language) -> str:
-    """The report as one HTML file that loads nothing; everything that stages wrote is escaped."""
+    """The report as one HTML file that loads nothing; everything that stages wrote is escaped.
+
+    An untrained model writes control characters too; U+FFFD stands in their place.
+    """
     say = Words(language)
     sections = [section for make in SECTIONS if (section := make(stages, say)) is not None]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters["pointer_values"] = _pointer_values
     script = _own("pointer.js")
-    return environment.from_string(_own("report.html")).render(
+    page = environment.from_string(_own("report.html")).render(
         title=title,
         language=language,
         eyebrow=f"malmoi {malmoi.__version__} · {_day(stages)}",
@@ -86,6 +92,7 @@ def render(stages: Sequence[StageRecord], title: str, language: Language) -> str
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+    return page.translate(CONTROLS)
 
 
 def _own(name: str) -> str:

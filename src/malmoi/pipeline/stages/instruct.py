@@ -212,13 +212,14 @@ def _answer_before(
 def _answers(
     model: LanguageModel, tokenizer: Tokenizer, questions: list[str], settings: InstructSettings, title: str
 ) -> list[str]:
-    """Greedy answers, so that before and after differ by the weights alone."""
+    """Greedy answers, so that before and after differ by the weights alone; an ellipsis where the limit cut one."""
     sampling = SamplingSettings(temperature=0, maximum_tokens=settings.answer_tokens)
     answers = []
     with progress(title, len(questions)) as advance:
         for question in questions:
             prompt = encode_prompt(tokenizer, [{"role": "user", "content": question}])
-            answers.append(collect(generate(model, tokenizer, prompt, sampling)).text.strip())
+            answer = collect(generate(model, tokenizer, prompt, sampling))
+            answers.append(answer.text.strip() + ("…" if answer.finish_reason == "length" else ""))
             advance(1)
     return answers
 

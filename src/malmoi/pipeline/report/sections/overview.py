@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from malmoi.core.processes import own_command
 from malmoi.pipeline.report.blocks import Block, Commands, Facts, Folded, Section, Table, Tile
 from malmoi.pipeline.report.run import StageRecord
 from malmoi.pipeline.report.words import Words, size
@@ -58,30 +59,30 @@ def _machine_facts(stage: StageRecord, say: Words) -> Facts:
 
 def next_section(stages: Sequence[StageRecord], say: Words) -> Section | None:
     """Commands that use what was made."""
-    commands = []
+    malmoi, commands = own_command(), []
     assistants = [stage for stage in stages if stage.kind == "instruct"]
     bases = [stage for stage in stages if stage.kind == "pretrain"]
     if assistants:
-        commands.append((say("chat"), f"malmoi chat {assistants[-1].directory}"))
+        commands.append((say("chat"), f"{malmoi} chat {assistants[-1].directory}"))
     if assistants or bases:
-        commands.append((say("serve"), f"malmoi serve {(assistants or bases)[-1].directory}"))
+        commands.append((say("serve"), f"{malmoi} serve {(assistants or bases)[-1].directory}"))
     if bases:
-        commands.append((say("generate"), f"malmoi generate {bases[-1].directory} '{say('prompt.example')}'"))
+        commands.append((say("generate"), f"{malmoi} generate {bases[-1].directory} '{say('prompt.example')}'"))
     commands += [
-        (say("predict.images"), f"malmoi predict {stage.directory} photo.jpg")
+        (say("predict.images"), f"{malmoi} predict {stage.directory} photo.jpg")
         for stage in stages
         if stage.kind == "classify-images"
     ]
     translators = [stage for stage in stages if stage.kind == "translator"]
     if translators:
-        commands.append((say("translate"), f"malmoi translate {translators[-1].directory} 'This is an example'"))
+        commands.append((say("translate"), f"{malmoi} translate {translators[-1].directory} 'This is an example'"))
     commands += [
-        (say("answer"), f"malmoi answer {stage.directory} '{say('question.example')}' --file letter.txt")
+        (say("answer"), f"{malmoi} answer {stage.directory} '{say('question.example')}' --file letter.txt")
         for stage in stages
         if stage.kind == "questions"
     ]
     commands += [
-        (say("export.gguf"), f"malmoi export {stage.directory} --type q4_1")
+        (say("export.gguf"), f"{malmoi} export {stage.directory} --type q4_1")
         for stage in stages
         if stage.kind == "compress"
         and stage.result.get("figure") == "bits_per_byte"
@@ -89,11 +90,11 @@ def next_section(stages: Sequence[StageRecord], say: Words) -> Section | None:
     ]
     corpora = [stage for stage in stages if stage.kind == "corpus"]
     if corpora and not bases:
-        commands.append((say("cut.corpus"), f"malmoi tokenizer corpus={corpora[-1].directory} --out my-tokenizer"))
-        train = f"malmoi pretrain corpus={corpora[-1].directory} tokenizer=my-tokenizer minutes=5 --out my-model"
+        commands.append((say("cut.corpus"), f"{malmoi} tokenizer corpus={corpora[-1].directory} --out my-tokenizer"))
+        train = f"{malmoi} pretrain corpus={corpora[-1].directory} tokenizer=my-tokenizer minutes=5 --out my-model"
         commands.append((say("train.corpus"), train))
     else:
-        commands.append((say("own"), "malmoi run ~/texts"))
+        commands.append((say("own"), f"{malmoi} run ~/texts"))
     return Section("next", say("next"), "", [Commands(commands)])
 
 

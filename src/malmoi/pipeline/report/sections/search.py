@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from malmoi.core.processes import own_command
 from malmoi.pipeline.report.blocks import (
     Bar,
     Bars,
@@ -37,7 +38,7 @@ def search_section(stages: Sequence[StageRecord], say: Words) -> Section | None:
     counts = {state: sum(one["state"] == state for one in result["trials"]) for state in _STATES}
     blocks: list[Block] = [
         Facts([(say(f"tune.{state}"), as_text(count)) for state, count in counts.items()]),
-        Commands([(say("tune.run"), f"malmoi run {result['file']}")]),
+        Commands([(say("tune.run"), f"{own_command()} run {result['file']}")]),
         *_charts([_history(result, say)]),
     ]
     if result["importance"]:

@@ -74,6 +74,7 @@ def _trials(stage: StageRecord, say: Words) -> list[Block]:
     trials = (stage.json("plan.json") or {}).get("trials")
     if not trials:
         return []
+    best = min(trial["predicted_loss"] for trial in trials)
     columns = [say("size"), *("#" + say(key) for key in ("fact.parameters", "fact.tokens_per_second", "tokens"))]
     rows = [
         [
@@ -82,7 +83,7 @@ def _trials(stage: StageRecord, say: Words) -> list[Block]:
             f"{trial['tokens_per_second']:,}",
             f"{trial['tokens']:,}",
             f"{trial['epochs']:.1f}",
-            f"{trial['predicted_loss']:.2f}",
+            f"{trial['predicted_loss'] / best:.2f} ×",
         ]
         for trial in sorted(trials, key=lambda trial: -float(trial["predicted_loss"]))
     ]
