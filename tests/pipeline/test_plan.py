@@ -33,14 +33,14 @@ def test_minutes_become_steps():
 
 def test_what_is_measured_is_what_will_be_trained(monkeypatch):
     measured = []
-    monkeypatch.setattr(dial, "tokens_per_second", lambda config, *_: measured.append(config) or 1_000.0)
+    monkeypatch.setattr(dial, "tokens_per_second", lambda config, *_, **__: measured.append(config) or 1_000.0)
     made = derive(model={"layers": 3, "width": 64, "activation": "gelu"})
     assert [config.model_dump() for config in measured] == [made["model"]]
     assert (made["model"]["layers"], made["model"]["width"], made["model"]["activation"]) == (3, 64, "gelu")
 
 
 def test_a_given_width_leaves_the_depth_to_the_measurement(monkeypatch):
-    monkeypatch.setattr(dial, "tokens_per_second", lambda config, *_: 1e5 / config.layers)
+    monkeypatch.setattr(dial, "tokens_per_second", lambda config, *_, **__: 1e5 / config.layers)
     made = derive(model={"width": 64})
     assert [trial["layers"] for trial in made["trials"]][:2] == [2, 3]
     assert {trial["width"] for trial in made["trials"]} == {64}
