@@ -176,6 +176,24 @@ def test_a_wrong_override_names_the_way_out(calls, recipe_file, override, messag
         load_recipe(str(recipe_file), [override])
 
 
+@pytest.mark.parametrize(
+    ("recipe", "override", "message"),
+    [
+        ("quickstart", "pretrain.model.widht=3", "'widht' in 'model'.*Did you mean 'width'"),
+        ("quickstart", "pretrain.model.heads=7", "even head width, not 27"),
+        ("quickstart", "pretrain.mixture.wiki=3", "pretrain.mixture names the source 'wiki'.*mean 'wiki-excerpt'"),
+        ("quickstart", "corpus.read.wiki.text=3", "corpus.read names the source 'wiki'.*mean 'wiki-excerpt'"),
+        ("bert", "pretrain-encoder.model.widht=3", "'widht' in 'model'.*Did you mean 'width'"),
+        ("bert", "pretrain-encoder.mixture.wiki=3", "pretrain-encoder.mixture names the source 'wiki'"),
+        ("bert", "questions.model.widht=3", "'widht' in 'model'.*Did you mean 'width'"),
+        ("translate", "translator.heads=500", "heads=500 do not fit"),
+    ],
+)
+def test_a_shape_or_a_source_that_cannot_be_is_told_before_anything_runs(recipe, override, message):
+    with pytest.raises(UserError, match=message):
+        load_recipe(recipe, [override])
+
+
 def test_an_input_that_is_no_stage_and_no_path_is_named(calls, recipe_file, tmp_path):
     with pytest.raises(UserError, match=r"'fisrt'.*Did you mean 'first'"):
         run_recipe(load_recipe(str(recipe_file), ["second.source=fisrt"]), tmp_path / "run")

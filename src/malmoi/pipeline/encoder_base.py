@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
-from pydantic import PositiveInt
+from pydantic import PositiveInt, model_validator
 
 from malmoi.core.config import Settings, parse_settings
 from malmoi.core.errors import UserError
@@ -51,6 +51,12 @@ class EncoderBaseSettings(Settings):
     vocabulary: PositiveInt = 4096
     counted: bool = False
     longest: PositiveInt = 128
+
+    @model_validator(mode="after")
+    def _check_model(self) -> Self:
+        if self.model:
+            _new_config(self, self.vocabulary)
+        return self
 
     @property
     def new_tokenizer(self) -> TokenizerSettings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from malmoi.core.config import Settings, apply_override, parse_settings, read_yaml
+from malmoi.core.config import Settings, apply_override, keys_of, parse_settings, read_yaml
 from malmoi.core.errors import UserError, nearest
 from malmoi.parallel.layout import AnyLayout, Layout
 from malmoi.pipeline.stage import Stage, find_stage, is_input
@@ -134,11 +135,14 @@ def build_recipe(name: str, about: str, entries: dict[str, dict[str, Any]], wher
     steps = [
         build_step(values, stage_name, f"stage {stage_name!r} of {where}") for stage_name, values in entries.items()
     ]
-    others = [step.settings for step in steps]
-    steps = [
-        replace(step, settings=step.stage.in_recipe(step.settings, others), prefix=f"{step.name}.") for step in steps
-    ]
-    return Recipe(name, about, steps, entries)
+    stages = {step.name: step.settings for step in steps}
+    return Recipe(name, about, [_in_recipe(step, stages) for step in steps], entries)
+
+
+def _in_recipe(step: Step, stages: Mapping[str, Settings]) -> Step:
+    prefix = f"{step.name}."
+    with keys_of(prefix):
+        return replace(step, settings=step.stage.in_recipe(step.settings, stages), prefix=prefix)
 
 
 def build_step(values: dict[str, Any], name: str, where: str) -> Step:
@@ -148,7 +152,9 @@ def build_step(values: dict[str, Any], name: str, where: str) -> Step:
     values.pop("name", None)
     stage = find_stage(kind)
     parallel = parse_settings(_Parallel, {"parallel": values.pop("parallel", {})}, where).parallel
-    return Step(kind, name, stage, parse_settings(stage.settings, values, where), parallel)
+    settings = parse_settings(stage.settings, values, where)
+    stage.check(settings)
+    return Step(kind, name, stage, settings, parallel)
 
 
 class _Parallel(Settings):
