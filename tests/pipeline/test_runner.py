@@ -27,6 +27,8 @@ def calls(monkeypatch):
 
     def run(settings, directory):
         ran.append(directory.name)
+        if settings.words == "refused":
+            raise UserError("It cannot be.")
         earlier = (settings.source / "words.txt").read_text() if settings.source else ""
         (directory / "words.txt").write_text(earlier + settings.words)
         (directory / "checkpoints").mkdir(exist_ok=True)
@@ -146,6 +148,20 @@ def test_a_failed_stage_leaves_the_finished_ones_done(calls, recipe_file, tmp_pa
     assert calls == ["first", "second", "second"]
 
 
+def test_a_mistake_that_is_met_at_once_leaves_the_earlier_result_in_its_place(calls, recipe_file, tmp_path):
+    run_recipe(load_recipe(str(recipe_file), []), tmp_path / "run")
+    with pytest.raises(UserError, match="It cannot be"):
+        run_recipe(load_recipe(str(recipe_file), ["second.words=refused"]), tmp_path / "run")
+    assert (tmp_path / "run/second/words.txt").read_text() == "말모이말모이"
+
+
+def test_what_a_failed_stage_has_written_stays(calls, recipe_file, tmp_path):
+    run_recipe(load_recipe(str(recipe_file), []), tmp_path / "run")
+    with pytest.raises(UserError, match="It failed"):
+        run_recipe(load_recipe(str(recipe_file), ["second.words=fail"]), tmp_path / "run")
+    assert (tmp_path / "run/second/words.txt").read_text() == "말모이fail"
+
+
 def test_a_lost_output_is_made_again(calls, recipe_file, tmp_path):
     run_recipe(load_recipe(str(recipe_file), []), tmp_path / "run")
     (tmp_path / "run/first/words.txt").unlink()
@@ -168,7 +184,10 @@ def test_the_record_tells_settings_inputs_versions_time_memory_and_result(calls,
         ("first.wrods=x", "Did you mean 'words'"),
         ("frist.words=x", "Did you mean 'first'"),
         ("first.words=[1]", "'words'"),
-        ("first.words", "key=value"),
+        ("first.words", "'first.words' is not an override. Write it as STAGE.KEY=VALUE"),
+        ("first", "'first' is not an override. Write it as STAGE.KEY=VALUE"),
+        ("first=1", "'first=1' is not an override. Write it as STAGE.KEY=VALUE"),
+        ("first=0.5", "'first=0.5' is not an override. Write it as STAGE.KEY=VALUE"),
     ],
 )
 def test_a_wrong_override_names_the_way_out(calls, recipe_file, override, message):

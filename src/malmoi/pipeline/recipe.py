@@ -203,14 +203,16 @@ def _override(entries: dict[str, dict[str, Any]], overrides: list[str], path: Pa
             for entry in entries.values():
                 apply_override(entry, assignment)
             continue
-        stage, _, rest = assignment.partition(".")
+        key, equals, value = assignment.partition("=")
+        stage, dot, setting = key.partition(".")
         if stage not in entries:
-            setting = stage.partition("=")[0]
-            owner = next((name for name, one in entries.items() if setting in _settings_of(one)), "")
+            owner = next((name for name, one in entries.items() if stage in _settings_of(one)), "")
             way_out = f"Write {owner}.{assignment}." if owner else nearest(stage, entries)
             way_out = way_out or f"Its stages: {', '.join(entries)}."
             raise UserError(f"Override {assignment!r}: {path.name} has no stage {stage!r}.", way_out)
-        apply_override(entries[stage], rest)
+        if not dot or not equals:
+            raise UserError(f"{assignment!r} is not an override.", "Write it as STAGE.KEY=VALUE.")
+        apply_override(entries[stage], f"{setting}={value}")
 
 
 def _settings_of(entry: dict[str, Any]) -> set[str]:
