@@ -218,6 +218,11 @@ def test_an_input_that_is_no_stage_and_no_path_is_named(calls, recipe_file, tmp_
         run_recipe(load_recipe(str(recipe_file), ["second.source=fisrt"]), tmp_path / "run")
 
 
+def test_a_folder_that_does_not_exist_is_no_recipe(tmp_path):
+    with pytest.raises(UserError, match=r"There is no folder .*/nowhere\. Check the path"):
+        load_recipe(str(tmp_path / "nowhere"), [])
+
+
 def test_an_unknown_recipe_is_named():
     with pytest.raises(UserError, match="Did you mean 'quickstart'"):
         load_recipe("quickstrat", [])

@@ -165,6 +165,8 @@ class _Parallel(Settings):
 
 def _shipped_path(name: str) -> Path:
     shipped = shipped_recipes()
+    if "/" in name:
+        raise UserError(f"There is no folder {name}.", "Check the path.")
     if name not in shipped:
         way_out = nearest(name, shipped) or f"Known: {', '.join(shipped)}."
         raise UserError(f"There is no recipe, YAML file or folder {name!r}.", way_out)

@@ -160,6 +160,8 @@ def resolve_inputs(step: Step, earlier: dict[str, Path]) -> dict[str, list[Path]
         paths = []
         for value in values:
             path = earlier.get(str(value), Path(value).expanduser())
+            if str(value) not in earlier and not path.exists() and not step.prefix:
+                raise UserError(f"{field}={value}: there is no such file or folder.", "Check the path.")
             if str(value) not in earlier and not path.exists():
                 way_out = nearest(str(value), earlier) or "Name an earlier stage, or a path that exists."
                 raise UserError(
