@@ -25,6 +25,11 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @property
+    def named_files(self) -> list[Path]:
+        """Files that a stage reads though they are none of its inputs; what is in them decides on its result too."""
+        return []
+
 
 @contextlib.contextmanager
 def keys_of(prefix: str) -> Iterator[None]:

@@ -206,6 +206,7 @@ def versions() -> dict[str, str]:
 def identity(step: Step, inputs: dict[str, list[Path]]) -> dict[str, Any]:
     """What decides whether a stage has to run: its kind, its settings, the contents of its inputs."""
     settings = step.settings.model_dump(mode="json", exclude=set(inputs))
+    named = step.with_inputs(inputs).named_files
     return {
         "kind": step.kind,
         "settings": settings,
@@ -215,6 +216,7 @@ def identity(step: Step, inputs: dict[str, list[Path]]) -> dict[str, Any]:
             ]
             for field, names in step.inputs().items()
         },
+        **({"files": [{"name": path.name, "sha256": hash_file(path)} for path in named]} if named else {}),
     }
 
 
