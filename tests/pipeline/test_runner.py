@@ -10,7 +10,7 @@ from malmoi.core.errors import UserError
 from malmoi.pipeline import recipe as recipe_module
 from malmoi.pipeline.recipe import build_step, load_recipe, shipped_recipes
 from malmoi.pipeline.runner import run_recipe, run_step
-from malmoi.pipeline.show import print_ending
+from malmoi.pipeline.show import print_ending, print_plan
 from malmoi.pipeline.stage import Stage, StageInput
 
 
@@ -258,6 +258,20 @@ def test_minutes_take_the_place_of_what_the_recipe_says_and_not_of_what_is_asked
     assert recipe.entries["pretrain"]["minutes"] == 1
     assert recipe.entries["pretrain"]["tokens"] == 5000
     assert "steps" not in load_recipe("verdict", [], minutes=1).entries["pretrain"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sentences"),
+    [
+        ("spam", ["kB, less", "Not counted, for it is not known yet: the time of fetch, classify, report."]),
+        ("shakespeare", ["Below a minute for pretrain.", "the time of fetch, corpus, tokenizer, evaluate, report."]),
+    ],
+)
+def test_a_plan_says_small_times_and_sizes_and_what_it_does_not_count(recipe, sentences, tmp_path, capsys):
+    plan = load_recipe(recipe, ["pretrain.steps=1"] if recipe == "shakespeare" else [])
+    print_plan(plan, tmp_path)
+    said = " ".join(capsys.readouterr().out.split())
+    assert [sentence for sentence in sentences if sentence not in said] == []
 
 
 def test_two_runs_do_not_share_a_directory(calls, recipe_file, tmp_path):
