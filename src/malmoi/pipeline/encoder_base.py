@@ -54,6 +54,8 @@ class EncoderBaseSettings(Settings):
 
     @model_validator(mode="after")
     def _check_model(self) -> Self:
+        if self.model and self.base is not None:
+            raise UserError("There are a base and a model, which is a new encoder.", "Set one of them.")
         if self.model:
             _new_config(self, self.vocabulary)
         return self
@@ -82,11 +84,8 @@ def encoder_base(
             the tokenizer is made once, so that going on after a kill in the same directory uses the same.
 
     Raises:
-        UserError: there are a base and a model, the model's fields are wrong, or the base has less context than asked
-            for.
+        UserError: the base has less context than asked for.
     """
-    if settings.model and settings.base is not None:
-        raise UserError("There are a base and a model, which is a new encoder.", "Set one of them.")
     if settings.model:
         tokenizer = _new_tokenizer(settings, texts, directory / TOKENIZER)
         body = build_model(_new_config(settings, tokenizer.size), seed)
@@ -127,7 +126,7 @@ def encoder_shape(settings: EncoderBaseSettings) -> BackboneConfig | None:
 
 def _new_config(settings: EncoderBaseSettings, vocabulary: int) -> EncoderConfig:
     shape = {**settings.model, "vocabulary": vocabulary, "context": settings.longest, "masked_head": False}
-    return parse_settings(EncoderConfig, shape, "'model', the shape of a new encoder,")
+    return parse_settings(EncoderConfig, shape, "'model' (the shape of a new encoder)")
 
 
 def _new_tokenizer(settings: EncoderBaseSettings, texts: Iterable[str], directory: Path) -> Tokenizer:
