@@ -204,13 +204,18 @@ def test_a_wrong_override_names_the_way_out(calls, recipe_file, override, messag
         ("quickstart", "corpus.read.wiki.text=3", "corpus.read names the source 'wiki'.*mean 'wiki-excerpt'"),
         ("bert", "pretrain-encoder.model.widht=3", "'widht' in 'model'.*Did you mean 'width'"),
         ("bert", "pretrain-encoder.mixture.wiki=3", "pretrain-encoder.mixture names the source 'wiki'"),
-        ("bert", "questions.model.widht=3", "'widht' in 'model'.*Did you mean 'width'"),
+        ("bert", "questions.model.widht=3", "There are a base and a model"),
         ("translate", "translator.heads=500", "heads=500 do not fit"),
     ],
 )
 def test_a_shape_or_a_source_that_cannot_be_is_told_before_anything_runs(recipe, override, message):
     with pytest.raises(UserError, match=message):
         load_recipe(recipe, [override])
+
+
+def test_a_mistyped_shape_of_a_new_encoder_is_told_before_it_runs():
+    with pytest.raises(UserError, match="'widht' in 'model'.*Did you mean 'width'"):
+        build_step({"stage": "questions", "file": "asked.json", "model": {"widht": 64}}, "questions", "a test")
 
 
 def test_an_input_that_is_no_stage_and_no_path_is_named(calls, recipe_file, tmp_path):
