@@ -141,7 +141,7 @@ def test_explain_names_the_document_that_stays_instead(run, config):
         (["build", "mine.yaml", "near_duplicate=0.9"], "Unknown setting 'near_duplicate' in mine.yaml. Did you mean 'near_duplicates'?"),
         (["build", "mine.yaml", "exclude=[~/exam.txt]"], "~/exam.txt is no SOURCE/FILE; files of your own go into 'exclude_files'."),
         (["explain", "없는.txt#1", "--corpus", "."], ". is no corpus"),
-        (["folder=nowhere"], "folder='nowhere' of stage 'corpus' is no earlier stage and no path."),
+        (["folder=nowhere"], "folder=nowhere: there is no such file or folder. Check the path."),
     ],
 )  # fmt: skip
 def test_mistakes_end_in_a_sentence(run, config, arguments, message):

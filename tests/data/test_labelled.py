@@ -128,6 +128,18 @@ def test_a_label_seen_only_in_the_test_set_is_named():
         class_names(Splits(REVIEWS[:9], [], [LabelledText("x", "좋은")]))
 
 
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (REVIEWS[:3], "Of 3 labelled texts none is left to test on. Add texts, or raise test, the share of them"),
+        (REVIEWS[1:3], "All texts to learn from have the label '좋음'; a classifier tells at least two apart"),
+    ],
+)
+def test_too_few_texts_or_classes_are_said(texts, message):
+    with pytest.raises(UserError, match=message):
+        class_names(Splits(texts, [], []))
+
+
 @pytest.mark.shared
 def test_the_split_of_the_book_has_its_sizes(mirror):
     settings = TableSettings(label=0, text=1, quotes=True)

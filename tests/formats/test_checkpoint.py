@@ -139,7 +139,7 @@ def test_numbers_that_are_not_finite(saved):
 
 
 def test_files_that_are_missing(saved, tmp_path):
-    with pytest.raises(UserError, match=r"no checkpoint in .*nowhere"):
+    with pytest.raises(UserError, match=r"There is no folder .*nowhere\. Check the path"):
         load_checkpoint(tmp_path / "nowhere")
     (saved / "tokenizer.json").unlink()
     with pytest.raises(UserError, match=r"no tokenizer.json"):

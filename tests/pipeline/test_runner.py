@@ -10,7 +10,7 @@ from malmoi.core.errors import UserError
 from malmoi.pipeline import recipe as recipe_module
 from malmoi.pipeline.recipe import build_step, load_recipe, shipped_recipes
 from malmoi.pipeline.runner import run_recipe, run_step
-from malmoi.pipeline.show import print_ending
+from malmoi.pipeline.show import print_ending, print_plan
 from malmoi.pipeline.stage import Stage, StageInput
 
 
@@ -27,6 +27,8 @@ def calls(monkeypatch):
 
     def run(settings, directory):
         ran.append(directory.name)
+        if settings.words == "refused":
+            raise UserError("It cannot be.")
         earlier = (settings.source / "words.txt").read_text() if settings.source else ""
         (directory / "words.txt").write_text(earlier + settings.words)
         (directory / "checkpoints").mkdir(exist_ok=True)
@@ -146,6 +148,20 @@ def test_a_failed_stage_leaves_the_finished_ones_done(calls, recipe_file, tmp_pa
     assert calls == ["first", "second", "second"]
 
 
+def test_a_mistake_that_is_met_at_once_leaves_the_earlier_result_in_its_place(calls, recipe_file, tmp_path):
+    run_recipe(load_recipe(str(recipe_file), []), tmp_path / "run")
+    with pytest.raises(UserError, match="It cannot be"):
+        run_recipe(load_recipe(str(recipe_file), ["second.words=refused"]), tmp_path / "run")
+    assert (tmp_path / "run/second/words.txt").read_text() == "말모이말모이"
+
+
+def test_what_a_failed_stage_has_written_stays(calls, recipe_file, tmp_path):
+    run_recipe(load_recipe(str(recipe_file), []), tmp_path / "run")
+    with pytest.raises(UserError, match="It failed"):
+        run_recipe(load_recipe(str(recipe_file), ["second.words=fail"]), tmp_path / "run")
+    assert (tmp_path / "run/second/words.txt").read_text() == "말모이fail"
+
+
 def test_a_lost_output_is_made_again(calls, recipe_file, tmp_path):
     run_recipe(load_recipe(str(recipe_file), []), tmp_path / "run")
     (tmp_path / "run/first/words.txt").unlink()
@@ -168,7 +184,10 @@ def test_the_record_tells_settings_inputs_versions_time_memory_and_result(calls,
         ("first.wrods=x", "Did you mean 'words'"),
         ("frist.words=x", "Did you mean 'first'"),
         ("first.words=[1]", "'words'"),
-        ("first.words", "key=value"),
+        ("first.words", "'first.words' is not an override. Write it as STAGE.KEY=VALUE"),
+        ("first", "'first' is not an override. Write it as STAGE.KEY=VALUE"),
+        ("first=1", "'first=1' is not an override. Write it as STAGE.KEY=VALUE"),
+        ("first=0.5", "'first=0.5' is not an override. Write it as STAGE.KEY=VALUE"),
     ],
 )
 def test_a_wrong_override_names_the_way_out(calls, recipe_file, override, message):
@@ -176,9 +195,37 @@ def test_a_wrong_override_names_the_way_out(calls, recipe_file, override, messag
         load_recipe(str(recipe_file), [override])
 
 
+@pytest.mark.parametrize(
+    ("recipe", "override", "message"),
+    [
+        ("quickstart", "pretrain.model.widht=3", "'widht' in 'model'.*Did you mean 'width'"),
+        ("quickstart", "pretrain.model.heads=7", "even head width, not 27"),
+        ("quickstart", "pretrain.mixture.wiki=3", "pretrain.mixture names the source 'wiki'.*mean 'wiki-excerpt'"),
+        ("quickstart", "corpus.read.wiki.text=3", "corpus.read names the source 'wiki'.*mean 'wiki-excerpt'"),
+        ("bert", "pretrain-encoder.model.widht=3", "'widht' in 'model'.*Did you mean 'width'"),
+        ("bert", "pretrain-encoder.mixture.wiki=3", "pretrain-encoder.mixture names the source 'wiki'"),
+        ("bert", "questions.model.widht=3", "There are a base and a model"),
+        ("translate", "translator.heads=500", "heads=500 do not fit"),
+    ],
+)
+def test_a_shape_or_a_source_that_cannot_be_is_told_before_anything_runs(recipe, override, message):
+    with pytest.raises(UserError, match=message):
+        load_recipe(recipe, [override])
+
+
+def test_a_mistyped_shape_of_a_new_encoder_is_told_before_it_runs():
+    with pytest.raises(UserError, match="'widht' in 'model'.*Did you mean 'width'"):
+        build_step({"stage": "questions", "file": "asked.json", "model": {"widht": 64}}, "questions", "a test")
+
+
 def test_an_input_that_is_no_stage_and_no_path_is_named(calls, recipe_file, tmp_path):
     with pytest.raises(UserError, match=r"'fisrt'.*Did you mean 'first'"):
         run_recipe(load_recipe(str(recipe_file), ["second.source=fisrt"]), tmp_path / "run")
+
+
+def test_a_folder_that_does_not_exist_is_no_recipe(tmp_path):
+    with pytest.raises(UserError, match=r"There is no folder .*/nowhere\. Check the path"):
+        load_recipe(str(tmp_path / "nowhere"), [])
 
 
 def test_an_unknown_recipe_is_named():
@@ -216,6 +263,20 @@ def test_minutes_take_the_place_of_what_the_recipe_says_and_not_of_what_is_asked
     assert recipe.entries["pretrain"]["minutes"] == 1
     assert recipe.entries["pretrain"]["tokens"] == 5000
     assert "steps" not in load_recipe("verdict", [], minutes=1).entries["pretrain"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sentences"),
+    [
+        ("spam", ["kB, less", "Not counted, for it is not known yet: the time of fetch, classify, report."]),
+        ("shakespeare", ["Below a minute for pretrain.", "the time of fetch, corpus, tokenizer, evaluate, report."]),
+    ],
+)
+def test_a_plan_says_small_times_and_sizes_and_what_it_does_not_count(recipe, sentences, tmp_path, capsys):
+    plan = load_recipe(recipe, ["pretrain.steps=1"] if recipe == "shakespeare" else [])
+    print_plan(plan, tmp_path)
+    said = " ".join(capsys.readouterr().out.split())
+    assert [sentence for sentence in sentences if sentence not in said] == []
 
 
 def test_two_runs_do_not_share_a_directory(calls, recipe_file, tmp_path):

@@ -25,6 +25,11 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @property
+    def named_files(self) -> list[Path]:
+        """Files that a stage reads though they are none of its inputs; what is in them decides on its result too."""
+        return []
+
 
 @contextlib.contextmanager
 def keys_of(prefix: str) -> Iterator[None]:
@@ -48,12 +53,13 @@ def parse_settings(kind: type[SettingsType], values: dict[str, Any], where: str)
         where: how the user knows these values, such as "stage 'pretrain' of quickstart.yaml".
 
     Raises:
-        UserError: names the first wrong key, what is wrong with it, and the nearest right key.
+        UserError: names the first unknown or else wrong key, what is wrong with it, and the nearest right key.
     """
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
+        # a mistyped key leaves the right one missing, so the unknown one is told first
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
         path = [str(part) for part in first["loc"]]
         key = ".".join(path)
         if first["type"] == "extra_forbidden":

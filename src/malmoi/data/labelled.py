@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from malmoi.core.config import key_of
 from malmoi.core.errors import UserError, nearest
 from malmoi.core.hashing import text_digest
 from malmoi.data.batch import IGNORED, Answer, LabelledBatch
@@ -106,10 +107,15 @@ def class_names(splits: Splits, answer: Answer = "class") -> list[str]:
                 f"The label {unseen[0]!r} occurs in the {name} texts only.",
                 nearest(unseen[0], classes) or "Add training texts of this label, or remove it.",
             )
-    if not splits.test:
-        raise UserError(f"Of {len(splits.train)} labelled texts none is left to test on.", "Add texts, or raise test.")
-    if len(classes) < 2:
-        raise UserError(f"The training texts have only the label {classes}.", "Check the label column.")
+    if len(classes) == 1:
+        raise UserError(
+            f"All texts to learn from have the label {classes[0]!r}; a classifier tells at least two apart.",
+            f"Check the label column, {key_of('label')}=COLUMN, or add texts of another class.",
+        )
+    if not classes or not splits.test:
+        known, purpose = len(splits.train + splits.validation + splits.test), "test on" if classes else "learn from"
+        change = f"{'raise' if classes else 'lower'} {key_of('test')}, the share of them that is tested on"
+        raise UserError(f"Of {known} labelled texts none is left to {purpose}.", f"Add texts, or {change}.")
     return classes
 
 

@@ -51,6 +51,8 @@ def read_text(path: Path, encoding: str = "") -> str:
     Raises:
         UserError: it is missing, broken or no text.
     """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder.", "Name a file in it.")
     if not path.is_file():
         raise UserError(f"There is no file {path}.", "Check the path.")
     data = _unpacked(path) if is_compressed(path) else path.read_bytes()

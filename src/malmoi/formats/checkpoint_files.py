@@ -21,6 +21,8 @@ def checkpoint_directory(path: Path) -> Path:
     Raises:
         UserError: there are none.
     """
+    if not path.exists():
+        raise UserError(f"There is no folder {path}.", "Check the path.")
     directory = path if (path / CONFIG).is_file() else path / "model"
     if not (directory / CONFIG).is_file():
         raise UserError(f"There is no checkpoint in {path}: it holds no {CONFIG}.", "Check the path.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from malmoi.core.config import key_of
 from malmoi.core.errors import UserError
 from malmoi.layers.low_rank import apply_low_rank
 from malmoi.models.model import Backbone
@@ -19,7 +20,7 @@ def freeze(body: Backbone, train: str, seed: int) -> int:
         The number of the lowest block whose output changes: what the blocks below it give need be computed but once.
 
     Raises:
-        UserError: `train` is none of these.
+        UserError: `train` is none of these, or there are fewer layers.
     """
     first = lowest_trained(train, len(body.blocks))
     kind, _, number = train.partition(":")
@@ -42,4 +43,10 @@ def lowest_trained(train: str, layers: int) -> int:
         return 0
     if train == "head" or (kind == "last" and number.isdecimal() and 0 < int(number) <= layers):
         return layers - int(number or 0)
+    if kind == "last" and number.isdecimal() and int(number):
+        has = "1 layer" if layers == 1 else f"{layers} layers"
+        raise UserError(
+            f"The base has {has}, fewer than {key_of('train')}={train} trains.",
+            f"Set {key_of('train')}=last:{layers} or {key_of('train')}=all.",
+        )
     raise UserError(f"train={train!r} is not known.", f"Write head, last:N with N up to {layers}, lora:R or all.")

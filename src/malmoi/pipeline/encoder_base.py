@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
-from pydantic import PositiveInt
+from pydantic import PositiveInt, model_validator
 
 from malmoi.core.config import Settings, parse_settings
 from malmoi.core.errors import UserError
@@ -52,6 +52,14 @@ class EncoderBaseSettings(Settings):
     counted: bool = False
     longest: PositiveInt = 128
 
+    @model_validator(mode="after")
+    def _check_model(self) -> Self:
+        if self.model and self.base is not None:
+            raise UserError("There are a base and a model, which is a new encoder.", "Set one of them.")
+        if self.model:
+            _new_config(self, self.vocabulary)
+        return self
+
     @property
     def new_tokenizer(self) -> TokenizerSettings:
         """The tokenizer of a new encoder."""
@@ -76,11 +84,8 @@ def encoder_base(
             the tokenizer is made once, so that going on after a kill in the same directory uses the same.
 
     Raises:
-        UserError: there are a base and a model, the model's fields are wrong, or the base has less context than asked
-            for.
+        UserError: the base has less context than asked for.
     """
-    if settings.model and settings.base is not None:
-        raise UserError("There are a base and a model, which is a new encoder.", "Set one of them.")
     if settings.model:
         tokenizer = _new_tokenizer(settings, texts, directory / TOKENIZER)
         body = build_model(_new_config(settings, tokenizer.size), seed)
@@ -121,7 +126,7 @@ def encoder_shape(settings: EncoderBaseSettings) -> BackboneConfig | None:
 
 def _new_config(settings: EncoderBaseSettings, vocabulary: int) -> EncoderConfig:
     shape = {**settings.model, "vocabulary": vocabulary, "context": settings.longest, "masked_head": False}
-    return parse_settings(EncoderConfig, shape, "'model', the shape of a new encoder,")
+    return parse_settings(EncoderConfig, shape, "'model' (the shape of a new encoder)")
 
 
 def _new_tokenizer(settings: EncoderBaseSettings, texts: Iterable[str], directory: Path) -> Tokenizer:

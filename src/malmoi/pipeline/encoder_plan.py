@@ -110,6 +110,7 @@ class PretrainEncoderSettings(Settings):
             raise ValueError(f"{pairs[0]} takes other words from another row; set rows to 2 or more")
         if self.initial and self.model:
             raise ValueError("a model that goes on from a checkpoint has the checkpoint's shape; leave out model")
+        encoder_config(self, ASSUMED_VOCABULARY)
         return self
 
     @property

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from malmoi.core.config import Settings, parse_settings
-from malmoi.core.hashing import hash_file
+from malmoi.core.hashing import hash_file, hash_value
 from malmoi.corpus.document import Document
 from malmoi.data.label_tables import TableSettings
 from malmoi.data.labelled import SplitSettings
@@ -38,7 +38,8 @@ def evaluation_sets(fetch: Path | None, stages: Sequence[Settings]) -> list[dict
         fields = settings.model_dump(mode="json", include=deciding, exclude_defaults=True)
         fields |= {"stage": QUESTIONS} if asked else {}
         if settings.file is not None and (path := settings.file.expanduser()).is_file():
-            fields |= {"file": str(path), "sha256": hash_file(path)}
+            digests = [hash_file(one) for one in (path, *settings.named_files)]
+            fields |= {"file": str(path), "sha256": hash_value(digests) if digests[1:] else digests[0]}
         elif settings.file is not None or fetch is None or settings.fetch != fetch:
             continue
         if fields not in sets:

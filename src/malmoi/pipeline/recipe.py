@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from malmoi.core.config import Settings, apply_override, parse_settings, read_yaml
+from malmoi.core.config import Settings, apply_override, keys_of, parse_settings, read_yaml
 from malmoi.core.errors import UserError, nearest
 from malmoi.parallel.layout import AnyLayout, Layout
 from malmoi.pipeline.stage import Stage, find_stage, is_input
@@ -134,11 +135,14 @@ def build_recipe(name: str, about: str, entries: dict[str, dict[str, Any]], wher
     steps = [
         build_step(values, stage_name, f"stage {stage_name!r} of {where}") for stage_name, values in entries.items()
     ]
-    others = [step.settings for step in steps]
-    steps = [
-        replace(step, settings=step.stage.in_recipe(step.settings, others), prefix=f"{step.name}.") for step in steps
-    ]
-    return Recipe(name, about, steps, entries)
+    stages = {step.name: step.settings for step in steps}
+    return Recipe(name, about, [_in_recipe(step, stages) for step in steps], entries)
+
+
+def _in_recipe(step: Step, stages: Mapping[str, Settings]) -> Step:
+    prefix = f"{step.name}."
+    with keys_of(prefix):
+        return replace(step, settings=step.stage.in_recipe(step.settings, stages), prefix=prefix)
 
 
 def build_step(values: dict[str, Any], name: str, where: str) -> Step:
@@ -148,7 +152,9 @@ def build_step(values: dict[str, Any], name: str, where: str) -> Step:
     values.pop("name", None)
     stage = find_stage(kind)
     parallel = parse_settings(_Parallel, {"parallel": values.pop("parallel", {})}, where).parallel
-    return Step(kind, name, stage, parse_settings(stage.settings, values, where), parallel)
+    settings = parse_settings(stage.settings, values, where)
+    stage.check(settings)
+    return Step(kind, name, stage, settings, parallel)
 
 
 class _Parallel(Settings):
@@ -159,6 +165,8 @@ class _Parallel(Settings):
 
 def _shipped_path(name: str) -> Path:
     shipped = shipped_recipes()
+    if "/" in name:
+        raise UserError(f"There is no folder {name}.", "Check the path.")
     if name not in shipped:
         way_out = nearest(name, shipped) or f"Known: {', '.join(shipped)}."
         raise UserError(f"There is no recipe, YAML file or folder {name!r}.", way_out)
@@ -197,14 +205,16 @@ def _override(entries: dict[str, dict[str, Any]], overrides: list[str], path: Pa
             for entry in entries.values():
                 apply_override(entry, assignment)
             continue
-        stage, _, rest = assignment.partition(".")
+        key, equals, value = assignment.partition("=")
+        stage, dot, setting = key.partition(".")
         if stage not in entries:
-            setting = stage.partition("=")[0]
-            owner = next((name for name, one in entries.items() if setting in _settings_of(one)), "")
+            owner = next((name for name, one in entries.items() if stage in _settings_of(one)), "")
             way_out = f"Write {owner}.{assignment}." if owner else nearest(stage, entries)
             way_out = way_out or f"Its stages: {', '.join(entries)}."
             raise UserError(f"Override {assignment!r}: {path.name} has no stage {stage!r}.", way_out)
-        apply_override(entries[stage], rest)
+        if not dot or not equals:
+            raise UserError(f"{assignment!r} is not an override.", "Write it as STAGE.KEY=VALUE.")
+        apply_override(entries[stage], f"{setting}={value}")
 
 
 def _settings_of(entry: dict[str, Any]) -> set[str]:

@@ -104,7 +104,7 @@ def _run_step(step: Step, directory: Path, earlier: dict[str, Path], title: str)
 
 
 def _run_here(step: Step, directory: Path, inputs: dict[str, list[Path]], facts: dict[str, Any]) -> None:
-    previous = _record(directory)
+    previous, kept = _record(directory), None
     if previous and previous["fingerprint"] != facts["fingerprint"]:
         kept = _set_aside(directory)
         console.print(f"  [dim]settings or inputs changed; the earlier result is kept in {verbatim(kept)}[/dim]")
@@ -122,7 +122,8 @@ def _run_here(step: Step, directory: Path, inputs: dict[str, list[Path]], facts:
     }
     write_json(directory / STAGE_RECORD, record)
     start, memory = time.monotonic(), PeakMemory()
-    record["result"] = step.stage.run(step.with_inputs(inputs), directory)
+    with _put_back(kept, directory):
+        record["result"] = step.stage.run(step.with_inputs(inputs), directory)
     record["seconds"] = round(time.monotonic() - start, 2)
     record["peak_memory"] = memory.bytes()
     record["outputs"] = _outputs(directory)
@@ -159,6 +160,8 @@ def resolve_inputs(step: Step, earlier: dict[str, Path]) -> dict[str, list[Path]
         paths = []
         for value in values:
             path = earlier.get(str(value), Path(value).expanduser())
+            if str(value) not in earlier and not path.exists() and not step.prefix:
+                raise UserError(f"{field}={value}: there is no such file or folder.", "Check the path.")
             if str(value) not in earlier and not path.exists():
                 way_out = nearest(str(value), earlier) or "Name an earlier stage, or a path that exists."
                 raise UserError(
@@ -203,6 +206,7 @@ def versions() -> dict[str, str]:
 def identity(step: Step, inputs: dict[str, list[Path]]) -> dict[str, Any]:
     """What decides whether a stage has to run: its kind, its settings, the contents of its inputs."""
     settings = step.settings.model_dump(mode="json", exclude=set(inputs))
+    named = step.with_inputs(inputs).named_files
     return {
         "kind": step.kind,
         "settings": settings,
@@ -212,6 +216,7 @@ def identity(step: Step, inputs: dict[str, list[Path]]) -> dict[str, Any]:
             ]
             for field, names in step.inputs().items()
         },
+        **({"files": [{"name": path.name, "sha256": hash_file(path)} for path in named]} if named else {}),
     }
 
 
@@ -250,6 +255,20 @@ def _set_aside(directory: Path) -> Path:
     kept.parent.mkdir(exist_ok=True)
     os.replace(directory, kept)
     return kept
+
+
+@contextlib.contextmanager
+def _put_back(kept: Path | None, directory: Path) -> Iterator[None]:
+    """Inside, a mistake of the user's that is met before anything is written costs no result that was set aside."""
+    try:
+        yield
+    except UserError:
+        written = any(file.is_file() and file != directory / STAGE_RECORD for file in directory.rglob("*"))
+        if kept is not None and not written:
+            shutil.rmtree(directory)
+            os.replace(kept, directory)
+            console.print(f"  [dim]the earlier result is back in {verbatim(directory)}[/dim]")
+        raise
 
 
 def _bring_back(directory: Path, fingerprint: str) -> bool:

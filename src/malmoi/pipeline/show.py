@@ -24,7 +24,7 @@ def print_plan(recipe: Recipe, directory: Path) -> None:
     for column in ("stage", "state", "time", "memory", "what"):
         table.add_column(column)
     done = done_stages(recipe, directory)
-    seconds, estimated = 0.0, []
+    seconds, estimated, uncounted = 0.0, [], []
     for step in recipe.steps:
         state = "done" if step.name in done else "to do"
         try:
@@ -35,17 +35,26 @@ def print_plan(recipe: Recipe, directory: Path) -> None:
         if state != "done" and estimate.seconds is not None:
             seconds += estimate.seconds
             estimated.append(step.name)
+        elif state != "done":
+            uncounted.append(step.name)
         table.add_row(
             verbatim(step.name),
             state,
-            "" if estimate.seconds is None or state == "done" else f"{estimate.seconds / 60:.1f} min",
+            "" if estimate.seconds is None or state == "done" else _duration(estimate.seconds),
             "" if estimate.memory is None else f"{estimate.memory / 2**30:.1f} GiB",
             verbatim("\n".join(estimate.lines)),
         )
     console.print(table)
     if estimated:
-        console.print(f"About {max(1, round(seconds / 60))} min for {', '.join(estimated)}.", markup=False)
+        about = "Below a minute" if seconds < 60 else f"About {round(seconds / 60)} min"
+        console.print(f"{about} for {', '.join(estimated)}.", markup=False)
+    if uncounted:
+        console.print(f"Not counted, for it is not known yet: the time of {', '.join(uncounted)}.", markup=False)
     console.print(f"Everything goes into {directory}.", markup=False)
+
+
+def _duration(seconds: float) -> str:
+    return "below a minute" if seconds < 60 else f"{seconds / 60:.1f} min"
 
 
 def print_ending(stages: dict[str, Path]) -> None:

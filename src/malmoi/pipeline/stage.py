@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -47,7 +47,8 @@ class Stage:
         run: does the work in the given directory and returns the result for `stage.json`. It is called again in the
             same directory after a kill, and goes on where it stopped if it left something to go on from.
         estimate: what it will take, without doing it.
-        in_recipe: its settings, when those of the recipe's other stages are known.
+        check: refuses settings that contradict one another, where it takes more than their class to see that.
+        in_recipe: its settings, when those of all the recipe's stages are known by name; refuses what contradicts them.
         settled: its settings with what they leave to this machine's speed written out, so that others which differ in
             one of them do the same amount of work; the directory is for what that needs.
         figures: the numbers of its result by which a search may go; empty where only a result tells.
@@ -56,7 +57,8 @@ class Stage:
     settings: type[Settings]
     run: Callable[[Any, Path], dict[str, Any]]
     estimate: Callable[[Any], Estimate] = lambda settings: Estimate()
-    in_recipe: Callable[[Any, Sequence[Settings]], Settings] = lambda settings, others: settings
+    check: Callable[[Any], None] = lambda settings: None
+    in_recipe: Callable[[Any, Mapping[str, Settings]], Settings] = lambda settings, stages: settings
     settled: Callable[[Any, Path], Settings] = lambda settings, directory: settings
     figures: tuple[str, ...] = ()
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from malmoi.core.accelerator import pick_device
+from malmoi.core.config import parse_settings
 from malmoi.data.pair_batches import PairBatches
 from malmoi.models.initialize import initialize
 from malmoi.models.registry import count_parameters, empty_model
@@ -79,6 +80,11 @@ class TranslatorSettings(TranslationPairsSettings):
     beams: PositiveInt = 4
     texts: list[str] = []
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _check_shape(self) -> Self:
+        parse_settings(EncoderDecoderConfig, {**_shape(self, self.vocabulary), "start": 0}, "the translator's shape")
+        return self
 
 
 def model_config(settings: TranslatorSettings, tokenizer: Tokenizer) -> EncoderDecoderConfig:

@@ -174,5 +174,8 @@ def test_a_wrong_answer_is_refused_before_training(squad, tmp_path):
     text = squad.read_text()
     (tmp_path / "wrong.json").write_text(text.replace('"answer_start": 3', '"answer_start": 4', 1))
     with pytest.raises(UserError, match=r"wrong\.json, line 1, question '0-.*answer_start"):
-        questions.run(QuestionsSettings(file=tmp_path / "wrong.json", model={"layers": 1}, **QUICK), tmp_path / "stage")
+        questions.run(
+            QuestionsSettings(file=tmp_path / "wrong.json", model={"layers": 1, "width": 32, "heads": 2}, **QUICK),
+            tmp_path / "stage",
+        )
     assert not (tmp_path / "stage").exists()

@@ -18,6 +18,8 @@ from malmoi.evaluate.predict import encode_texts, predict
 from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint
 from malmoi.models.classifier import Classifier, TextForm
 from malmoi.pipeline.labelled_texts import read_splits
+from malmoi.pipeline.recipe import build_step
+from malmoi.pipeline.runner import identity, resolve_inputs
 from malmoi.pipeline.stages import classify, instruct
 from malmoi.pipeline.stages.classify import ClassifySettings
 from malmoi.pipeline.stages.instruct import InstructSettings
@@ -89,15 +91,30 @@ def test_frozen_layers_stay_as_they_were(base, reviews, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"train": "last:9"}, "last:9"),
+        ({"train": "last:9"}, "The base has 3 layers, fewer than train=last:9 trains. Set train=last:3 or train=all"),
+        ({"layers": 1}, "The base has 1 layer, fewer than train=last:4 trains. Set train=last:1 or train=all"),
         ({"layers": 9}, "has 3 layers, not 9"),
         ({"text": "txet"}, "Did you mean 'text'"),
-        ({"test_file": "test.tsv"}, "no file 'test.tsv'"),
+        ({"test_file": "test.tsv"}, "no file 'test.tsv', which test_file names"),
+        ({"file": "."}, r"\. is a folder. Name a file in it"),
     ],
 )
 def test_what_cannot_be_is_said(base, reviews, tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
         classify.run(ClassifySettings(**{"base": base, "file": reviews, **changes}), tmp_path)
+
+
+def test_a_test_set_of_ones_own_lies_beside_the_texts_and_what_is_in_it_counts(base, reviews, tmp_path):
+    file = tmp_path / "learned.tsv"
+    file.write_bytes(reviews.read_bytes())
+    tested = tmp_path / "tested.tsv"
+    tested.write_text("text\tlabel\n새로운 글이다\tgood\n다른 글이다\tbad\n")
+    settings = {"stage": "classify", "base": base, "file": file, "test_file": "tested.tsv"}
+    step = build_step(settings, "classify", "a test")
+    before = identity(step, resolve_inputs(step, {}))
+    assert [text.text for text in read_splits(step.settings).test] == ["새로운 글이다", "다른 글이다"]
+    tested.write_text("text\tlabel\n또 다른 글이다\tgood\n")
+    assert identity(step, resolve_inputs(step, {})) != before
 
 
 def test_an_assistant_learns_its_answers(base, dialogues, tmp_path):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator
 
-from malmoi.core.config import Settings
+from malmoi.core.config import Settings, key_of
 from malmoi.core.console import console, verbatim
 from malmoi.core.errors import MissingExtra, UserError, nearest
 from malmoi.core.files import STAGE_RECORD, atomic_file, by_name, read_json, visible_files, write_json
@@ -25,7 +25,7 @@ from malmoi.data.shares import BYTES_A_TOKEN, Share, share_out
 from malmoi.pipeline.corpus_card import corpus_card, likely_cause, reasons, warnings
 from malmoi.pipeline.stage import Stage, StageInput
 from malmoi.pipeline.stages.crawl import archive_files
-from malmoi.pipeline.stages.fetch import MANIFEST, manifest_files
+from malmoi.pipeline.stages.fetch import MANIFEST, FetchSettings, manifest_files
 
 
 class CorpusSettings(BuildSettings):
@@ -157,11 +157,44 @@ def files_of(settings: CorpusSettings) -> list[File]:
     files = [*_fetched(settings, settings.sources), *_crawled(settings), *_own(settings)]
     if not files:
         raise UserError("There is nothing to read.", "Set fetch=STAGE, crawl=STAGE, or folder=DIRECTORY.")
-    sources = {file.source for file in files}
-    for setting, names in (("read", settings.read), ("mixture", settings.mixture)):
-        for name in sorted(set(names) - sources):
-            raise UserError(f"{setting!r} names the source {name!r}, which is not read.", nearest(name, sources))
+    _check_names(settings, {file.source for file in files})
     return files
+
+
+def _named_sources(settings: CorpusSettings, stages: Mapping[str, Settings]) -> set[str] | None:
+    """What the sources of a corpus will be called, by the settings of a recipe's stages; None where only files tell."""
+    wanted, fetch = settings.sources, stages.get(str(settings.fetch))
+    if wanted is None and isinstance(fetch, FetchSettings):
+        wanted = fetch.sources
+    if settings.folders or (settings.fetch is not None and wanted is None):
+        return None
+    fetched = wanted if settings.fetch is not None and wanted is not None else []
+    if any(name.startswith("hf:") for name in fetched):
+        return None
+    own = {"crawl": settings.crawl, OWN: settings.folder}
+    return {name.partition("/")[0] for name in fetched} | {name for name, path in own.items() if path is not None}
+
+
+def check_mixture(corpus: Path, mixture: Iterable[str], stages: Mapping[str, Settings]) -> None:
+    """Refuse a mixture of sources that the corpus of a recipe will not have, where that is known before it is made.
+
+    Raises:
+        UserError: there is no such source; names the nearest one.
+    """
+    settings = stages.get(str(corpus))
+    if isinstance(settings, CorpusSettings) and (sources := _named_sources(settings, stages)):
+        _check_sources("mixture", mixture, sources)
+
+
+def _check_sources(setting: str, names: Iterable[str], sources: set[str]) -> None:
+    for name in sorted(set(names) - sources):
+        way_out = nearest(name, sources) or f"Sources: {', '.join(sorted(sources))}."
+        raise UserError(f"{key_of(setting)} names the source {name!r}, which is not read.", way_out)
+
+
+def _check_names(settings: CorpusSettings, sources: set[str]) -> None:
+    _check_sources("read", settings.read, sources)
+    _check_sources("mixture", settings.mixture, sources)
 
 
 def group_files(files: Sequence[File], workers: int) -> list[Source]:
@@ -273,12 +306,14 @@ def _folder_files(folder: Path, source: str, settings: CorpusSettings) -> list[F
     return [File(path, path.relative_to(folder).as_posix(), source, "yours", read, own=True) for path in paths]
 
 
-def _in_recipe(settings: CorpusSettings, others: Sequence[Settings]) -> CorpusSettings:
+def _in_recipe(settings: CorpusSettings, stages: Mapping[str, Settings]) -> CorpusSettings:
+    if sources := _named_sources(settings, stages):
+        _check_names(settings, sources)
     if settings.evaluation is not None:
         return settings
     from malmoi.pipeline.evaluation_sets import evaluation_sets
 
-    return settings.model_copy(update={"evaluation": evaluation_sets(settings.fetch, others)})
+    return settings.model_copy(update={"evaluation": evaluation_sets(settings.fetch, list(stages.values()))})
 
 
 STAGE = Stage(CorpusSettings, run, in_recipe=_in_recipe)

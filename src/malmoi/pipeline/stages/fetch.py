@@ -71,7 +71,9 @@ def _entry(name: str) -> dict[str, Any]:
 def estimate(settings: FetchSettings) -> Estimate:
     """What has to be downloaded; how long that takes is the network's."""
     files = [file for name in settings.sources if not name.startswith("hf:") for file in find_card(name).files]
-    return Estimate(lines=(f"{sum(file.bytes for file in files) / 1e6:,.0f} MB, less what is in the cache",))
+    size = sum(file.bytes for file in files)
+    words = f"{size / 1e6:,.0f} MB" if size >= 1e6 else f"{size / 1e3:,.0f} kB"
+    return Estimate(lines=(f"{words}, less what is in the cache",))
 
 
 STAGE = Stage(FetchSettings, run, estimate)

@@ -54,7 +54,8 @@ class LabelWordsSettings(PartSettings, EncoderBaseSettings, FineTuningSettings):
             encoder then reads characters, and `vocabulary` counts those.
         fetch: a fetch stage that has the texts of `source`.
         source: a card of texts for `spacing`, instead of a file.
-        test_file: name of a file of the same source that is the test set, instead of a share.
+        test_file: the test set of `spacing`, instead of a share: name of a file of the same source, or beside `file`
+            the path of one of your own.
         text: column of the texts, by name, or by number from 0 where the table has no header.
         limit, test_limit: most texts of a source to learn from and to be tested on; 0 for all.
         epochs: how often each text is seen.
@@ -75,6 +76,11 @@ class LabelWordsSettings(PartSettings, EncoderBaseSettings, FineTuningSettings):
         """How the texts for `spacing` are read: as labelled ones whose labels are not looked at."""
         shared = self.model_dump(include=set(LabelledTextsSettings.model_fields) & set(LabelWordsSettings.model_fields))
         return LabelledTextsSettings(label=self.text, **shared)
+
+    @property
+    def named_files(self) -> list[Path]:
+        """See `Settings.named_files`."""
+        return self.texts.named_files if self.spacing else []
 
     @property
     def new_tokenizer(self) -> TokenizerSettings:

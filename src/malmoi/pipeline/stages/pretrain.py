@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from malmoi.core.config import Settings
 from malmoi.core.errors import UserError
 from malmoi.core.files import read_json, write_json
 from malmoi.corpus.store import Split
@@ -24,6 +25,7 @@ from malmoi.pipeline.corpus_tokens import all_tokens, mixed_for
 from malmoi.pipeline.dial import SIZES
 from malmoi.pipeline.fit import GIB, available_memory, divisors
 from malmoi.pipeline.plan import (
+    ASSUMED_VOCABULARY,
     batch_shape,
     derive_plan,
     estimate_pretraining,
@@ -34,6 +36,7 @@ from malmoi.pipeline.plan import (
 from malmoi.pipeline.pretrain_settings import PretrainSettings
 from malmoi.pipeline.prompts import first_words, write_samples
 from malmoi.pipeline.stage import Estimate, Stage
+from malmoi.pipeline.stages.corpus import check_mixture
 from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.opening import opened_with_end
 from malmoi.tokenizers.tokenizer import Tokenizer
@@ -115,11 +118,13 @@ def _beginning(settings: PretrainSettings) -> tuple[Tokenizer, LanguageModel | N
         return tokenizer, initial
 
 
-def _likely_config(settings: PretrainSettings, vocabulary: int, initial: LanguageModel | None) -> LanguageModelConfig:
-    """The configuration of the model, or where its size follows from the plan, of the smallest one with its parts."""
+def _likely_config(
+    settings: PretrainSettings, vocabulary: int, initial: LanguageModel | None, size: tuple[int, int] = SIZES[0]
+) -> LanguageModelConfig:
+    """The configuration of the model, or where its size follows from the plan, of one of that size with its parts."""
     config = initial.config if initial else given_config(settings, vocabulary)
     if config is None:
-        sizes = dict(zip(("layers", "width"), SIZES[0], strict=True))
+        sizes = dict(zip(("layers", "width"), size, strict=True))
         sizes |= {name: settings.model[name] for name in sizes if type(settings.model.get(name)) is int}
         shape = language_models()[settings.family or "gpt"].sized(**sizes) | settings.model
         config = given_config(settings.model_copy(update={"model": shape}), vocabulary)
@@ -282,4 +287,15 @@ def settle(settings: PretrainSettings, directory: Path) -> PretrainSettings:
     )
 
 
-STAGE = Stage(PretrainSettings, run, estimate, settled=settle, figures=FIGURES)
+def _check(settings: PretrainSettings) -> None:
+    for size in SIZES[:2] if settings.initial is None else ():  # the dial measures two at the least
+        _likely_config(settings, ASSUMED_VOCABULARY, None, size)
+
+
+def _in_recipe(settings: PretrainSettings, stages: Mapping[str, Settings]) -> PretrainSettings:
+    if not settings.stores:  # they may have sources of their own
+        check_mixture(settings.corpus, settings.mixture, stages)
+    return settings
+
+
+STAGE = Stage(PretrainSettings, run, estimate, _check, _in_recipe, settle, FIGURES)

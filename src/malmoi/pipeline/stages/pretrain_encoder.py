@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from malmoi.core.config import Settings
 from malmoi.core.console import console
 from malmoi.core.errors import UserError
 from malmoi.core.files import write_json
@@ -40,6 +41,7 @@ from malmoi.pipeline.encoder_plan import (
 )
 from malmoi.pipeline.plan import keep_steps
 from malmoi.pipeline.stage import Stage
+from malmoi.pipeline.stages.corpus import check_mixture
 from malmoi.pipeline.stages.pretrain import PLAN
 from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.tokenizer import Tokenizer
@@ -217,4 +219,9 @@ def _print(facts: dict[str, Any]) -> None:
     console.print(f"  right on held-out text: {'; '.join(words)}" if words else "  nothing is held out to measure on")
 
 
-STAGE = Stage(PretrainEncoderSettings, run, estimate_encoder)
+def _in_recipe(settings: PretrainEncoderSettings, stages: Mapping[str, Settings]) -> PretrainEncoderSettings:
+    check_mixture(settings.corpus, settings.mixture, stages)
+    return settings
+
+
+STAGE = Stage(PretrainEncoderSettings, run, estimate_encoder, in_recipe=_in_recipe)
