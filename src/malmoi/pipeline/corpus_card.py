@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import malmoi
 
 if TYPE_CHECKING:
-    from malmoi.pipeline.stages.corpus import CorpusSettings, File
+    from malmoi.pipeline.corpus_files import File
+    from malmoi.pipeline.corpus_settings import CorpusSettings
 
 LOUD_SHARE, LOUD_DOCUMENTS = 0.99, 100
 """A rule that drops more than this share of at least so many documents is most likely a mistake."""

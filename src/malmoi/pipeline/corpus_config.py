@@ -8,8 +8,8 @@ from typing import Any
 
 from malmoi.core.config import apply_override, read_yaml
 from malmoi.core.errors import UserError, nearest
+from malmoi.pipeline.corpus_settings import CorpusSettings
 from malmoi.pipeline.recipe import Recipe, build_step
-from malmoi.pipeline.stages.corpus import CorpusSettings
 
 THOROUGH: dict[str, Any] = {
     "languages": ["en", "ko"],

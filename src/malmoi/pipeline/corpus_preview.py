@@ -23,14 +23,9 @@ from malmoi.corpus.build import Source, build_corpus
 from malmoi.corpus.clean import UnreadableFiles, normalized
 from malmoi.corpus.document import Document
 from malmoi.corpus.steps import judge, make_steps
-from malmoi.pipeline.stages.corpus import (
-    CorpusSettings,
-    File,
-    FileReader,
-    excluded_documents,
-    files_of,
-    print_unreadable,
-)
+from malmoi.pipeline.corpus_files import File, FileReader, excluded_documents, files_of
+from malmoi.pipeline.corpus_settings import CorpusSettings
+from malmoi.pipeline.stages.corpus import print_unreadable
 
 EXAMPLE = 60
 """Characters of a text that are shown."""

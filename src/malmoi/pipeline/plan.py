@@ -148,7 +148,9 @@ def keep_steps(path: Path, used: TrainerSettings) -> None:
 def print_plan(plan: dict[str, Any]) -> None:
     """What was derived, and from what."""
     if plan["trials"]:
-        table = Table("layers x width", "parameters", "tokens/s", "tokens in the time", "epochs", "predicted", box=None)
+        table = Table(
+            "layers x width", "parameters", "tokens/s", "tokens in the time", "epochs", "predicted loss", box=None
+        )
         best = min(trial["predicted_loss"] for trial in plan["trials"])
         for trial in plan["trials"]:
             row = (
@@ -157,7 +159,7 @@ def print_plan(plan: dict[str, Any]) -> None:
                 f"{trial['tokens_per_second']:,}",
                 f"{trial['tokens']:,}",
                 f"{trial['epochs']:.1f}",
-                f"{trial['predicted_loss']:.2f}",
+                f"{trial['predicted_loss'] / best:.2f} x the lowest",
             )
             table.add_row(*row, style="bold" if trial["predicted_loss"] == best else "")
         console.print(table)

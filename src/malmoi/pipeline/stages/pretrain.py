@@ -21,6 +21,7 @@ from malmoi.models.initialize import initialize
 from malmoi.models.language_model import LanguageModel, LanguageModelConfig
 from malmoi.models.registry import language_models, meta_model
 from malmoi.objectives.causal import Causal
+from malmoi.pipeline.corpus_settings import check_mixture
 from malmoi.pipeline.corpus_tokens import all_tokens, mixed_for
 from malmoi.pipeline.dial import SIZES
 from malmoi.pipeline.fit import GIB, available_memory, divisors
@@ -36,7 +37,6 @@ from malmoi.pipeline.plan import (
 from malmoi.pipeline.pretrain_settings import PretrainSettings
 from malmoi.pipeline.prompts import first_words, write_samples
 from malmoi.pipeline.stage import Estimate, Stage
-from malmoi.pipeline.stages.corpus import check_mixture
 from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.opening import opened_with_end
 from malmoi.tokenizers.tokenizer import Tokenizer

@@ -30,6 +30,7 @@ from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.registry import build_model, count_parameters
 from malmoi.models.token_labeller import TokenLabeller
 from malmoi.objectives.joint import Joint, Part
+from malmoi.pipeline.corpus_settings import check_mixture
 from malmoi.pipeline.corpus_tokens import corpus_tokens, mixed_for
 from malmoi.pipeline.encoder_base import begin_with_neighbours
 from malmoi.pipeline.encoder_plan import (
@@ -41,7 +42,6 @@ from malmoi.pipeline.encoder_plan import (
 )
 from malmoi.pipeline.plan import keep_steps
 from malmoi.pipeline.stage import Stage
-from malmoi.pipeline.stages.corpus import check_mixture
 from malmoi.pipeline.stages.pretrain import PLAN
 from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.tokenizer import Tokenizer
