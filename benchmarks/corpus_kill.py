@@ -30,8 +30,9 @@ SCRIPT = """
 import sys
 from malmoi.cli.main import main
 from malmoi.corpus import clean
+from malmoi.pipeline import corpus_files
 from malmoi.pipeline.stages import corpus
-clean.DOCUMENTS, corpus.GROUP_BYTES = 50, 200_000
+clean.DOCUMENTS, corpus_files.GROUP_BYTES = 50, 200_000
 if __name__ == "__main__":
     sys.argv[0] = "malmoi"
     main()

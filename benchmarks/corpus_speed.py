@@ -29,7 +29,8 @@ from malmoi.core.device import machine_facts
 from malmoi.core.files import write_json
 from malmoi.corpus.duplicates import band_keys, jaccard, near_duplicates
 from malmoi.corpus.shingles import shingles
-from malmoi.pipeline.stages.corpus import CorpusSettings, run
+from malmoi.pipeline.corpus_settings import CorpusSettings
+from malmoi.pipeline.stages.corpus import run
 
 DOCUMENTS, PLANTED, THRESHOLD = 20_000, 2_000, 0.8
 ARTICLES = 4_000

@@ -40,7 +40,8 @@ def end_to_end(source: Path, folder: Path) -> dict[str, Any]:
 
 def build(settings: str, folder: str) -> dict[str, Any]:
     """Our own corpus on a Ray cluster of this machine."""
-    from malmoi.pipeline.stages.corpus import CorpusSettings, run
+    from malmoi.pipeline.corpus_settings import CorpusSettings
+    from malmoi.pipeline.stages.corpus import run
 
     counts = run(CorpusSettings(**json.loads(settings)), Path(folder))
     return {"kept": counts["kept"]}

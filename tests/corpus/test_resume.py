@@ -18,16 +18,18 @@ from malmoi.corpus import clean
 from malmoi.corpus.build import WORK
 from malmoi.corpus.engine import run_tasks
 from malmoi.corpus.store import read_documents
-from malmoi.pipeline.stages import corpus
-from malmoi.pipeline.stages.corpus import CorpusSettings, run
+from malmoi.pipeline import corpus_files
+from malmoi.pipeline.corpus_settings import CorpusSettings
+from malmoi.pipeline.stages.corpus import run
 
 CHOSEN = {"near_duplicates": 0.8, "repeated_lines": 5, "decontaminate": True, "provenance": True}
 SCRIPT = """
 import json, sys
 from pathlib import Path
 from malmoi.corpus import clean
+from malmoi.pipeline import corpus_files
 from malmoi.pipeline.stages import corpus
-clean.DOCUMENTS, corpus.GROUP_BYTES = 20, 2_000
+clean.DOCUMENTS, corpus_files.GROUP_BYTES = 20, 2_000
 if __name__ == "__main__":
     settings = corpus.CorpusSettings(**json.loads(sys.argv[1]), workers=int(sys.argv[3]))
     corpus.run(settings, Path(sys.argv[2]))
@@ -52,7 +54,7 @@ def folder(tmp_path):
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
     monkeypatch.setattr(clean, "DOCUMENTS", 20)
-    monkeypatch.setattr(corpus, "GROUP_BYTES", 2_000)
+    monkeypatch.setattr(corpus_files, "GROUP_BYTES", 2_000)
 
 
 def digests(directory):

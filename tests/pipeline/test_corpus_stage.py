@@ -15,12 +15,13 @@ from malmoi.corpus import clean
 from malmoi.corpus.build import build_corpus
 from malmoi.corpus.steps import make_steps
 from malmoi.corpus.store import read_documents
+from malmoi.pipeline import corpus_files
 from malmoi.pipeline.asked_questions import read_splits as read_asked
 from malmoi.pipeline.corpus_config import load_corpus_config
+from malmoi.pipeline.corpus_settings import CorpusSettings
 from malmoi.pipeline.labelled_texts import read_splits
 from malmoi.pipeline.recipe import load_recipe
-from malmoi.pipeline.stages import corpus
-from malmoi.pipeline.stages.corpus import CorpusSettings, run
+from malmoi.pipeline.stages.corpus import run
 
 
 def test_a_folder_is_read_with_its_subfolders_and_what_cannot_be_read_is_listed(tmp_path):
@@ -55,10 +56,10 @@ def test_names_in_an_old_encoding_do_not_stop_a_folder(tmp_path):
 def test_pages_are_no_unreadable_files_where_nothing_can_be_extracted(tmp_path):
     write(tmp_path / "texts", a="이것은 스무 글자가 넘는 한국어 문장입니다.").joinpath("b.html").write_text("<p>쪽")
     (tmp_path / "script.py").write_text(
-        "from pathlib import Path\nfrom malmoi.pipeline.stages.corpus import CorpusSettings, run\n"
+        "from pathlib import Path\nfrom malmoi.pipeline.corpus_settings import CorpusSettings\nfrom malmoi.pipeline.stages.corpus import run\n"
         "run(CorpusSettings(folder='texts'), Path('out'))\n"  # not below if __name__ == "__main__"
     )
-    source = str(Path(corpus.__file__).parents[3])
+    source = str(Path(corpus_files.__file__).parents[2])
     environment = os.environ | {"PYTHONPATH": source}
     done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert "NoExtraction: The process that takes the text out of pages does not start." in done.stderr
@@ -206,16 +207,16 @@ def test_folders_of_one_name_are_all_read(tmp_path):
 
 
 def test_one_large_file_is_shared_by_workers_without_a_trace_in_the_result(tmp_path, monkeypatch):
-    monkeypatch.setattr(corpus, "GROUP_BYTES", 1_000)
+    monkeypatch.setattr(corpus_files, "GROUP_BYTES", 1_000)
     monkeypatch.setattr(clean, "DOCUMENTS", 16)
     (tmp_path / "texts").mkdir()
     records = [json.dumps({"text": line}, ensure_ascii=False) for line in lines(100).splitlines()]
     (tmp_path / "texts" / "a.jsonl").write_text("\n".join(records))
     for workers in (1, 3):
-        files = corpus.files_of(CorpusSettings(folder=tmp_path / "texts"))
-        assert corpus.group_files(files, workers)[0].stripes == workers
+        files = corpus_files.files_of(CorpusSettings(folder=tmp_path / "texts"))
+        assert corpus_files.group_files(files, workers)[0].stripes == workers
     run(CorpusSettings(folder=tmp_path / "texts", workers=1), tmp_path / "one")
-    sources = corpus.group_files(files, 3)
+    sources = corpus_files.group_files(files, 3)
     build_corpus(sources, tmp_path / "three", CorpusSettings(folder=tmp_path / "texts", workers=1))
     assert (tmp_path / "one/train.parquet").read_bytes() == (tmp_path / "three/train.parquet").read_bytes()
 

@@ -148,9 +148,8 @@ def keep_steps(path: Path, used: TrainerSettings) -> None:
 def print_plan(plan: dict[str, Any]) -> None:
     """What was derived, and from what."""
     if plan["trials"]:
-        table = Table(
-            "layers x width", "parameters", "tokens/s", "tokens in the time", "epochs", "predicted loss", box=None
-        )
+        columns = ("layers x width", "parameters", "tokens/s", "tokens in the time", "epochs", "predicted loss")
+        table = Table(*columns, box=None)
         best = min(trial["predicted_loss"] for trial in plan["trials"])
         for trial in plan["trials"]:
             row = (
