@@ -6,6 +6,7 @@ import pytest
 
 import malmoi
 from malmoi.cli import main
+from malmoi.core.console import console
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
@@ -34,7 +35,7 @@ def test_the_version_is_printed(run):
 
 
 def test_what_a_recipe_is_about_stands_below_itself_where_a_line_ends(run, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(console, "width", 60)
     lines = run("recipes")[1].splitlines()
     second = next(number for number, line in enumerate(lines) if line.startswith("quickstart ")) + 1
     assert lines[second].startswith(" " * 10)

@@ -84,7 +84,8 @@ def test_a_network_of_convolutions_reads_other_sizes_and_one_with_places_does_no
 
 
 @pytest.mark.parametrize(
-    ("train", "words"), [("lora:2", "is for text"), ("last:9", "last:N with N up to 3"), ("most", "is not known")]
+    ("train", "words"),
+    [("lora:2", "is for text"), ("last:9", "3 layers, fewer than train=last:9 trains"), ("most", "is not known")],
 )
 def test_what_cannot_learn_is_refused(train, words):
     with pytest.raises(UserError, match=words):

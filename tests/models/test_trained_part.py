@@ -44,7 +44,12 @@ def test_all_is_all(kind):
     assert all(parameter.requires_grad for parameter in body.parameters())
 
 
-@pytest.mark.parametrize("train", ["last:4", "last:0", "last", "lora:0", "lora:x", "last:²", "everything", ""])
+@pytest.mark.parametrize("train", ["last:0", "last", "lora:0", "lora:x", "last:²", "everything", ""])
 def test_anything_else_is_refused(train):
     with pytest.raises(UserError, match="last:N with N up to 3"):
         freeze(build_model(BODIES["encoder"], seed=0), train, seed=0)
+
+
+def test_more_layers_than_there_are_are_refused():
+    with pytest.raises(UserError, match="The base has 3 layers, fewer than train=last:4 trains"):
+        freeze(build_model(BODIES["encoder"], seed=0), "last:4", seed=0)

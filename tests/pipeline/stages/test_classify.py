@@ -215,7 +215,7 @@ def test_frozen_layers_that_are_computed_once_drop_nothing_out(own, reviews, tmp
         ({"suffix": " 이 글은"}, "an encoder is read at its first token. Leave suffix out"),
         ({"longest": 33}, "longest=33, but the base reads 32 tokens. Set it to 32"),
         ({"layers": 3}, "has 2 layers, not 3"),
-        ({"train": "last:3"}, "last:N with N up to 2"),
+        ({"train": "last:3"}, "2 layers, fewer than train=last:3 trains"),
         ({"consistency": 1.0, "train": "all"}, "what is trained here has none. Leave it out, or set dropout=0.1"),
         (
             {"consistency": 1.0, "answer": "classes", "train": "all"},

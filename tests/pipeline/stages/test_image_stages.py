@@ -111,7 +111,7 @@ def test_a_frozen_base_is_the_same_to_the_bit_afterwards(strokes, pretrained, tm
         ({"test": 0.01}, "1% of them are none or all"),
         ({"weights": "sms-spam"}, "is no network for images. Known: efficientnet-lite0"),
         ({"weights": "minilm-l6-v2", "base": "BASE"}, "two networks"),
-        ({"base": "BASE", "train": "last:19"}, "last:N with N up to 18"),
+        ({"base": "BASE", "train": "last:19"}, "18 layers, fewer than train=last:19 trains"),
         ({"base": "BASE", "train": "head", "moved": 0.1}, "moved changes what frozen blocks give"),
     ],
 )
