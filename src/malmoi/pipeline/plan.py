@@ -158,7 +158,7 @@ def print_plan(plan: dict[str, Any]) -> None:
                 f"{trial['tokens_per_second']:,}",
                 f"{trial['tokens']:,}",
                 f"{trial['epochs']:.1f}",
-                f"{trial['predicted_loss'] / best:.2f} x the lowest",
+                "lowest" if trial["predicted_loss"] == best else f"+{trial['predicted_loss'] / best - 1:.0%}",
             )
             table.add_row(*row, style="bold" if trial["predicted_loss"] == best else "")
         console.print(table)
