@@ -1,5 +1,6 @@
 """A recipe whose training is a formula: over in a moment, with held-out losses on the way."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -52,8 +53,8 @@ def ran() -> list[str]:
 
 @pytest.fixture
 def disturb() -> dict[str, Callable]:
-    """`disturb["step"]` is called with the directory and the step of every validation."""
-    return {"step": lambda directory, step: None}
+    """`disturb["step"]` is called with the directory and the step of every validation, `disturb["loss"]` with its loss."""
+    return {"step": lambda directory, step: None, "loss": lambda loss: loss}
 
 
 @pytest.fixture
@@ -77,8 +78,9 @@ def recipe(monkeypatch, tmp_path, ran, disturb):
             metrics = Metrics(directory, 0, listeners)
             for step in range(1, PARTS + 1):
                 disturb["step"](directory, step)
-                metrics.write(step, validation_loss=loss + 1 / step)
-        return {"validation_loss": loss, "rate": rate}
+                metrics.write(step, validation_loss=disturb["loss"](loss + 1 / step))
+        ended = disturb["loss"](loss)
+        return {"validation_loss": ended if math.isfinite(ended) else None, "rate": rate}
 
     def evaluate(settings, directory):
         ran.append("evaluate")

@@ -1,5 +1,7 @@
 """A search goes through its trials once, whoever is killed on the way and however many are at it."""
 
+import math
+
 import pytest
 import yaml
 from optuna.trial import Trial
@@ -142,6 +144,14 @@ def test_a_training_that_diverges_is_a_trial_like_others(recipe, tmp_path):
     diverged = [one for one in facts["trials"] if "not finite" in one["error"]]
     assert diverged
     assert all(one["state"] == "stopped" for one in diverged)
+
+
+def test_a_training_that_ends_without_a_number_is_stopped_too(recipe, disturb, tmp_path):
+    disturb["loss"] = lambda loss: math.nan if loss > 5 else loss
+    facts = searched(recipe, tmp_path / "out", searches=["trainer.learning_rate=0.001:0.4:log"], trials=6, prune=False)
+    states = [one["state"] for one in facts["trials"]]
+    assert "stopped" in states
+    assert "failed" not in states
 
 
 def test_when_no_trial_comes_to_its_end_the_reason_is_said(recipe, tmp_path):

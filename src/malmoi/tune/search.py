@@ -130,6 +130,7 @@ def _judge(trial: Trial, reported: set[int], directory: Path) -> Watcher:
 
 
 def _last_loss(metrics: Path) -> float | None:
-    """The held-out loss with which a training ended."""
+    """The held-out loss with which a training ended, if there was one; what was no number is written as null."""
     records = read_json_lines(metrics) if metrics.exists() else ()
-    return next((record[LOSS] for record in reversed(list(records)) if LOSS in record), None)
+    losses = [record[LOSS] for record in records if LOSS in record]
+    return math.nan if losses and losses[-1] is None else (losses or [None])[-1]
