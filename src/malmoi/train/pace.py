@@ -80,7 +80,7 @@ class Pace:
         if abs(steps - before) > WORTH_SAYING * before:
             console.print(
                 f"  A step takes {seconds:.2g} s now: {steps:,} steps instead of {before:,} fill the "
-                f"{self.settings.minutes:g} minutes."
+                f"time of {self.settings.minutes:g} min."
             )
         return steps
 
