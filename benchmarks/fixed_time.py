@@ -19,7 +19,7 @@ import torch
 
 from malmoi.core.device import machine_facts
 from malmoi.core.files import read_json, write_json
-from malmoi.pipeline.dial import SIZES
+from malmoi.pipeline.pretraining.dial import SIZES
 from malmoi.pipeline.recipe import Recipe, load_recipe
 from malmoi.pipeline.runner import run_recipe
 

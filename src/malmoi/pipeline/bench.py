@@ -29,11 +29,12 @@ from malmoi.models.registry import count_parameters
 from malmoi.objectives.causal import Causal
 from malmoi.parallel.execution import Execution
 from malmoi.pipeline.costs import multiplied
-from malmoi.pipeline.plan import ASSUMED_VOCABULARY, batch_shape, default_optimizer, given_config
+from malmoi.pipeline.pretraining.model import given_config
+from malmoi.pipeline.pretraining.plan import batch_shape, default_optimizer
+from malmoi.pipeline.pretraining.trial_step import TrialStep
 from malmoi.pipeline.recipe import Recipe, load_recipe
 from malmoi.pipeline.runner import done_stages
 from malmoi.pipeline.stages.tokenizer import TokenizerStageSettings
-from malmoi.pipeline.trial_step import TrialStep
 from malmoi.tokenizers.load import load_tokenizer
 from malmoi.train.allocator import keep_freed_memory
 from malmoi.train.compilation import Compilation
@@ -101,7 +102,7 @@ class Shape:
 
 def twelve_million() -> Shape:
     """6 layers of width 384, 8 rows of 256 tokens, a vocabulary of 4,096."""
-    config = GPTConfig(vocabulary=ASSUMED_VOCABULARY, context=256, layers=6, width=384, heads=6)
+    config = GPTConfig(vocabulary=4_096, context=256, layers=6, width=384, heads=6)
     return Shape(config, 256, 8, choose_precision(pick_device()), TrainerSettings(steps=1))
 
 

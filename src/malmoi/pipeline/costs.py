@@ -22,6 +22,9 @@ EFFICIENCY = 0.6
 ASSUMED_TOKENS = 32
 """Length of a text that has not been fetched yet."""
 
+ASSUMED_VOCABULARY = 4_096
+"""Size of a vocabulary before there is a tokenizer."""
+
 CHARACTERS_A_TOKEN = 4
 
 KEPT_NUMBERS = 30

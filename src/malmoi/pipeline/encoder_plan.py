@@ -25,8 +25,7 @@ from malmoi.objectives.joint import StatesObjective
 from malmoi.objectives.masked import Masked
 from malmoi.objectives.objective import Objective
 from malmoi.objectives.token_labels import TokenLabels
-from malmoi.pipeline.costs import Training
-from malmoi.pipeline.plan import ASSUMED_VOCABULARY
+from malmoi.pipeline.costs import ASSUMED_VOCABULARY, Training
 from malmoi.pipeline.stage import Estimate, StageInput
 from malmoi.train.optimizers import OptimizerSettings, build_optimizers
 from malmoi.train.pace import TIME_SHARE

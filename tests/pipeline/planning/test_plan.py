@@ -26,7 +26,7 @@ from malmoi.pipeline.planning.published import judged
 from malmoi.pipeline.planning.shapes import process_parts
 from malmoi.pipeline.planning.step_time import pipeline_bubble, step_operations
 from malmoi.pipeline.planning.wishes import find_shape, parse_layout, parse_number, parse_wishes
-from malmoi.pipeline.trial_step import TrialStep
+from malmoi.pipeline.pretraining.trial_step import TrialStep
 from malmoi.train.optimizers import OptimizerSettings
 from malmoi.train.settings import TrainerSettings
 from malmoi.train.shared_training import SharedTraining

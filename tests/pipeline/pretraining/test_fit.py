@@ -5,7 +5,7 @@ import pytest
 
 from malmoi.core.errors import UserError
 from malmoi.models.gpt_config import GPTConfig
-from malmoi.pipeline.fit import available_memory, fitting_rows, measured_step
+from malmoi.pipeline.pretraining.fit import available_memory, fitting_rows, measured_step
 
 
 def test_the_largest_divisor_that_fits_is_taken_and_what_would_take_more_is_not_tried():

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from malmoi.pipeline import dial, plan
-from malmoi.pipeline.dial import predicted_loss
-from malmoi.pipeline.plan import derive_plan, estimate_pretraining, print_plan
-from malmoi.pipeline.pretrain_settings import PretrainSettings
+from malmoi.core.errors import UserError
+from malmoi.pipeline.pretraining import dial, plan
+from malmoi.pipeline.pretraining.dial import predicted_loss
+from malmoi.pipeline.pretraining.estimate import estimate
+from malmoi.pipeline.pretraining.plan import derive_plan
+from malmoi.pipeline.pretraining.settings import PretrainSettings
+from malmoi.pipeline.pretraining.show import print_plan
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +72,19 @@ def test_text_that_is_read_too_often_is_said(capsys):
     assert "most_epochs=4" in said
 
 
+def test_minutes_hold_no_more_steps_than_the_text_may_be_read(capsys):
+    made = derive(text=100_000, minutes=10, most_epochs=2)
+    assert made["trainer"]["steps"] == math.ceil(2 * 100_000 / 4_096)
+    print_plan(made)
+    assert "times" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("asked", [{"steps": 50}, {"tokens": 204_800}])
+def test_steps_that_would_read_the_text_too_often_are_refused(asked):
+    with pytest.raises(UserError, match=r"50 steps of 4,096 tokens .* most_epochs=2(.|\n)*steps=49 or less"):
+        derive(text=100_000, most_epochs=2, **asked)
+
+
 def test_a_large_vocabulary_is_accumulated():
     made = derive(vocabulary=50_257)
     assert (made["rows"], made["trainer"]["slots"]) == (5, 4)
@@ -122,12 +138,12 @@ def test_repeated_text_is_worth_less_and_less():
 
 def test_a_dry_run_tells_time_and_memory_of_a_given_model_before_there_is_a_tokenizer(tmp_path):
     settings = PretrainSettings(corpus=tmp_path, tokenizer=tmp_path, steps=80, rows=2, model={"preset": "gpt2"})
-    estimate = estimate_pretraining(settings, None)
-    assert estimate.seconds > 0
-    assert 16 * 124_000_000 < estimate.memory < 4 << 30
-    assert "40,960 tokens" in estimate.lines[0]
+    told = estimate(settings)
+    assert told.seconds > 0
+    assert 16 * 124_000_000 < told.memory < 4 << 30
+    assert "40,960 tokens" in told.lines[0]
 
 
 def test_a_dry_run_gives_the_minutes_as_they_are_set(tmp_path):
     settings = PretrainSettings(corpus=tmp_path, tokenizer=tmp_path, minutes=7)
-    assert estimate_pretraining(settings, None).seconds == 420
+    assert estimate(settings).seconds == 420

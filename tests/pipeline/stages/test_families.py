@@ -17,7 +17,7 @@ from malmoi.formats.checkpoint import load_checkpoint
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import build_model, language_models
 from malmoi.objectives.causal import Causal
-from malmoi.pipeline.pretrain_settings import PretrainSettings
+from malmoi.pipeline.pretraining.settings import PretrainSettings
 from malmoi.pipeline.stages import compare, evaluate, instruct
 from malmoi.pipeline.stages.pretrain import run
 
@@ -103,8 +103,8 @@ def test_stopped_anywhere_it_ends_with_the_same_bits(trained, settings, tmp_path
 
 @pytest.mark.parametrize("family", [name for name in MODELS if name != "gpt"])
 def test_the_dial_chooses_a_size_of_every_family(settings, tmp_path, monkeypatch, family):
-    monkeypatch.setattr("malmoi.pipeline.dial.SIZES", ((1, 32), (2, 32)))
-    monkeypatch.setattr("malmoi.pipeline.dial.TRIAL_SECONDS", 0.01)
+    monkeypatch.setattr("malmoi.pipeline.pretraining.dial.SIZES", ((1, 32), (2, 32)))
+    monkeypatch.setattr("malmoi.pipeline.pretraining.dial.TRIAL_SECONDS", 0.01)
     result = run(settings(family, steps=None, minutes=0.001, model={"dropout": 0.2}), tmp_path)
     assert result["family"] == family
     assert result["parameters"] in [trial["parameters"] for trial in read_json(tmp_path / "plan.json")["trials"]]

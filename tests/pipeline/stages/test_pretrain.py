@@ -16,8 +16,9 @@ from malmoi.core.hashing import hash_file
 from malmoi.corpus.document import Document
 from malmoi.corpus.store import DocumentWriter
 from malmoi.formats.checkpoint import load_checkpoint
-from malmoi.pipeline.plan import derive_plan
-from malmoi.pipeline.pretrain_settings import PretrainSettings
+from malmoi.pipeline.pretraining import fit
+from malmoi.pipeline.pretraining.plan import derive_plan
+from malmoi.pipeline.pretraining.settings import PretrainSettings
 from malmoi.pipeline.stages import pretrain
 from malmoi.pipeline.stages.pretrain import run
 
@@ -142,8 +143,8 @@ def test_how_long_is_said_to_the_stage_and_not_to_its_trainer(settings):
 
 
 def test_the_dial_chooses_a_size_and_tells_from_what(settings, tmp_path, monkeypatch):
-    monkeypatch.setattr("malmoi.pipeline.dial.SIZES", ((1, 64), (2, 64)))
-    monkeypatch.setattr("malmoi.pipeline.dial.TRIAL_SECONDS", 0.01)
+    monkeypatch.setattr("malmoi.pipeline.pretraining.dial.SIZES", ((1, 64), (2, 64)))
+    monkeypatch.setattr("malmoi.pipeline.pretraining.dial.TRIAL_SECONDS", 0.01)
     result = run(settings(steps=None, minutes=0.001, model={}), tmp_path)
     plan = read_json(tmp_path / "plan.json")
     assert result["parameters"] in [trial["parameters"] for trial in plan["trials"]]
@@ -157,7 +158,7 @@ def test_the_dial_compares_sizes_by_steps_of_as_many_micro_batches_as_they_have(
         seen.append(slots)
         return 100.0
 
-    monkeypatch.setattr("malmoi.pipeline.dial.tokens_per_second", speed)
+    monkeypatch.setattr("malmoi.pipeline.pretraining.dial.tokens_per_second", speed)
     derive_plan(settings(steps=None, model={}, trainer={"precision": "float32", "slots": 8}), 300, 1_000, None)
     assert set(seen) == {8}
 
@@ -251,16 +252,16 @@ def test_a_wrong_field_of_the_trainer_is_told_before_anything_runs(settings):
 
 
 def test_less_memory_makes_smaller_micro_batches_of_the_same_step(settings, tmp_path, monkeypatch):
-    monkeypatch.setattr("malmoi.pipeline.plan.measured_step", lambda *arguments: lambda rows: rows << 30)
+    monkeypatch.setattr("malmoi.pipeline.pretraining.plan.measured_step", lambda *arguments: lambda rows: rows << 30)
     run(settings(rows=8, memory=2, steps=2, samples=0), tmp_path)
     plan = read_json(tmp_path / "plan.json")
     assert (plan["rows"], plan["trainer"]["slots"], plan["tokens_per_step"]) == (2, 4, 8 * 32)
 
 
 def test_what_is_available_when_it_begins_holds_after_a_kill(settings, tmp_path, monkeypatch):
-    monkeypatch.setattr("malmoi.pipeline.plan.measured_step", lambda *arguments: lambda rows: rows << 30)
+    monkeypatch.setattr("malmoi.pipeline.pretraining.plan.measured_step", lambda *arguments: lambda rows: rows << 30)
     for free in (2.0, 8.0):
-        monkeypatch.setattr(pretrain, "available_memory", lambda free=free: free)
+        monkeypatch.setattr(fit, "available_memory", lambda free=free: free)
         run(settings(rows=8, memory="available", steps=2, samples=0), tmp_path)
         plan = read_json(tmp_path / "plan.json")
         assert (plan["memory"], plan["rows"], plan["trainer"]["slots"]) == (2.0, 2, 4)
@@ -270,7 +271,7 @@ def test_a_dry_run_knows_that_micro_batches_grow_into_the_memory(settings, monke
     large = settings(rows=32, context=4096, trainer={"precision": "float32", "slots": 4})
     whole = pretrain.estimate(large.model_copy(update={"rows": 128, "trainer": {"slots": 1}}))
     for free, rows in ((1000.0, 128), (0.1, 1)):
-        monkeypatch.setattr(pretrain, "available_memory", lambda free=free: free)
+        monkeypatch.setattr(fit, "available_memory", lambda free=free: free)
         fitted = pretrain.estimate(large.model_copy(update={"memory": "available"}))
         assert f"of about {rows} of 128 rows" in fitted.lines[-1]
         assert (fitted.memory == whole.memory) == (rows == 128)

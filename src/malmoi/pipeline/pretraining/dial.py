@@ -12,7 +12,7 @@ from typing import Literal
 from malmoi.core.console import progress
 from malmoi.models.language_model import LanguageModelConfig
 from malmoi.models.registry import count_parameters
-from malmoi.pipeline.trial_step import TrialStep
+from malmoi.pipeline.pretraining.trial_step import TrialStep
 from malmoi.train.allocator import keep_freed_memory
 from malmoi.train.pace import TIME_SHARE
 from malmoi.train.precision import Precision
@@ -38,7 +38,7 @@ class Trial:
         config: its shape.
         parameters: their number.
         tokens_per_second: measured here, forward, backward and update.
-        tokens: what fits into the time.
+        tokens: what fits into the time, and may be read.
         epochs: how often the text would be read.
         predicted_loss: by the scaling law, good for comparing candidates and for nothing else.
     """
@@ -58,6 +58,7 @@ def choose_size(
     slots: int,
     seconds: float,
     text_tokens: int,
+    most_tokens: float,
     precision: Precision,
 ) -> list[Trial]:
     """Candidates in order of size, up to the first that is clearly worse than the one before.
@@ -68,6 +69,7 @@ def choose_size(
         shape: the configuration of a number of layers and a width, or of those that the settings give.
         context: tokens in a row.
         slots: micro-batches in a step, after which the weights are updated once.
+        text_tokens: size of the text, `most_tokens` what may be read of it in all.
     """
     keep_freed_memory()
     trials: list[Trial] = []
@@ -77,7 +79,11 @@ def choose_size(
             advance(1, f"{layers} x {width}")
             if trials and config == trials[-1].config:
                 continue  # the settings say how large
-            trial = _measure(config, context, rows, slots, seconds, text_tokens, precision)
+            speed = tokens_per_second(config, context, rows, precision, slots=slots)
+            tokens = int(min(speed * seconds * TIME_SHARE, most_tokens))
+            parameters = count_parameters(config)
+            loss = predicted_loss(parameters, tokens, text_tokens)
+            trial = Trial(config, parameters, speed, tokens, tokens / max(1, text_tokens), loss)
             trials.append(trial)
             if trial.predicted_loss > 1.03 * min(other.predicted_loss for other in trials):
                 break
@@ -94,22 +100,6 @@ def predicted_loss(parameters: int, tokens: float, text_tokens: int) -> float:
     repeats = max(0.0, tokens / max(1, different) - 1)
     worth = different * (1 + REPEATS * (1 - math.exp(-repeats / REPEATS)))
     return float(1.69 + 406.4 / parameters**0.34 + 410.7 / max(1.0, worth) ** 0.28)
-
-
-def _measure(
-    config: LanguageModelConfig,
-    context: int,
-    rows: int,
-    slots: int,
-    seconds: float,
-    text_tokens: int,
-    precision: Precision,
-) -> Trial:
-    parameters = count_parameters(config)
-    speed = tokens_per_second(config, context, rows, precision, slots=slots)
-    tokens = int(speed * seconds * TIME_SHARE)
-    loss = predicted_loss(parameters, tokens, text_tokens)
-    return Trial(config, parameters, speed, tokens, tokens / max(1, text_tokens), loss)
 
 
 def tokens_per_second(

@@ -16,14 +16,14 @@ from malmoi.core.errors import UserError
 from malmoi.core.memory import PeakMemory
 from malmoi.models.language_model import LanguageModelConfig
 from malmoi.parallel.memory import USABLE
-from malmoi.pipeline.trial_step import TrialStep
+from malmoi.pipeline.pretraining.settings import PretrainSettings
+from malmoi.pipeline.pretraining.trial_step import TrialStep
 from malmoi.train.allocator import keep_freed_memory
 from malmoi.train.precision import choose_precision
 from malmoi.train.settings import TrainerSettings
 
 Measure = Callable[[int], int]
 """Peak bytes of this process in a step whose micro-batches have so many rows."""
-
 
 GIB = 2**30
 
@@ -36,6 +36,13 @@ def available_memory() -> float:
         here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         free = psutil.virtual_memory().available // here + psutil.Process().memory_info().rss
     return round(USABLE * free / GIB, 1)
+
+
+def with_memory(settings: PretrainSettings) -> PretrainSettings:
+    """The settings with the GiB that are available now, if that is what they say."""
+    if settings.memory != "available":
+        return settings
+    return settings.model_copy(update={"memory": available_memory()})
 
 
 def divisors(rows: int) -> list[int]:

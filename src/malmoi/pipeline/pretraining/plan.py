@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from malmoi.core.accelerator import pick_device
-from malmoi.core.config import parse_settings
-from malmoi.core.console import console
+from malmoi.core.config import key_of, parse_settings
 from malmoi.core.errors import UserError
 from malmoi.core.files import read_json, write_json
 from malmoi.models.language_model import LanguageModelConfig
-from malmoi.models.presets import preset
-from malmoi.models.registry import count_parameters, family_name, language_models
-from malmoi.pipeline.costs import PROCESS, Training
-from malmoi.pipeline.dial import Trial, choose_size, tokens_per_second
-from malmoi.pipeline.fit import fitting_rows, measured_step
-from malmoi.pipeline.pretrain_settings import PretrainSettings
-from malmoi.pipeline.stage import Estimate
+from malmoi.models.registry import count_parameters, family_name
+from malmoi.pipeline.pretraining.dial import Trial, choose_size, tokens_per_second
+from malmoi.pipeline.pretraining.fit import fitting_rows, measured_step
+from malmoi.pipeline.pretraining.model import given_config, sized_config
+from malmoi.pipeline.pretraining.settings import PretrainSettings
 from malmoi.train.pace import TIME_SHARE
 from malmoi.train.precision import choose_precision
-from malmoi.train.saving import SAVED_AFTER
 from malmoi.train.settings import TrainerSettings
 
 TOKENS_PER_STEP = 4_096
@@ -31,9 +26,6 @@ TOKENS_PER_STEP = 4_096
 
 LOGITS = 1 << 26
 """Logits of a micro-batch (256 MiB of float32), beyond which gradients are accumulated."""
-
-ASSUMED_VOCABULARY = 4_096
-"""For an estimate, before there is a tokenizer."""
 
 MORE = 3
 """Times as many steps as were planned that minutes may hold."""
@@ -49,11 +41,12 @@ def derive_plan(
     """Every number of the training, as it goes into `plan.json`.
 
     Args:
-        text_tokens: size of the training text.
+        text_tokens: size of the text that is trained on.
         initial: shape of the checkpoint to go on from.
 
     Raises:
-        UserError: the model, or the trainer, has no such setting or cannot have such a value.
+        UserError: the model, or the trainer, has no such setting or cannot have such a value; or the steps that are
+            asked for read the text more often than it may be.
     """
     if initial is not None and settings.family not in (None, family_name(initial)):
         raise UserError(
@@ -65,15 +58,11 @@ def derive_plan(
     context = min(settings.context, initial.context) if initial else settings.context
     rows, slots = batch_shape(settings, context, vocabulary)
     size = rows * slots * context
-    config, trials = initial or given_config(settings, vocabulary), []
+    most = _most_steps(settings, text_tokens, size)
+    config, trials = initial or given_config(settings, vocabulary), list[Trial]()
     if config is None:
-        fixed, given = _fixed(settings, vocabulary), settings.model
-
-        def shape(layers: int, width: int) -> LanguageModelConfig:
-            numbers = {"layers": layers, "width": width} | {key: one for key, one in given.items() if type(one) is int}
-            return _config(settings, fixed | _kind(settings).sized(numbers["layers"], numbers["width"]) | given)
-
-        trials = choose_size(shape, context, rows, slots, settings.minutes * 60, text_tokens, precision)
+        shape, seconds = partial(sized_config, settings, vocabulary), settings.minutes * 60
+        trials = choose_size(shape, context, rows, slots, seconds, text_tokens, most * size, precision)
         chosen = min(trials, key=lambda trial: trial.predicted_loss)
         config = chosen.config
     optimizer = default_optimizer(config, size, settings)
@@ -81,32 +70,18 @@ def derive_plan(
         fields = {"precision": precision, **optimizer, **settings.trainer, "slots": 1}
         fitting = fitting_rows(measured_step(config, context, fields), rows * slots, int(settings.memory * 2**30))
         rows, slots = fitting, rows * slots // fitting
-    timed = settings.steps is None and settings.tokens is None
-    kept = timed and settings.most_epochs is None  # else steps are counted on
     speed = 0.0
     if trials:
         speed = chosen.tokens_per_second
-    elif timed:
+    elif _timed(settings):
         speed = tokens_per_second(config, context, rows, precision, optimizer["optimizer"], slots)
-    if timed:
-        steps = max(20, int(settings.minutes * 60 * TIME_SHARE * speed / size))
-    else:
-        steps = settings.steps or math.ceil((settings.tokens or 0) / size)
-    derived = {
-        "steps": steps,
-        "minutes": settings.minutes if kept else None,
-        "slots": slots,
-        "precision": precision,
-        "seed": settings.seed,
-        **optimizer,
-        "warm_up": max(1, min(100, steps // 50)),
-        "validate_every": math.ceil(steps / 12),
-        "keep_best": steps * size > FREE_EPOCHS * text_tokens / (MORE if kept else 1),
-    }
+    steps = _steps(settings, speed, size, most)
+    derived = {"slots": slots, "precision": precision, **optimizer, **_course(settings, steps, size, text_tokens)}
     fields = derived | {key: value for key, value in settings.trainer.items() if key not in ("precision", "slots")}
     trainer = parse_settings(TrainerSettings, fields, "'trainer' of the stage 'pretrain'")
     return {
         "minutes": settings.minutes,
+        "most_epochs": settings.most_epochs,
         "context": context,
         "rows": rows,
         "tokens_per_step": size,
@@ -120,68 +95,9 @@ def derive_plan(
     }
 
 
-def estimate_pretraining(settings: PretrainSettings, vocabulary: int | None) -> Estimate:
-    """What a dry run says, without measuring candidates.
-
-    Args:
-        vocabulary: None as long as there is no tokenizer.
-    """
-    config = given_config(settings, vocabulary)
-    timed = settings.steps is None and settings.tokens is None
-    minutes = 60 * settings.minutes if timed else None
-    if config is None:  # logits are most of what small models keep
-        words = "size and steps follow from the text and a measurement of this machine"
-        return Estimate(minutes, PROCESS + 16 * LOGITS, (words,))
-    context = min(settings.context, config.context)
-    rows, slots = batch_shape(settings, context, config.vocabulary)
-    tokens = settings.tokens or (settings.steps or 0) * rows * slots * context
-    training = Training(config, tokens, rows * context, head=True)
-    words = f"{count_parameters(config):,} parameters, " + (f"{tokens:,} tokens" if tokens else "as many tokens as fit")
-    return Estimate(minutes or training.seconds(), training.memory(), (words,))
-
-
 def keep_steps(path: Path, used: TrainerSettings) -> None:
     """Let a plan say in the end how many steps its minutes really held."""
     write_json(path, read_json(path) | {"trainer": used.model_dump() | {"minutes": None}})
-
-
-def print_plan(plan: dict[str, Any]) -> None:
-    """What was derived, and from what."""
-    if plan["trials"]:
-        columns = ("layers x width", "parameters", "tokens/s", "tokens in the time", "epochs", "predicted loss")
-        table = Table(*columns, box=None)
-        best = min(trial["predicted_loss"] for trial in plan["trials"])
-        for trial in plan["trials"]:
-            row = (
-                f"{trial['layers']} x {trial['width']}",
-                f"{trial['parameters']:,}",
-                f"{trial['tokens_per_second']:,}",
-                f"{trial['tokens']:,}",
-                f"{trial['epochs']:.1f}",
-                "lowest" if trial["predicted_loss"] == best else f"+{trial['predicted_loss'] / best - 1:.0%}",
-            )
-            table.add_row(*row, style="bold" if trial["predicted_loss"] == best else "")
-        console.print(table)
-    trainer = plan["trainer"]
-    rates = f"learning rate {trainer['learning_rate']:g}"
-    if trainer["optimizer"] == "muon":
-        rates += f" (matrices {trainer['matrix_learning_rate']:g})"
-    every = trainer["checkpoint_every"]
-    saved = f"every {every} steps" if every else f"about every {SAVED_AFTER:.0f} s"
-    console.print(
-        f"  {plan['family']}, {plan['parameters']:,} parameters, {trainer['steps']:,} steps of "
-        f"{plan['tokens_per_step']:,} tokens "
-        f"({trainer['slots']} x {plan['rows']} x {plan['context']}), {trainer['precision']}, {trainer['optimizer']}, "
-        f"{rates}, warm-up {trainer['warm_up']}, cool-down {trainer['cool_down']:.0%}, validation every "
-        f"{trainer['validate_every']}, saved {saved}, "
-        f"{'the best' if trainer['keep_best'] else 'the last'} weights are taken"
-    )
-    epochs = trainer["steps"] * plan["tokens_per_step"] / plan["text_tokens"]
-    if round(epochs, 1) > FREE_EPOCHS:
-        console.print(
-            f"  [yellow]The text is read {epochs:.1f} times; after {FREE_EPOCHS} readings it teaches little more. Take "
-            f"more text or fewer minutes, or set most_epochs={FREE_EPOCHS}.[/yellow]"
-        )
 
 
 def batch_shape(settings: PretrainSettings, context: int, vocabulary: int) -> tuple[int, int]:
@@ -209,57 +125,40 @@ def default_optimizer(config: LanguageModelConfig, tokens_per_step: int, setting
     return {"optimizer": optimizer, "learning_rate": min(3e-3, (0.1 if settings.initial else 0.5) / config.width)}
 
 
-def given_config(settings: PretrainSettings, vocabulary: int | None) -> LanguageModelConfig | None:
-    """The model's configuration when the settings fix its size, else None."""
-    fields = dict(settings.model)
-    name = fields.pop("preset", None)
-    kind = _kind(settings)
-    required = {name for name, field in kind.model_fields.items() if field.is_required()}
-    if name is None and not required <= {*fields, "vocabulary", "context"}:
-        return None
-    base = _language_preset(name, kind).model_dump() if name else {}
-    vocabulary = base.get("vocabulary", ASSUMED_VOCABULARY) if vocabulary is None else vocabulary
-    return _config(settings, {**base, **_fixed(settings, vocabulary), **fields, "vocabulary": vocabulary})
+def _timed(settings: PretrainSettings) -> bool:
+    """Whether the number of steps follows from the minutes."""
+    return settings.steps is None and settings.tokens is None
 
 
-def _kind(settings: PretrainSettings) -> type[LanguageModelConfig]:
-    """The kind of configuration that the family has."""
-    return language_models()[settings.family or "gpt"]
+def _most_steps(settings: PretrainSettings, text_tokens: int, size: int) -> float:
+    """Steps of `size` tokens after which every text has been read as often as it may be."""
+    return math.inf if settings.most_epochs is None else math.ceil(settings.most_epochs * text_tokens / size)
 
 
-def _fixed(settings: PretrainSettings, vocabulary: int) -> dict[str, Any]:
-    """What is not a question of size. Where a family has a longest text of its own, rows do not shorten it."""
-    limited = _kind(settings).model_fields["context"].is_required()
-    return {"vocabulary": vocabulary, **({"context": settings.context} if limited else {})}
-
-
-def _language_preset(name: str, kind: type[LanguageModelConfig]) -> LanguageModelConfig:
-    config = preset(name)
-    if not isinstance(config, LanguageModelConfig):
-        raise UserError(f"The preset {name!r} is no language model.", "Take the shape of one that writes text.")
-    if not isinstance(config, kind):
+def _steps(settings: PretrainSettings, speed: float, size: int, most: float) -> int:
+    """Steps of `size` tokens: those asked for, or those that the minutes hold and the text allows."""
+    if _timed(settings):
+        return int(min(max(20, settings.minutes * 60 * TIME_SHARE * speed // size), most))
+    steps = settings.steps or math.ceil((settings.tokens or 0) / size)
+    if steps > most:
         raise UserError(
-            f"The preset {name!r} is of the family {family_name(config)}.", "Set family to that, or give layers, width."
+            f"{steps:,} steps of {size:,} tokens read the text more often than most_epochs={settings.most_epochs:g}.",
+            f"Set {key_of('steps')}={most:.0f} or less, add text, or leave out most_epochs.",
         )
-    return config
+    return steps
 
 
-def _config(settings: PretrainSettings, fields: dict[str, Any]) -> LanguageModelConfig:
-    """The configuration of these fields.
-
-    Raises:
-        UserError: a field is wrong; one that another family has is named as that family's.
-    """
-    kind, where = _kind(settings), "'model' of the stage 'pretrain'"
-    for field in fields:
-        others = [name for name, other in language_models().items() if field in other.model_fields]
-        if field not in kind.model_fields and others:
-            raise UserError(
-                f"A model of the family {settings.family or 'gpt'} has no {field!r}: that is a setting of "
-                f"{', '.join(others)}.",
-                f"Leave it out of 'model', or set family={others[0]}.",
-            )
-    return parse_settings(kind, fields, where)
+def _course(settings: PretrainSettings, steps: int, size: int, text_tokens: int) -> dict[str, Any]:
+    """What the trainer does over so many steps. Shares that a limit has decided hold for no other number of them."""
+    kept = _timed(settings) and settings.most_epochs is None
+    return {
+        "steps": steps,
+        "minutes": settings.minutes if kept else None,
+        "seed": settings.seed,
+        "warm_up": max(1, min(100, steps // 50)),
+        "validate_every": math.ceil(steps / 12),
+        "keep_best": steps * size > FREE_EPOCHS * text_tokens / (MORE if kept else 1),
+    }
 
 
 def _trial_facts(trial: Trial) -> dict[str, Any]:

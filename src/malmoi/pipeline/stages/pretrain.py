@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,20 +22,16 @@ from malmoi.models.registry import language_models, meta_model
 from malmoi.objectives.causal import Causal
 from malmoi.pipeline.corpus_settings import check_mixture
 from malmoi.pipeline.corpus_tokens import all_tokens, mixed_for
-from malmoi.pipeline.dial import SIZES
-from malmoi.pipeline.fit import GIB, available_memory, divisors
-from malmoi.pipeline.plan import (
-    ASSUMED_VOCABULARY,
-    batch_shape,
-    derive_plan,
-    estimate_pretraining,
-    given_config,
-    keep_steps,
-    print_plan,
-)
-from malmoi.pipeline.pretrain_settings import PretrainSettings
+from malmoi.pipeline.costs import ASSUMED_VOCABULARY
+from malmoi.pipeline.pretraining.dial import SIZES
+from malmoi.pipeline.pretraining.estimate import estimate
+from malmoi.pipeline.pretraining.fit import with_memory
+from malmoi.pipeline.pretraining.model import given_config, sized_config
+from malmoi.pipeline.pretraining.plan import derive_plan, keep_steps
+from malmoi.pipeline.pretraining.settings import PretrainSettings
+from malmoi.pipeline.pretraining.show import print_plan
 from malmoi.pipeline.prompts import first_words, write_samples
-from malmoi.pipeline.stage import Estimate, Stage
+from malmoi.pipeline.stage import Stage
 from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.opening import opened_with_end
 from malmoi.tokenizers.tokenizer import Tokenizer
@@ -113,23 +108,14 @@ def _beginning(settings: PretrainSettings) -> tuple[Tokenizer, LanguageModel | N
     if settings.row == "document":
         tokenizer = opened_with_end(tokenizer)
     initial = _initial(settings, tokenizer)
-    model = meta_model(_likely_config(settings, tokenizer.size, initial))
+    model = meta_model(initial.config if initial else _likely_config(settings, tokenizer.size))
     with recomputing(model, settings.trainer.get("recompute", "")):
         return tokenizer, initial
 
 
-def _likely_config(
-    settings: PretrainSettings, vocabulary: int, initial: LanguageModel | None, size: tuple[int, int] = SIZES[0]
-) -> LanguageModelConfig:
-    """The configuration of the model, or where its size follows from the plan, of one of that size with its parts."""
-    config = initial.config if initial else given_config(settings, vocabulary)
-    if config is None:
-        sizes = dict(zip(("layers", "width"), size, strict=True))
-        sizes |= {name: settings.model[name] for name in sizes if type(settings.model.get(name)) is int}
-        shape = language_models()[settings.family or "gpt"].sized(**sizes) | settings.model
-        config = given_config(settings.model_copy(update={"model": shape}), vocabulary)
-        assert config is not None
-    return config
+def _likely_config(settings: PretrainSettings, vocabulary: int) -> LanguageModelConfig:
+    """The configuration of a new model, or where its size follows from the plan, of the smallest that it may be."""
+    return given_config(settings, vocabulary) or sized_config(settings, vocabulary, *SIZES[0])
 
 
 def _tokens(
@@ -172,20 +158,14 @@ def _plan(
     if not path.exists():
         config = initial.config if initial else None
         context = min(settings.context, config.context) if config else settings.context
-        Mixture(train, {}, settings.mixture or mixed_for(settings.corpus), context, rows=1, row=settings.row)
-        settings = _with_memory(settings)
-        text_tokens = sum(map(len, train.values()))
+        weights = settings.mixture or mixed_for(settings.corpus)
+        sources = Mixture(train, {}, weights, context, rows=1, row=settings.row).weights
+        settings = with_memory(settings)
+        text_tokens = sum(len(train[name]) for name in sources)
         write_json(path, {"memory": settings.memory, **derive_plan(settings, vocabulary, text_tokens, config)})
     plan = read_json(path)
     print_plan(plan)
     return plan
-
-
-def _with_memory(settings: PretrainSettings) -> PretrainSettings:
-    """The settings with the GiB that are available now, if that is what they say."""
-    if settings.memory != "available":
-        return settings
-    return settings.model_copy(update={"memory": available_memory()})
 
 
 def _initial(settings: PretrainSettings, tokenizer: Tokenizer) -> LanguageModel | None:
@@ -247,28 +227,6 @@ def _card(settings: PretrainSettings, facts: dict[str, Any]) -> str:
     )
 
 
-def estimate(settings: PretrainSettings) -> Estimate:
-    """Minutes as set, or what the given steps or tokens cost; sizes that are derived follow when the text is known.
-
-    Where micro-batches are to fill a memory, those that do by the same estimate.
-    """
-    known = (settings.tokenizer / "tokenizer.json").is_file()
-    vocabulary = load_tokenizer(settings.tokenizer).size if known else None
-    plain = estimate_pretraining(settings, vocabulary)
-    config = given_config(settings, vocabulary)
-    if settings.memory is None or config is None:
-        return plain
-    limit = float(_with_memory(settings).memory or 0) * GIB
-    rows, slots = batch_shape(settings, min(settings.context, config.context), config.vocabulary)
-    for size in reversed(divisors(rows * slots)):
-        trainer = settings.trainer | {"slots": rows * slots // size}
-        fitted = estimate_pretraining(settings.model_copy(update={"rows": size, "trainer": trainer}), vocabulary)
-        if size == 1 or (fitted.memory or 0) <= limit:
-            break
-    words = f"micro-batches of about {size} of {rows * slots} rows in {limit / GIB:g} GiB"
-    return replace(fitted, lines=(*fitted.lines, words))
-
-
 def settle(settings: PretrainSettings, directory: Path) -> PretrainSettings:
     """The settings with size, rates and amount of text as they are derived here."""
     tokenizer, initial = _beginning(settings)
@@ -288,8 +246,9 @@ def settle(settings: PretrainSettings, directory: Path) -> PretrainSettings:
 
 
 def _check(settings: PretrainSettings) -> None:
-    for size in SIZES[:2] if settings.initial is None else ():  # the dial measures two at the least
-        _likely_config(settings, ASSUMED_VOCABULARY, None, size)
+    if settings.initial is None and given_config(settings, ASSUMED_VOCABULARY) is None:
+        for size in SIZES[:2]:  # the dial measures two at the least
+            sized_config(settings, ASSUMED_VOCABULARY, *size)
 
 
 def _in_recipe(settings: PretrainSettings, stages: Mapping[str, Settings]) -> PretrainSettings:

@@ -40,7 +40,7 @@ from malmoi.pipeline.encoder_plan import (
     estimate_encoder,
     make_plan,
 )
-from malmoi.pipeline.plan import keep_steps
+from malmoi.pipeline.pretraining.plan import keep_steps
 from malmoi.pipeline.stage import Stage
 from malmoi.pipeline.stages.pretrain import PLAN
 from malmoi.tokenizers.load import load_tokenizer

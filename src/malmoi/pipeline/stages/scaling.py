@@ -16,9 +16,8 @@ from malmoi.core.config import Settings, parse_settings
 from malmoi.core.console import console
 from malmoi.core.files import read_json, write_json
 from malmoi.models.gpt_config import GPTConfig
-from malmoi.pipeline.costs import Training, multiplied
-from malmoi.pipeline.plan import ASSUMED_VOCABULARY
-from malmoi.pipeline.pretrain_settings import PretrainSettings
+from malmoi.pipeline.costs import ASSUMED_VOCABULARY, Training, multiplied
+from malmoi.pipeline.pretraining.settings import PretrainSettings
 from malmoi.pipeline.scaling_law import Law, Point, by_operations_alone, fit, predictions_without_each
 from malmoi.pipeline.stage import Estimate, Stage, StageInput
 from malmoi.pipeline.stages import pretrain

@@ -18,7 +18,7 @@ from malmoi.models.seq2seq import EncoderDecoder
 from malmoi.models.seq2seq_config import EncoderDecoderConfig
 from malmoi.models.seq2seq_shapes import as_published
 from malmoi.objectives.sequence_to_sequence import SequenceToSequence
-from malmoi.pipeline.plan import keep_steps
+from malmoi.pipeline.pretraining.plan import keep_steps
 from malmoi.pipeline.stage import Stage
 from malmoi.pipeline.translation_pairs import encode_pairs, print_left_out, read_translation_pairs
 from malmoi.pipeline.translator_plan import TranslatorSettings, derive_plan, estimate, first_weights, model_config
