@@ -75,6 +75,11 @@ def find_stage(kind: str) -> Stage:
     return stage
 
 
+def figures_of(result: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the numbers of a stage's result."""
+    return tuple(name for name, value in result.items() if type(value) in (int, float))
+
+
 def is_input(field: FieldInfo) -> bool:
     """Whether a settings field is a `StageInput`, an optional one, or a list of them."""
     return any(isinstance(mark, _Input) for mark in field.metadata) or _marked(field.annotation)

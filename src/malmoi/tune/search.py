@@ -16,6 +16,7 @@ from malmoi.core.console import console, verbatim
 from malmoi.core.errors import UserError, nearest
 from malmoi.core.files import read_json, read_json_lines
 from malmoi.pipeline.runner import run_step
+from malmoi.pipeline.stage import figures_of
 from malmoi.train.metrics import FILE as METRICS
 from malmoi.train.update import Diverged
 from malmoi.train.watch import Listener, Watched, Watcher, watching
@@ -92,7 +93,7 @@ def _run_stages(search: Search, trials: Trials, trial: Trial, values: dict[str, 
     if value is None and search.key == LOSS:
         value = _last_loss(directory / search.judged / METRICS)
     if not isinstance(value, (int, float)):
-        figures = [name for name, one in result.items() if isinstance(one, (int, float)) and not isinstance(one, bool)]
+        figures = figures_of(result)
         way_out = nearest(search.key, figures) or f"It has: {', '.join(figures)}."
         raise UserError(f"The stage {search.judged!r} has no figure {search.key!r} in its result.", way_out)
     if not math.isfinite(value):

@@ -12,7 +12,8 @@ from malmoi.formats.checkpoint import save_checkpoint
 from malmoi.models.gpt import GPT
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.initialize import initialize
-from malmoi.pipeline.stages.evaluate import EvaluateSettings, run
+from malmoi.pipeline.stage import figures_of
+from malmoi.pipeline.stages.evaluate import STAGE, EvaluateSettings, run
 from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
 
 TALE = "옛날 옛적에 {} 호랑이가 담배를 피우던 시절, 깊은 산골에 나무꾼이 살았다. {}"
@@ -46,6 +47,7 @@ def test_every_source_is_scored_beside_its_controls(made, tmp_path, capsys):
     assert row["model"] == pytest.approx(row["uniform"], rel=0.15), "first weights know nothing"
     assert row["bigram"] < row["unigram"] < row["uniform"]
     assert result["below_bigram"] == 1 - row["model"] / row["bigram"] < 0
+    assert sorted(STAGE.figures) == sorted(figures_of(result))
     assert read_json(tmp_path / "bits_per_byte.json") == result
     assert (tmp_path / "samples.jsonl").read_bytes() == (made[0] / "samples.jsonl").read_bytes()
     printed = capsys.readouterr().out

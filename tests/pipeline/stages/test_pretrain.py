@@ -19,6 +19,7 @@ from malmoi.formats.checkpoint import load_checkpoint
 from malmoi.pipeline.pretraining import fit
 from malmoi.pipeline.pretraining.plan import derive_plan
 from malmoi.pipeline.pretraining.settings import PretrainSettings
+from malmoi.pipeline.stage import figures_of
 from malmoi.pipeline.stages import pretrain
 from malmoi.pipeline.stages.pretrain import run
 
@@ -71,6 +72,7 @@ def test_it_learns_and_says_what_it_took(trained):
     assert result["tokens"] == STEPS * 4 * 32
     assert result["mixture"]["옛이야기"]["share"] == pytest.approx(0.75, abs=0.05)
     assert read_json(directory / "plan.json")["parameters"] == result["parameters"]
+    assert sorted(pretrain.STAGE.figures) == sorted(figures_of(result))
     json.dumps(result)
 
 

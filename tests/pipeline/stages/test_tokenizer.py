@@ -8,7 +8,8 @@ from malmoi.corpus.document import Document
 from malmoi.corpus.store import SCHEMA, DocumentWriter
 from malmoi.pipeline.recipe import build_recipe
 from malmoi.pipeline.runner import run_recipe
-from malmoi.pipeline.stages.tokenizer import TokenizerStageSettings, measure, run
+from malmoi.pipeline.stage import figures_of
+from malmoi.pipeline.stages.tokenizer import STAGE, TokenizerStageSettings, measure, run
 from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
 
@@ -39,6 +40,7 @@ def test_a_tokenizer_is_trained_and_measured_on_held_out_text(corpus, tmp_path):
     assert result["bytes_per_token"] == len(HELD_OUT[0].encode()) / len(ids)
     assert result["characters_per_token"] == len(HELD_OUT[0]) / len(ids)
     assert result["unknown_share"] == 0
+    assert sorted(STAGE.figures) == sorted(figures_of(result))
 
 
 def test_unknown_characters_are_counted(corpus, tmp_path):
