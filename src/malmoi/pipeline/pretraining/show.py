@@ -19,9 +19,9 @@ def print_plan(plan: dict[str, Any]) -> None:
         console.print(_trials(plan["trials"]))
     console.print(f"  {_words(plan)}")
     epochs = plan["trainer"]["steps"] * plan["tokens_per_step"] / plan["text_tokens"]
-    if plan["most_epochs"] is None and round(epochs, 1) > FREE_EPOCHS:
+    if plan["most_epochs"] is None and round(epochs) > FREE_EPOCHS:
         console.print(
-            f"  [yellow]The text is read {epochs:.1f} times; after {FREE_EPOCHS} readings it teaches little more. Take "
+            f"  [yellow]The text is read {epochs:.0f} times; after {FREE_EPOCHS} readings it teaches little more. Take "
             f"more text or fewer minutes, or set most_epochs={FREE_EPOCHS}.[/yellow]"
         )
 
