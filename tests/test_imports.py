@@ -63,6 +63,32 @@ def test_importing_malmoi_and_its_command_line_needs_no_torch():
     assert finished.returncode == 0, finished.stderr
 
 
+def test_making_and_opening_a_model_loads_no_compiler(tmp_path, tokenizer):
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint\n"
+        "from malmoi.models.image_registry import IMAGE_FAMILIES, meta_image_model\n"
+        "from malmoi.models.presets import PRESETS\n"
+        "from malmoi.models.registry import build_model, language_models, meta_model\n"
+        "from malmoi.tokenizers.load import load_tokenizer\n"
+        "for config in PRESETS.values(): meta_model(config)\n"
+        "for kind, _ in IMAGE_FAMILIES.values(): meta_image_model(kind())\n"
+        "place, tokenizer = Path(sys.argv[1]), load_tokenizer(Path(sys.argv[1]))\n"
+        "for kind in language_models().values():\n"
+        "    context = {'context': 32} if kind.model_fields['context'].is_required() else {}\n"
+        "    config = kind(**{'vocabulary': tokenizer.size, **context, **kind.sized(2, 64)})\n"
+        "    save_checkpoint(place / 'model', build_model(config, 0), tokenizer, '')\n"
+        "    load_checkpoint(place / 'model')\n"
+        "heavy = {'sympy', 'torch._dynamo', 'torch._inductor'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    tokenizer.save(tmp_path)
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+
+
 def test_building_a_corpus_needs_no_torch():
     script = "import sys, malmoi.pipeline.stages.corpus\nsys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

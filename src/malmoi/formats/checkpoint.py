@@ -35,8 +35,8 @@ from malmoi.models.encoder import NoHead
 from malmoi.models.headed import Headed
 from malmoi.models.language_model import LanguageModel
 from malmoi.models.model import Backbone, Model, ModelConfig
-from malmoi.models.registry import with_memory
 from malmoi.models.seq2seq import EncoderDecoder
+from malmoi.models.shapes import shapes_alone, with_memory
 from malmoi.sources.front_matter import licence_in, split_front_matter
 from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.tokenizer import Tokenizer
@@ -204,12 +204,12 @@ def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> Model | H
         stated: Model | Headed = stated_model(config, len(weights.shapes), where)
         expect_compressed(stated, fields, where)
         if head is not None and isinstance(stated, Backbone):
-            with torch.device("meta"):
+            with shapes_alone():
                 stated = head.put_on(stated, fields, where)
         shapes = {name.removeprefix("body."): shape for name, shape in shapes_of(stated).items()}
         plan, theirs = _matched(family, _plan(family, config, shapes, head), weights.shapes)
         check_shapes(plan, shapes, theirs, str(directory))
-        model = with_memory(stated, dtype)
+        model = with_memory(stated.to(dtype))
         parameters = {name.removeprefix("body."): value for name, value in model.named_parameters()}
         fill(plan, parameters, weights.read, str(directory))
     return model.eval()

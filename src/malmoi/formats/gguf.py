@@ -17,7 +17,7 @@ from malmoi.formats.gguf_rotary import DIVISORS, read_scaling
 from malmoi.formats.mismatch import check_shapes
 from malmoi.models.gpt import GPT
 from malmoi.models.gpt_config import GPTConfig
-from malmoi.models.registry import with_memory
+from malmoi.models.shapes import with_memory
 from malmoi.tokenizers.gguf import tokenizer_from_gguf
 from malmoi.tokenizers.tokenizer import Tokenizer
 
@@ -41,7 +41,7 @@ def load_gguf(path: Path, dtype: torch.dtype = torch.float32) -> tuple[GPT, Toke
             plan, shapes, {name: place.shape for name, place in file.tensors.items() if name != DIVISORS}, str(path)
         )
         tokenizer = _tokenizer(file, config.vocabulary)
-        model = with_memory(stated, dtype)
+        model = with_memory(stated.to(dtype))
         fill(plan, dict(model.named_parameters()), lambda name: _read(file, name, config), str(path))
     finally:
         file.close()

@@ -26,6 +26,7 @@ from malmoi.models.generator import Generator
 from malmoi.models.image_classifier import ImageClassifier
 from malmoi.models.image_model import BodyConfig, ImageConfig
 from malmoi.models.image_registry import IMAGE_FAMILIES, meta_image_model
+from malmoi.models.shapes import shapes_alone, with_memory
 
 _CLASSIFIES, _GENERATES = "MalmoiForImageClassification", "MalmoiForImageGeneration"
 _WAY_OUT = "Get the checkpoint again."
@@ -126,7 +127,7 @@ def _filled(model: Any, plan: Sequence[Line], file: Tensors, where: str) -> Any:
     """A model without memory with the tensors of a file, which are compared with its own before memory is taken."""
     theirs = {name: shape for name, shape in file.shapes.items() if not name.endswith(_COUNT)}
     check_shapes(plan, {name: value.shape for name, value in _state(model).items()}, theirs, where)
-    model.to_empty(device="cpu")
+    with_memory(model)
     for name, buffer in model.named_buffers():
         if name.endswith(_COUNT):
             buffer.zero_()
@@ -149,7 +150,7 @@ def _meta(config: ImageConfig, classes: list[str], where: str) -> ImageClassifie
     """
     try:
         model = meta_image_model(config)
-        with torch.device("meta"):
+        with shapes_alone():
             return ImageClassifier(model, classes) if classes else model
     except (RuntimeError, TypeError, OverflowError):  # torch takes numbers beyond 64 bits for a wrong type
         raise UserError(f"{where} states sizes that no model has.", _WAY_OUT) from None

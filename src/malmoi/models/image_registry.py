@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-import torch
 from torch import nn
 
 from malmoi.models.efficientnet import EfficientNet, EfficientNetConfig
@@ -12,6 +11,7 @@ from malmoi.models.generator import Adversaries, Generator, GeneratorConfig
 from malmoi.models.image_cnn import CNN, CNNConfig
 from malmoi.models.image_model import ImageConfig
 from malmoi.models.initialize import initialize
+from malmoi.models.shapes import shapes_alone, with_memory
 
 ModelType = TypeVar("ModelType", bound=nn.Module)
 
@@ -30,7 +30,7 @@ def build_image_model(config: ImageConfig, seed: int) -> Any:
 
 def build_adversaries(config: GeneratorConfig, seed: int) -> Adversaries:
     """A generator and its discriminator with their first weights."""
-    with torch.device("meta"):
+    with shapes_alone():
         adversaries = Adversaries(config)
     return with_first_weights(adversaries, seed)
 
@@ -38,12 +38,11 @@ def build_adversaries(config: GeneratorConfig, seed: int) -> Adversaries:
 def meta_image_model(config: ImageConfig) -> Any:
     """A model with shapes but no memory."""
     build = next(build for kind, build in IMAGE_FAMILIES.values() if type(config) is kind)
-    with torch.device("meta"):
+    with shapes_alone():
         return build(config)
 
 
 def with_first_weights(model: ModelType, seed: int) -> ModelType:
     """A model that had no memory, now on the CPU and filled with its first weights."""
-    model.to_empty(device="cpu")
-    initialize(model, seed)
+    initialize(with_memory(model), seed)
     return model

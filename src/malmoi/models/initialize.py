@@ -20,7 +20,7 @@ EMBEDDING_DEVIATION = 0.02
 
 
 def initialize(model: nn.Module, seed: int, prefix: str = "", embedding_deviation: float = EMBEDDING_DEVIATION) -> None:
-    """Fill every parameter of `model` in place, also after construction on the meta device and `to_empty`.
+    """Fill every parameter of `model` in place, also after construction on the meta device and `with_memory`.
 
     Linear layers: normal, deviation 1 / sqrt(inputs); those that write to the residual stream (`output`, `down`):
     zero, so that every block starts as the identity. Heads and learned positions: normal, deviation 0.02. Norms: one.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from torch import nn
 
 from malmoi.models.convolution import Convolution, ConvolutionConfig
 from malmoi.models.encoder import Encoder
@@ -18,9 +17,8 @@ from malmoi.models.lstm import LSTM, LSTMConfig
 from malmoi.models.model import Model, ModelConfig
 from malmoi.models.seq2seq import EncoderDecoder
 from malmoi.models.seq2seq_config import EncoderDecoderConfig
+from malmoi.models.shapes import shapes_alone, with_memory
 from malmoi.models.state_space import StateSpace, StateSpaceConfig
-
-ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 FAMILIES: dict[str, tuple[type[ModelConfig], Any]] = {
     "gpt": (GPTConfig, GPT),
@@ -52,17 +50,12 @@ def build_model(config: ModelConfig, seed: int) -> Model:
 
 def empty_model(config: ModelConfig, dtype: torch.dtype = torch.float32) -> Model:
     """A model on the CPU whose weights are yet to be filled; costs no time for numbers that are overwritten."""
-    return with_memory(meta_model(config), dtype)
-
-
-def with_memory(model: ModuleT, dtype: torch.dtype = torch.float32) -> ModuleT:
-    """A model of shapes alone with memory on the CPU, in place; its weights are yet to be filled."""
-    return model.to(dtype).to_empty(device="cpu")
+    return with_memory(meta_model(config).to(dtype))
 
 
 def meta_model(config: ModelConfig) -> Model:
     """A model with shapes but no memory."""
-    with torch.device("meta"):
+    with shapes_alone():
         model: Model = model_class(config)(config)
     return model
 

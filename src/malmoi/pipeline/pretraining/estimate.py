@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from malmoi.models.registry import count_parameters
 from malmoi.pipeline.costs import PROCESS, Training
-from malmoi.pipeline.pretraining.fit import GIB, divisors, with_memory
+from malmoi.pipeline.pretraining.fit import GIB, divisors, settle_memory
 from malmoi.pipeline.pretraining.model import given_config
 from malmoi.pipeline.pretraining.plan import LOGITS, batch_shape
 from malmoi.pipeline.pretraining.settings import PretrainSettings
@@ -25,7 +25,7 @@ def estimate(settings: PretrainSettings) -> Estimate:
     config = given_config(settings, vocabulary)
     if settings.memory is None or config is None:
         return plain
-    limit = float(with_memory(settings).memory or 0) * GIB
+    limit = float(settle_memory(settings).memory or 0) * GIB
     rows, slots = batch_shape(settings, min(settings.context, config.context), config.vocabulary)
     for size in reversed(divisors(rows * slots)):
         trainer = settings.trainer | {"slots": rows * slots // size}

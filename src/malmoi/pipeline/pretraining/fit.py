@@ -38,7 +38,7 @@ def available_memory() -> float:
     return round(USABLE * free / GIB, 1)
 
 
-def with_memory(settings: PretrainSettings) -> PretrainSettings:
+def settle_memory(settings: PretrainSettings) -> PretrainSettings:
     """The settings with the GiB that are available now, if that is what they say."""
     if settings.memory != "available":
         return settings

@@ -25,7 +25,7 @@ from malmoi.pipeline.corpus_tokens import all_tokens, mixed_for
 from malmoi.pipeline.costs import ASSUMED_VOCABULARY
 from malmoi.pipeline.pretraining.dial import SIZES
 from malmoi.pipeline.pretraining.estimate import estimate
-from malmoi.pipeline.pretraining.fit import with_memory
+from malmoi.pipeline.pretraining.fit import settle_memory
 from malmoi.pipeline.pretraining.model import given_config, sized_config
 from malmoi.pipeline.pretraining.plan import derive_plan, keep_steps
 from malmoi.pipeline.pretraining.settings import PretrainSettings
@@ -160,7 +160,7 @@ def _plan(
         context = min(settings.context, config.context) if config else settings.context
         weights = settings.mixture or mixed_for(settings.corpus)
         sources = Mixture(train, {}, weights, context, rows=1, row=settings.row).weights
-        settings = with_memory(settings)
+        settings = settle_memory(settings)
         text_tokens = sum(len(train[name]) for name in sources)
         write_json(path, {"memory": settings.memory, **derive_plan(settings, vocabulary, text_tokens, config)})
     plan = read_json(path)
