@@ -92,8 +92,13 @@ def test_a_held_out_loss_that_rises_is_said_at_the_third_time(keeps_best, taken)
     losses = [2.0, 2.1, 1.9, 2.0, 2.1, 2.2, 2.3]
     found = [watching.after_validation(step, loss, min(losses[: step + 1])) for step, loss in enumerate(losses)]
     assert [len(one) for one in found] == [0, 0, 0, 0, 0, 1, 0]
-    assert "best (1.900)" in found[5][0]
+    assert "to 2.200 from 1.900 at its best" in found[5][0]
     assert taken in found[5][0]
+
+
+def test_a_held_out_loss_that_goes_up_and_down_above_its_best_says_nothing():
+    watching, losses = advisor(), [0.312, 0.344, 0.346, 0.343, 0.345, 0.343]
+    assert [watching.after_validation(step, loss, 0.312) for step, loss in enumerate(losses)] == [[]] * len(losses)
 
 
 def test_a_disk_that_fills_is_said_before_it_is_full():

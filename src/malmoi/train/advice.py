@@ -18,7 +18,8 @@ JUMP, BACK, RISE = 1.5, 1.2, 1.01
 """Times the usual or the first loss that is too high; times the lowest one, or the best held-out one, that is worse."""
 
 RISING = 3
-"""Validations in a row that are worse than the best before a word is said."""
+"""Validations in a row that are each worse than the one before, and than the best, before a word is said: of a few
+hundred texts the loss goes up and down by chance."""
 
 RECORDS = 32 << 20
 """Bytes on the disk for everything that a training writes beside its states."""
@@ -41,7 +42,7 @@ class Advisor:
         self._norms: deque[float] = deque(maxlen=LOOK_BACK)
         self._first: float | None = None
         self._begun = self._lowest = math.inf
-        self._worse = 0
+        self._held_out, self._rises = -math.inf, 0
         self._said: set[str] = set()
 
     def after_step(self, step: int, loss: float, norm: float) -> list[str]:
@@ -113,14 +114,15 @@ class Advisor:
 
     def after_validation(self, step: int, loss: float, best: float) -> list[str]:
         """What there is to say after a validation with a finite loss; `best` is the lowest so far."""
-        self._worse = self._worse + 1 if loss > RISE * best else 0
-        if self._worse < RISING or "high" in self._said:
+        self._rises = self._rises + 1 if loss > max(RISE * best, self._held_out) else 0
+        self._held_out = loss
+        if self._rises < RISING or "high" in self._said:
             return []
         taken = "best" if self.settings.keep_best else "last"
         return self._once(
             "rising",
-            f"Step {step:,}: on what is held out the loss has been above its best ({best:.3f}) {RISING} times in a "
-            f"row, now {loss:.3f}: the rest is learned by heart. The {taken} weights are taken in the end. Fewer "
+            f"Step {step:,}: on what is held out the loss has risen {RISING} times in a row, to {loss:.3f} from "
+            f"{best:.3f} at its best: the rest is learned by heart. The {taken} weights are taken in the end. Fewer "
             f"steps or epochs, more text or weight_decay help.",
         )
 
