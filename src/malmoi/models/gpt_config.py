@@ -115,5 +115,6 @@ class GPTConfig(LanguageModelConfig):
             layers=self.layers,
             heads=self.heads,
             shared=self.key_value_heads,
+            dropout=self.dropout,
         )
         return self
