@@ -234,6 +234,9 @@ def test_the_search_finds_a_layout_that_fits_where_copies_do_not():
         ({"length": 4_096}, "do not fit into the context of 2048"),
         ({"model": "minilm-l6"}, "cannot be planned"),
         ({"recompute": "자료"}, "recompute='자료' is not known"),
+        ({"recompute": "blocks:0"}, "recompute='blocks:0' is not known"),
+        ({"recompute": "none:2"}, "recompute='none:2' is not known"),
+        ({"recompute": "blocks:97"}, "there are only 96 blocks"),
     ],
 )
 def test_what_cannot_be_understood_is_said(words, said):
