@@ -161,9 +161,11 @@ def test_what_is_not_honoured_is_refused(client, extra, message):
     ("extra", "message"),
     [
         ({"prompt": [1, 999_999]}, "999999"),
-        ({"prompt": [-1]}, "'prompt"),
+        ({"prompt": [7, -1]}, "The value -1 of 'prompt.0.1' is not supported"),
         ({"prompt": []}, "'prompt'"),
-        ({"prompt": [[True]]}, "'prompt"),
+        ({"prompt": [[True]]}, "The value True of 'prompt.0.0' is not supported"),
+        ({"prompt": ["x", None]}, "The value None of 'prompt.1' is not supported"),
+        ({"prompt": "x", "extra_body": {"Stop": "y"}}, "'Stop'. Did you mean 'stop'"),
         ({"prompt": "x", "echo": "yes"}, "'echo'"),
         ({"prompt": "x", "stream": True, "echo": True}, "cannot be streamed"),
         ({"prompt": "x", "suffix": "y"}, "'suffix'"),

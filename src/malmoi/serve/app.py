@@ -19,7 +19,7 @@ from malmoi.core.errors import UserError
 from malmoi.generate.generator import Piece, PromptTooLong
 from malmoi.generate.score import score
 from malmoi.serve.engine import Engine, Generation
-from malmoi.serve.errors import ApiError
+from malmoi.serve.errors import ApiError, client_left
 from malmoi.serve.guard import Guard
 from malmoi.serve.page_files import page_file
 from malmoi.serve.requests import ChatRequest, CompletionRequest, GenerationRequest, read_request
@@ -142,7 +142,7 @@ class Routes:
         async for index, piece in generation:
             answers[index].append(piece)
         if not answers[-1] or not answers[-1][-1].finish_reason:
-            raise ApiError(499, "The client left.")
+            raise client_left()
         answer.completion_tokens = sum(map(len, answers))
         places = enumerate(zip(prompts, answers, strict=True))
         choices = [await self._choice(wanted, answer, index, *pair) for index, pair in places]
