@@ -154,12 +154,14 @@ class Routes:
         text, logprobs = "".join(piece.text for piece in pieces), None
         if isinstance(wanted, CompletionRequest):
             tokenizer, model = self._engine.tokenizer, self._engine.model
-            text = (tokenizer.decode(prompt) if wanted.echo else "") + text
+            given = tokenizer.decode(prompt)
+            text = (given if wanted.echo else "") + text
             if wanted.logprobs is not None:
                 tokens = prompt + [piece.token for piece in pieces]
                 work = functools.partial(score, model, tokens, wanted.logprobs)
                 scores = await self._engine.run(work)
-                logprobs = logprobs_field(tokenizer, scores if wanted.echo else scores[len(prompt) :])
+                shown = scores if wanted.echo else scores[len(prompt) :]
+                logprobs = logprobs_field(tokenizer, shown, begins=bool(wanted.echo) or not given)
         return answer.choice(index, text, pieces[-1].finish_reason or "", logprobs)
 
     def _check_model(self, name: str | None) -> None:
