@@ -54,7 +54,7 @@ def parse_wishes(
     template = Job(
         config,
         Layout(),
-        rows or default_rows(config, length, cluster.count),
+        rows or default_rows(config, length),
         1,
         length,
         precision,  # type: ignore[arg-type]
