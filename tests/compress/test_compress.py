@@ -216,6 +216,12 @@ def test_a_wrong_setting_of_a_file_is_named(tmp_path):
         find_steps(str(tmp_path / "small.yaml"))
 
 
+def test_a_file_without_a_step_is_no_recipe(tmp_path):
+    (tmp_path / "nothing.yaml").write_text("steps: []")
+    with pytest.raises(UserError, match="'steps'.*at least 1"):
+        find_steps(str(tmp_path / "nothing.yaml"))
+
+
 @pytest.mark.parametrize(
     ("field", "words"),
     [

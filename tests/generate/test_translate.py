@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from malmoi.core.errors import UserError
-from malmoi.generate.translate import greedy, translate
+from malmoi.generate.translate import greedy, read_lines, translate
 from malmoi.models.registry import build_model
 from malmoi.models.seq2seq_config import EncoderDecoderConfig
 
@@ -94,3 +94,8 @@ def test_damaged_weights_are_told(random_translator, tokenizer):
         random_translator.embedding.weight.fill_(torch.nan)
     with pytest.raises(UserError, match="not a number"):
         translate(random_translator, tokenizer, ["숲"])
+
+
+def test_lines_of_a_file_end_where_lines_end_and_nowhere_else(tmp_path):
+    (tmp_path / "글.txt").write_bytes("여우\u2028곰\r\na\x0cb\x85c\n\nd".encode())
+    assert read_lines(tmp_path / "글.txt") == ["여우\u2028곰", "a\x0cb\x85c", "", "d"]

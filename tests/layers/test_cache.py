@@ -14,6 +14,7 @@ SCHEDULES = [
     ["window(4)", "full"],
     "window(3, dilation=2)",
     "blocks(5)",
+    "blocks(5) by folded",
     "stride(7)",
     "linear(chunk=8)",
     "hashed(reach=6, rounds=2, buckets=4)",

@@ -52,6 +52,7 @@ def test_a_schedule_repeats_over_the_layers():
         ({"attention": "documents"}, "needs separator"),
         ({"attention": "window(8) by folded"}, "folded cannot do the pattern causal & window\\(8\\)"),
         ({"attention": "hashed", "key_value_heads": 2}, "hashed cannot do grouped heads"),
+        ({"attention": ["full", "linear"], "dropout": 0.1}, "linear cannot do dropout of its weights"),
         ({"attention": "hashed(buckets=6)"}, "no power of two"),
         ({"attention": "full by fast"}, "there is no 'fast'"),
         ({"attention": "full by"}, "missing at the end"),

@@ -53,3 +53,12 @@ def test_an_encoder_without_a_pooler_gets_the_one_its_published_classifiers_have
     assert one.body.config.pooler == bend
     assert torch.equal(one.body.pooler.weight, same.body.pooler.weight)
     assert one.body.pooler.weight.std() > 0.1
+
+
+def test_a_text_that_is_classified_is_one_document():
+    config = GPTConfig(**SHAPE, attention="documents", separator=0)
+    alike = build_model(config.model_copy(update={"attention": GPTConfig(**SHAPE).attention}), seed=0)
+    classifiers = [Classifier(body, ["좋다", "나쁘다"]) for body in (build_model(config, seed=0), alike)]
+    tokens, lengths = torch.randint(1, 31, (2, 9)), torch.tensor([9, 4])
+    one, same = (classifier(tokens, lengths) for classifier in classifiers)
+    torch.testing.assert_close(one, same)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from malmoi.core.errors import UserError
 from malmoi.models.dropout import set_dropout
 from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.gpt_config import GPTConfig
@@ -31,3 +32,10 @@ def test_it_leaves_out_what_the_model_built_with_it_does(kind, before, after):
     set_dropout(changed, after)
     assert torch.equal(read_while_learning(changed), read_while_learning(built))
     assert changed.config == built.config
+
+
+def test_a_way_to_compute_attention_without_dropout_gets_none():
+    body = build_model(GPTConfig(**SHAPE, heads=4, attention="linear"), seed=0)
+    with pytest.raises(UserError, match="linear cannot do dropout of its weights"):
+        set_dropout(body, 0.1)
+    assert body.config.dropout == 0

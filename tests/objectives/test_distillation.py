@@ -154,6 +154,13 @@ def test_a_teacher_without_attention_has_none_to_teach():
         Distillation(teacher, attention=1.0, blocks=[0, 1])
 
 
+def test_a_teacher_that_hands_on_a_state_teaches_what_its_blocks_give():
+    config = LSTMConfig(vocabulary=31, context=16, width=32, layers=2)
+    teacher, student = build_model(config, seed=0), build_model(config, seed=1)
+    inside = Distillation(teacher, alpha=0, hidden=1.0, blocks=[0, 1])
+    assert inside.loss(student, text_batch()).total > Distillation(teacher, alpha=0).loss(student, text_batch()).total
+
+
 def test_the_teacher_is_left_as_it_is():
     teacher = language_model()
     before = {name: value.clone() for name, value in teacher.state_dict().items()}

@@ -98,6 +98,21 @@ def test_echo_and_logprobs_score_a_text(client, model, tokenizer):
     assert only_new.choices[0].logprobs.token_logprobs == found.token_logprobs[-1:]
 
 
+def test_tokens_stand_where_they_are_said_to_also_where_a_text_begins_behind_a_space(
+    serving, make_model, llama_tokenizer
+):
+    engine = Engine(make_model(vocabulary=llama_tokenizer.size), llama_tokenizer, "tiny")
+    with serving(engine) as url, openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client:
+        answer = client.completions.create(
+            model="tiny", prompt="a fox in the wood", echo=True, logprobs=0, max_tokens=1
+        )
+    text, found = answer.choices[0].text, answer.choices[0].logprobs
+    places = zip(found.tokens, found.text_offset, strict=True)
+    words = [(word, offset) for word, offset in places if word in (" fox", " the", " wood")]
+    assert words
+    assert all(text[offset:].startswith(word) for word, offset in words)
+
+
 def test_special_tokens_among_the_most_probable_have_names(serving, make_model, tokenizer):
     padded = make_model(vocabulary=tokenizer.size + 8)
     with (
@@ -161,9 +176,11 @@ def test_what_is_not_honoured_is_refused(client, extra, message):
     ("extra", "message"),
     [
         ({"prompt": [1, 999_999]}, "999999"),
-        ({"prompt": [-1]}, "'prompt"),
+        ({"prompt": [7, -1]}, "The value -1 of 'prompt.0.1' is not supported"),
         ({"prompt": []}, "'prompt'"),
-        ({"prompt": [[True]]}, "'prompt"),
+        ({"prompt": [[True]]}, "The value True of 'prompt.0.0' is not supported"),
+        ({"prompt": ["x", None]}, "The value None of 'prompt.1' is not supported"),
+        ({"prompt": "x", "extra_body": {"Stop": "y"}}, "'Stop'. Did you mean 'stop'"),
         ({"prompt": "x", "echo": "yes"}, "'echo'"),
         ({"prompt": "x", "stream": True, "echo": True}, "cannot be streamed"),
         ({"prompt": "x", "suffix": "y"}, "'suffix'"),

@@ -1,5 +1,6 @@
 """What is not about the answers: bytes that are no request, who may ask, and who waits."""
 
+import asyncio
 import json
 import socket
 import threading
@@ -11,13 +12,15 @@ import openai
 import pytest
 import tokenizers
 import torch
+from starlette.requests import Request
 from tokenizers.processors import TemplateProcessing
 
 from malmoi.core.errors import UserError
 from malmoi.generate.dialogue import Dialogue
 from malmoi.serve.engine import Engine
+from malmoi.serve.errors import ApiError
 from malmoi.serve.guard import is_loopback
-from malmoi.serve.requests import BODY_LIMIT, ChatRequest
+from malmoi.serve.requests import BODY_LIMIT, ChatRequest, read_request
 from malmoi.serve.run import ServeOptions, bind
 from malmoi.tokenizers.tokenizer import Tokenizer
 
@@ -27,7 +30,7 @@ CHAT = {"messages": [{"role": "user", "content": "안녕"}], "max_tokens": 3}
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b"\xff\xfe", b"null", b"[" * 100_000, b'{"seed": ' + b"9" * 5000 + b"}",
              b'{"messages": [{"role": "user", "content": "\\ud800"}]}', b'{"messages": "x"}', b'{"prompt": "x"}',
-             b'{"messages": [{"role": "user", "content": "x"}], "temperature": NaN}']
+             b'{"messages": [{"role": "user", "content": "x"}], "temperature": NaN}', b'{"\\ud800": 1}']
 )  # fmt: skip
 def test_any_bytes_get_an_answer_of_the_right_shape(address, body):
     response = httpx.post(f"{address}/v1/chat/completions", content=body)
@@ -82,6 +85,14 @@ def test_a_request_too_large_is_not_read_to_its_end(address):
     assert response.status_code == 413
 
 
+def test_a_client_that_leaves_within_its_request_is_no_mistake_of_the_server():
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    with pytest.raises(ApiError, match="The client left"):
+        asyncio.run(read_request(ChatRequest, Request({"type": "http"}, receive)))
+
+
 def test_unknown_routes_and_methods_are_answered_in_the_same_shape(address):
     assert httpx.get(f"{address}/v1/nothing").json()["error"]["type"] == "not_found_error"
     assert httpx.get(f"{address}/v1/completions").status_code == 405
@@ -120,8 +131,9 @@ def test_the_outside_needs_a_key_and_a_taken_port_is_said_to_be_taken():
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"Port {port} of 127.0.0.1 is in use"):
             bind(ServeOptions("127.0.0.1", port, None, "x"))
-    with pytest.raises(UserError, match="no address"):
-        bind(ServeOptions("no.such.host.invalid", 0, "key", "x"))
+    for host in ("no.such.host.invalid", ".local", "x" * 64):
+        with pytest.raises(UserError, match="no address"):
+            bind(ServeOptions(host, 0, "key", "x"))
 
 
 def test_what_is_loopback():

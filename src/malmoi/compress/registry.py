@@ -41,7 +41,7 @@ class CompressionRecipe(Settings):
         steps: each with its `method` and the settings of that.
     """
 
-    steps: list[AnyStep]
+    steps: Annotated[list[AnyStep], Field(min_length=1)]
 
 
 def find_steps(name: str) -> list[AnyStep]:

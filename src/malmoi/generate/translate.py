@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -55,7 +56,8 @@ def read_lines(path: Path) -> list[str]:
     text = decode(path.read_bytes())
     if text is None:
         raise UserError(f"{path} is no text.", "Name a file with a text a line.")
-    return text.splitlines()
+    # Not splitlines(): it would also cut at U+2028, U+0085 and others, and later targets would not stand beside theirs.
+    return [line.rstrip("\n") for line in io.StringIO(text, newline=None)]
 
 
 def translate_lines(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
+from malmoi.layers.mixes.heads import Heads
 from malmoi.layers.patterns import CAUSAL
 from malmoi.layers.schedule import EVERYTHING, LayerAttention
 from malmoi.layers.stores import Kept, Rounded, Sliding, Store, Sums, Whole, sliding_size
@@ -217,9 +218,9 @@ def _room(config: CacheShape, index: int, length: int) -> int:
 
 
 def _sliding(layer: LayerAttention) -> tuple[int, int] | None:
-    """How many first and last tokens a layer looks at; None where it may look at all."""
-    pattern = CAUSAL & layer.pattern
-    if math.isinf(pattern.back):
+    """How many first and last tokens a layer looks at; None where it may look at all, or its mix wants all the keys."""
+    pattern, key = CAUSAL & layer.pattern, torch.empty(1, 1, 1, 2, device="meta")
+    if math.isinf(pattern.back) or layer.mix.refusal(Heads(key, key, key, pattern, skipped=1)):
         return None
     return (pattern.globals[-1] + 1 if pattern.globals else 0), int(pattern.back) + 1
 

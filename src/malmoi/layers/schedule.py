@@ -79,13 +79,21 @@ Schedule = Annotated[
 
 
 def check_schedule(
-    schedule: Sequence[LayerAttention], outer: Pattern, *, context: int, layers: int, heads: int, shared: int
+    schedule: Sequence[LayerAttention],
+    outer: Pattern,
+    *,
+    context: int,
+    layers: int,
+    heads: int,
+    shared: int,
+    dropout: float,
 ) -> None:
     """Refuse what no layer can compute.
 
     Args:
         outer: what holds in every layer, such as causality.
         shared: key and value heads.
+        dropout: of the attention weights while a model learns.
 
     Raises:
         ValueError: more entries than layers, a number beyond the context, or a mix that cannot do its pattern.
@@ -96,6 +104,6 @@ def check_schedule(
         if layer.pattern.largest() > context:
             raise ValueError(f"{layer} reaches beyond the context of {context} tokens")
         query, key = (torch.empty(1, count, 1, 2, device="meta") for count in (heads, shared))
-        refusal = layer.mix.refusal(Heads(query, key, key, outer & layer.pattern))
+        refusal = layer.mix.refusal(Heads(query, key, key, outer & layer.pattern, dropout=dropout))
         if refusal:
             raise ValueError(f"{layer}: {type(layer.mix).__name__.lower()} cannot do {refusal}")

@@ -68,6 +68,13 @@ class EncoderConfig(BackboneConfig):
             raise ValueError(f"heads={self.heads} do not divide a width of {self.width}")
         if self.positions == "rotary" and (self.width // self.heads) % 2:
             raise ValueError(f"rotary positions need an even head width, not {self.width // self.heads}")
-        shape = {"context": self.context, "layers": self.layers, "heads": self.heads, "shared": self.heads}
-        check_schedule(self.attention, FULL, **shape)
+        check_schedule(
+            self.attention,
+            FULL,
+            context=self.context,
+            layers=self.layers,
+            heads=self.heads,
+            shared=self.heads,
+            dropout=self.dropout,
+        )
         return self

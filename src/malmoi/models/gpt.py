@@ -93,9 +93,11 @@ class GPT(LanguageModel):
         """See `Backbone.through`; the lengths change nothing, since no token looks ahead at the padding.
 
         Args:
-            documents: (rows, start + length) int64, where a pattern asks for them.
+            documents: (rows, start + length) int64, where a pattern asks for them; a row of which none are told is one.
         """
         start, length = (cache.length if cache else 0), hidden.shape[1]
+        if documents is None and self.config.needs_documents:
+            documents = hidden.new_zeros((len(hidden), start + length), dtype=torch.int64)
         rotary = self._rotary(start, length, hidden)
         if self.config.reversible:
             return self._through_both_streams(hidden, rotary, cache, first, end, documents)
@@ -159,7 +161,7 @@ class GPT(LanguageModel):
 
     def _documents(self, tokens: torch.Tensor, cache: KeyValueCache | None) -> torch.Tensor | None:
         """(rows, start + length) int64, the number of the document that each token belongs to."""
-        if not any(layer.pattern.needs_documents for layer in self.config.attention):
+        if not self.config.needs_documents:
             return None
         whole = torch.cat([cache.tokens[:, : cache.length], tokens], 1) if cache else tokens
         return whole.eq(self.config.separator or 0).cumsum(1)

@@ -64,6 +64,11 @@ class GPTConfig(LanguageModelConfig):
         return self.attention[index % len(self.attention)]
 
     @property
+    def needs_documents(self) -> bool:
+        """Whether a layer has to be told which document each token belongs to."""
+        return any(layer.pattern.needs_documents for layer in self.attention)
+
+    @property
     def input_bias(self) -> bool:
         """Whether query, key and value have biases."""
         return self.bias if self.attention_bias is None else self.attention_bias
@@ -101,7 +106,7 @@ class GPTConfig(LanguageModelConfig):
             raise ValueError(f"key_value_heads={self.key_value_heads} does not divide heads={self.heads}")
         if self.positions == "rotary" and self.head_width % 2:
             raise ValueError(f"rotary positions need an even head width, not {self.head_width}")
-        if self.separator is None and any(layer.pattern.needs_documents for layer in self.attention):
+        if self.separator is None and self.needs_documents:
             raise ValueError("the pattern documents needs separator, the id of the token that begins a document")
         check_schedule(
             self.attention,
@@ -110,5 +115,6 @@ class GPTConfig(LanguageModelConfig):
             layers=self.layers,
             heads=self.heads,
             shared=self.key_value_heads,
+            dropout=self.dropout,
         )
         return self

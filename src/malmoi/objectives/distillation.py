@@ -17,6 +17,7 @@ from malmoi.layers.mixes.watched import Seen, Watched
 from malmoi.models.classifier import Classifier
 from malmoi.models.headed import body_of
 from malmoi.models.model import Backbone
+from malmoi.models.stateful import StatefulBlock
 from malmoi.objectives.kept_answers import KeptAnswers
 from malmoi.objectives.objective import Loss
 
@@ -150,8 +151,8 @@ def _states(model: Taught) -> Iterator[list[torch.Tensor]]:
     """What each block gives while the model reads, (rows, length, width) each."""
     found: list[torch.Tensor] = []
 
-    def keep(block: nn.Module, inputs: Any, output: torch.Tensor) -> None:
-        found.append(output)
+    def keep(block: nn.Module, inputs: Any, output: Any) -> None:
+        found.append(output[0] if isinstance(block, StatefulBlock) else output)
 
     hooks = [block.register_forward_hook(keep) for block in body_of(model).blocks]
     try:

@@ -19,7 +19,7 @@ from malmoi.core.errors import UserError
 from malmoi.generate.generator import Piece, PromptTooLong
 from malmoi.generate.score import score
 from malmoi.serve.engine import Engine, Generation
-from malmoi.serve.errors import ApiError
+from malmoi.serve.errors import ApiError, client_left
 from malmoi.serve.guard import Guard
 from malmoi.serve.page_files import page_file
 from malmoi.serve.requests import ChatRequest, CompletionRequest, GenerationRequest, read_request
@@ -142,7 +142,7 @@ class Routes:
         async for index, piece in generation:
             answers[index].append(piece)
         if not answers[-1] or not answers[-1][-1].finish_reason:
-            raise ApiError(499, "The client left.")
+            raise client_left()
         answer.completion_tokens = sum(map(len, answers))
         places = enumerate(zip(prompts, answers, strict=True))
         choices = [await self._choice(wanted, answer, index, *pair) for index, pair in places]
@@ -154,12 +154,14 @@ class Routes:
         text, logprobs = "".join(piece.text for piece in pieces), None
         if isinstance(wanted, CompletionRequest):
             tokenizer, model = self._engine.tokenizer, self._engine.model
-            text = (tokenizer.decode(prompt) if wanted.echo else "") + text
+            given = tokenizer.decode(prompt)
+            text = (given if wanted.echo else "") + text
             if wanted.logprobs is not None:
                 tokens = prompt + [piece.token for piece in pieces]
                 work = functools.partial(score, model, tokens, wanted.logprobs)
                 scores = await self._engine.run(work)
-                logprobs = logprobs_field(tokenizer, scores if wanted.echo else scores[len(prompt) :])
+                shown = scores if wanted.echo else scores[len(prompt) :]
+                logprobs = logprobs_field(tokenizer, shown, begins=bool(wanted.echo) or not given)
         return answer.choice(index, text, pieces[-1].finish_reason or "", logprobs)
 
     def _check_model(self, name: str | None) -> None:

@@ -31,3 +31,8 @@ class ApiError(Exception):
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         return JSONResponse(self.body, self.status, headers)
+
+
+def client_left() -> ApiError:
+    """What nobody is told any more."""
+    return ApiError(499, "The client left.")

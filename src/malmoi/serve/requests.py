@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Request
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
+from starlette.requests import ClientDisconnect
 
 from malmoi.core.config import Settings
 from malmoi.core.errors import nearest
 from malmoi.generate.sampling import Penalty, SamplingSettings
-from malmoi.serve.errors import ApiError
+from malmoi.serve.errors import ApiError, client_left
 
 BODY_LIMIT = 4 * 2**20
 """Bytes of the largest request that is read."""
@@ -135,13 +136,17 @@ async def read_request(kind: type[RequestType], request: Request) -> RequestType
     """The body of a request as `kind`.
 
     Raises:
-        ApiError: it is too large, not JSON, or has an unknown field or a value that is not honoured.
+        ApiError: it is too large, not JSON, or has an unknown field or a value that is not honoured; or the client
+            leaves before it has sent all of it.
     """
     body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > BODY_LIMIT:
-            raise ApiError(413, f"The request is larger than {BODY_LIMIT:,} bytes.", code="request_too_large")
+    try:
+        async for part in request.stream():
+            body += part
+            if len(body) > BODY_LIMIT:
+                raise ApiError(413, f"The request is larger than {BODY_LIMIT:,} bytes.", code="request_too_large")
+    except ClientDisconnect:
+        raise client_left() from None
     content = _read_json(bytes(body))
     try:
         return kind.model_validate(content)
@@ -169,10 +174,11 @@ def _read_json(body: bytes) -> dict[str, Any]:
 
 
 def _field_error(kind: type[GenerationRequest], error: ValidationError) -> ApiError:
-    """The first thing wrong, named as the client wrote it."""
-    first = error.errors()[0]
+    """The first thing wrong, named as the client wrote it; of a prompt, which may be several things, the innermost."""
+    field = error.errors()[0]["loc"][:1]
+    first = max((one for one in error.errors() if one["loc"][:1] == field), key=lambda one: len(one["loc"]))
     path = [str(part) for part in first["loc"]]
-    name = ".".join(part for part in path if part.islower() or part.isdigit())
+    name = ".".join(part for part in path if "[" not in part)  # with brackets they are kinds of what a value may be
     if first["type"] == "extra_forbidden":
         inner: dict[str, type[Settings]] = {"stream_options": StreamOptions, "messages": Message}
         holder = inner[path[0]] if path[1:] else kind

@@ -91,9 +91,13 @@ def event(content: Fields) -> bytes:
 DONE = b"data: [DONE]\n\n"
 
 
-def logprobs_field(tokenizer: Tokenizer, scores: list[TokenScore]) -> Fields:
-    """Scores in the shape of the older completions, which evaluation harnesses read."""
-    stream, offset, offsets = TextStream(tokenizer), 0, []
+def logprobs_field(tokenizer: Tokenizer, scores: list[TokenScore], *, begins: bool) -> Fields:
+    """Scores in the shape of the older completions, which evaluation harnesses read; offsets are characters.
+
+    Args:
+        begins: see `TextStream`.
+    """
+    stream, offset, offsets = TextStream(tokenizer, begins=begins), 0, []
     for score in scores:
         offsets.append(offset)
         offset += len(stream.feed(score.token))

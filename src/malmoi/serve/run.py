@@ -48,8 +48,9 @@ def bind(options: ServeOptions) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise UserError(f"There is no address {options.host!r} ({error.strerror}).", "Check --host.") from None
+    except (OSError, UnicodeError) as error:  # the latter of a name whose parts are empty or too long
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"There is no address {options.host!r} ({reason}).", "Check --host.") from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

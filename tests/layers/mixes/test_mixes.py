@@ -9,7 +9,7 @@ from malmoi.core.errors import UserError
 from malmoi.layers.mixes.blocked import Blocked
 from malmoi.layers.mixes.dense import Dense, Plain
 from malmoi.layers.mixes.flex import Flex
-from malmoi.layers.mixes.folded import Folded, grid_patterns
+from malmoi.layers.mixes.folded import Folded
 from malmoi.layers.mixes.hashed import Hashed
 from malmoi.layers.mixes.heads import Heads
 from malmoi.layers.mixes.linear import Linear
@@ -126,14 +126,12 @@ def test_bfloat16_is_near_float32(mix):
 
 
 def test_rows_then_columns_of_a_grid_see_all_of_it():
-    row, column = grid_patterns(4, 6, length=24)
+    row, column = parse_pattern("blocks(6)"), parse_pattern("stride(6)")
     heads = heads_of(row, 24)
     value = attend(heads, Folded())
     reach = torch.autograd.grad(attend(replace(heads, key=heads.query, value=value, pattern=column), Folded())[0, 0, 9, 0],
                                 heads.value)[0]  # fmt: skip
     assert reach[0, 0].any(-1).all()
-    with pytest.raises(UserError, match="do not fold into a grid of 4 rows of 6"):
-        grid_patterns(4, 6, length=25)
 
 
 def test_what_a_mix_cannot_do_it_refuses_by_naming_those_that_can():

@@ -24,6 +24,7 @@ from malmoi.pipeline.planning.page import write_plans
 from malmoi.pipeline.planning.plan import best_plans
 from malmoi.pipeline.planning.published import judged
 from malmoi.pipeline.planning.shapes import process_parts
+from malmoi.pipeline.planning.show import duration
 from malmoi.pipeline.planning.step_time import pipeline_bubble, step_operations
 from malmoi.pipeline.planning.wishes import find_shape, parse_layout, parse_number, parse_wishes
 from malmoi.pipeline.pretraining.trial_step import TrialStep
@@ -234,11 +235,21 @@ def test_the_search_finds_a_layout_that_fits_where_copies_do_not():
         ({"length": 4_096}, "do not fit into the context of 2048"),
         ({"model": "minilm-l6"}, "cannot be planned"),
         ({"recompute": "자료"}, "recompute='자료' is not known"),
+        ({"recompute": "blocks:0"}, "recompute='blocks:0' is not known"),
+        ({"recompute": "none:2"}, "recompute='none:2' is not known"),
+        ({"recompute": "blocks:97"}, "there are only 96 blocks"),
     ],
 )
 def test_what_cannot_be_understood_is_said(words, said):
     with pytest.raises(UserError, match=said):
         parse_wishes(**{"model": "gpt3-175b", "hardware": "64xH100"} | words)
+
+
+@pytest.mark.parametrize(
+    ("hours", "said"), [(100, "4.2 days"), (3.5, "3.5 hours"), (0.2, "12 minutes"), (0.01, "36 seconds")]
+)
+def test_a_time_is_said_in_a_unit_of_its_size(hours, said):
+    assert duration(hours) == said
 
 
 def test_a_layout_that_does_not_divide_names_the_nearest_that_does():

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch.nn import functional as F
 
-from malmoi.core.errors import UserError
 from malmoi.layers.mixes.dense import Dense
 from malmoi.layers.mixes.heads import Heads, Mix
 from malmoi.layers.pattern import FULL, Both, Pattern
@@ -55,19 +54,6 @@ def folds(pattern: Pattern) -> tuple[Blocks | Stride, Pattern] | None:
             if isinstance(one, Causal) and isinstance(other, Blocks | Stride):
                 return other, CAUSAL
     return None
-
-
-def grid_patterns(height: int, width: int, length: int) -> tuple[Blocks, Stride]:
-    """The patterns of the rows and of the columns of a grid that is written down row by row.
-
-    Raises:
-        UserError: `length` tokens are no such grid.
-    """
-    if height * width != length:
-        raise UserError(
-            f"{length} tokens do not fold into a grid of {height} rows of {width}.", f"Give it {height * width} tokens."
-        )
-    return Blocks(width), Stride(width)
 
 
 def _last(heads: Heads, fold: Blocks | Stride) -> torch.Tensor:

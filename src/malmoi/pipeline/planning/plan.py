@@ -133,13 +133,13 @@ def best_plans(wishes: Wishes, count: int = 5) -> list[Plan]:
     return list(best.values())[:count]
 
 
-def default_rows(config: GPTConfig, length: int, processes: int) -> int:
-    """Rows of a step: GPT-3's tokens for a model of this size, as 2^k or 3 x 2^k rows, at least one a process."""
+def default_rows(config: GPTConfig, length: int) -> int:
+    """Rows of a step: GPT-3's tokens for a model of this size, as 2^k or 3 x 2^k rows."""
     size = count_parameters_once(config)
     tokens = next(batch for least, batch in sorted(BATCHES.items(), reverse=True) if size >= least)
     wanted = max(1, round(tokens / length))
     power = 1 << (wanted.bit_length() - 1)
-    return max(power * 3 // 2 if power * 3 // 2 <= wanted else power, 1)
+    return power * 3 // 2 if power * 3 // 2 <= wanted else power
 
 
 def as_facts(plans: list[Plan]) -> dict[str, Any]:

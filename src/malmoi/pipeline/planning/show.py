@@ -48,10 +48,12 @@ def money(dollars: float) -> str:
 
 
 def duration(hours: float) -> str:
-    """12.3 days, 4.5 hours or 12 minutes."""
+    """12.3 days, 4.5 hours, 12 minutes or 40 seconds."""
     if hours >= 48:
         return f"{hours / 24:,.1f} days"
-    return f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
+    if hours >= 1:
+        return f"{hours:.1f} hours"
+    return f"{60 * hours:.0f} minutes" if 60 * hours >= 2 else f"{3600 * hours:.0f} seconds"
 
 
 def describe(plan: Plan) -> str:

@@ -14,7 +14,7 @@ from malmoi.models.gpt_config import GPTConfig
 from malmoi.models.registry import count_parameters
 from malmoi.parallel.layout import PipelineSchedule
 from malmoi.parallel.schedule import idle_share, order_of, simulate
-from malmoi.pipeline.planning.block_costs import BlockCosts, block_costs
+from malmoi.pipeline.planning.block_costs import block_costs
 from malmoi.pipeline.planning.communication import Traffic, step_traffic
 from malmoi.pipeline.planning.hardware import Device
 from malmoi.pipeline.planning.job import Job
@@ -143,7 +143,7 @@ def _passes(job: Job, device: Device) -> dict[str, float]:
     """Seconds of the forward and backward pass of a micro-batch, on the process with most to do."""
     costs, layout = block_costs(job.block), job.layout
     layers = -(-job.config.layers // layout.pipeline)
-    again = _again(job, costs)
+    again = _again(job)
     logits = job.tokens * -(-job.config.vocabulary // layout.tensor)
     products = layers * (3 + again[0]) * costs.products + 6 * logits * job.config.width
     attention = layers * (3.5 + again[1]) * costs.attention
@@ -159,7 +159,7 @@ def _passes(job: Job, device: Device) -> dict[str, float]:
     }
 
 
-def _again(job: Job, costs: BlockCosts) -> tuple[float, float, float]:
+def _again(job: Job) -> tuple[float, float, float]:
     """Shares of a block's forward products, attention and traffic that the backward pass repeats."""
     if job.software.again is not None:
         return job.software.again

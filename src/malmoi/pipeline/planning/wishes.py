@@ -23,7 +23,7 @@ from malmoi.train.optimizers import OptimizerSettings
 
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?)\s*([kmbt]?)", re.IGNORECASE)
 _POWERS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
-RECOMPUTED = ("none", "blocks", "feed_forward", "attention")
+_RECOMPUTED = re.compile(r"none|(?:blocks|feed_forward|attention)(?::([1-9][0-9]*))?")
 
 
 def parse_wishes(
@@ -51,19 +51,17 @@ def parse_wishes(
     if length > config.context:
         raise UserError(f"Rows of {length} tokens do not fit into the context of {config.context}.", "Shorten them.")
     _one_of("precision", precision, ("bfloat16", "float32"))
-    if recompute is not None:
-        _one_of("recompute", recompute.partition(":")[0], RECOMPUTED)
     template = Job(
         config,
         Layout(),
-        rows or default_rows(config, length, cluster.count),
+        rows or default_rows(config, length),
         1,
         length,
         precision,  # type: ignore[arg-type]
         optimizer=parse_settings(OptimizerSettings, {"optimizer": optimizer}, "--optimizer"),
     )
     wanted = TOKENS_A_PARAMETER * count_parameters_once(config) if tokens is None else parse_number(tokens)
-    again = {None: None, "none": ""}.get(recompute, recompute)
+    again = None if recompute is None else parse_recompute(recompute, config.layers)
     return Wishes(cluster, template, wanted, parse_layout(layout) if layout else None, micro_rows, again)
 
 
@@ -100,6 +98,25 @@ def parse_number(text: str) -> float:
     if found is None or not float(found[1]):
         raise UserError(f"{text!r} is no number of tokens.", "Write it as 300B, 1.5T or 20000000.")
     return float(found[1]) * _POWERS[found[2].lower()]
+
+
+def parse_recompute(text: str, layers: int) -> str:
+    """none, blocks or attention:2, as `TrainerSettings.recompute` says it.
+
+    Raises:
+        UserError: it is none of that, or every so many-th of more than `layers` blocks.
+    """
+    found = _RECOMPUTED.fullmatch(text)
+    if found is None:
+        raise UserError(
+            f"recompute={text!r} is not known.",
+            "There are: none, blocks, feed_forward, attention; with :2 behind it of every second block.",
+        )
+    if int(found[1] or 1) > layers:
+        raise UserError(
+            f"recompute={text!r}: there are only {layers} blocks.", f"Write a number up to {layers} behind it."
+        )
+    return "" if text == "none" else text
 
 
 def parse_layout(text: str) -> Layout:
