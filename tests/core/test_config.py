@@ -1,5 +1,7 @@
 """Settings refuse what they do not know, and say what was meant."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import model_validator
 
@@ -15,6 +17,7 @@ class Outer(Settings):
     steps: int
     inner: Inner = Inner()
     named: dict[str, Inner] = {}
+    folder: Path | None = None
 
     @model_validator(mode="after")
     def _check(self):
@@ -43,13 +46,28 @@ def test_a_wrong_type_names_key_and_value():
         parse_settings(Outer, {"steps": "many"}, "here")
 
 
+def test_a_folder_that_is_called_like_a_number_is_asked_for_as_a_path():
+    with pytest.raises(UserError, match=r"'folder' in here: 2026 is a number. Write \./2026"):
+        parse_settings(Outer, {"steps": 1, "folder": 2026}, "here")
+
+
 def test_what_is_wrong_with_several_settings_is_said_without_repeating_all_of_them():
     with pytest.raises(UserError, match=r"^In here: named has more names than steps\.$"):
         parse_settings(Outer, {"steps": 0, "named": {"말": {}}}, "here")
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("a.b=3", 3), ("a.b=말", "말"), ("a.b=[1, 2]", [1, 2]), ("a.b=true", True)]
+    ("text", "value"),
+    [
+        ("a.b=3", 3),
+        ("a.b=말", "말"),
+        ("a.b=[1, 2]", [1, 2]),
+        ("a.b=true", True),
+        ("a.b=1e-3", 0.001),
+        ("a.b=[1", "[1"),
+        ("a.b=2026-10-09", "2026-10-09"),
+        ("a.b=2026-02-30", "2026-02-30"),
+    ],
 )
 def test_an_override_is_read_as_yaml(text, value):
     values = {}

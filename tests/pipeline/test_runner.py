@@ -218,9 +218,26 @@ def test_a_mistyped_shape_of_a_new_encoder_is_told_before_it_runs():
         build_step({"stage": "questions", "file": "asked.json", "model": {"widht": 64}}, "questions", "a test")
 
 
-def test_an_input_that_is_no_stage_and_no_path_is_named(calls, recipe_file, tmp_path):
+@pytest.mark.parametrize("go", [run_recipe, print_plan])
+def test_an_input_that_is_no_stage_and_no_path_is_named_before_anything_runs(calls, recipe_file, tmp_path, go):
     with pytest.raises(UserError, match=r"'fisrt'.*Did you mean 'first'"):
-        run_recipe(load_recipe(str(recipe_file), ["second.source=fisrt"]), tmp_path / "run")
+        go(load_recipe(str(recipe_file), ["second.source=fisrt"]), tmp_path / "run")
+    assert not calls
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("stage: 3", "Entry 1 of 'stages' in .* has no 'stage'"),
+        ("stage: [corpus]", "Entry 1 of 'stages' in .* has no 'stage'"),
+        ("stage: corpus, name: ../up", "called '../up'"),
+        ("stage: corpus, name: 말.모이", "called '말.모이'"),
+    ],
+)
+def test_an_entry_that_is_no_stage_or_has_no_name_of_a_folder_is_said(recipe_file, entry, message):
+    recipe_file.write_text(f"stages:\n- {{{entry}}}\n")
+    with pytest.raises(UserError, match=message):
+        load_recipe(str(recipe_file), [])
 
 
 def test_a_folder_that_does_not_exist_is_no_recipe(tmp_path):

@@ -69,6 +69,13 @@ def test_a_torn_state_is_passed_over(tmp_path, file, tear):
     assert progress.step == 1
 
 
+def test_of_the_only_state_torn_it_is_said_that_there_is_no_other(tmp_path, capsys):
+    save_state(tmp_path, Trained(*trained()), Progress(step=1))
+    (tmp_path / "step-00000001" / "state.json").unlink()
+    assert load_state(tmp_path, Trained(*trained())) is None
+    assert "beginning again" in " ".join(capsys.readouterr().out.split())
+
+
 def test_nothing_to_go_on_from(tmp_path):
     assert load_state(tmp_path / "absent", Trained(*trained())) is None
 

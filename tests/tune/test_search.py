@@ -42,6 +42,21 @@ def test_the_first_trial_is_the_recipe_and_the_best_one_is_better(recipe, tmp_pa
     assert facts["best_values"]["pretrain.rows"] == 16
 
 
+def test_a_recipe_that_is_not_among_what_is_tried_is_no_trial_to_compare_with(recipe, tmp_path, capsys):
+    search = prepare(recipe, Wish(["rows=16,32"], trials=2), tmp_path / "out")
+    facts = write_result(search, run(search), None)
+    print_result(search, facts)
+    assert facts["first"] is None
+    assert "with the recipe as it is" not in capsys.readouterr().out
+
+
+def test_a_search_took_as_much_memory_as_the_stage_that_took_most(recipe, disturb, tmp_path):
+    disturb["step"] = lambda directory, step: b"".join([b"x" * (256 << 20)])
+    searched(recipe, tmp_path / "out", trials=1)
+    record = read_json(tmp_path / "out/trials/0000/pretrain/stage.json")
+    assert read_json(tmp_path / "out/tune.json")["peak_memory"] == record["peak_memory"]
+
+
 def test_the_best_recipe_is_one_that_runs(recipe, tmp_path):
     facts = searched(recipe, tmp_path / "out")
     tuned = load_recipe(facts["file"], [])
@@ -215,6 +230,8 @@ def test_by_default_rate_batch_and_decay_are_searched_around_the_recipe(recipe, 
     ("8,16,32", Choices((8, 16, 32))),
     ("[true, false]", Choices((True, False))),
     ("head,last:2,여우", Choices(("head", "last:2", "여우"))),
+    ("{,@곰", Choices(("{", "@곰"))),
+    ("1e-3,1e-2", Choices((0.001, 0.01))),
 ])  # fmt: skip
 def test_ranges_and_choices_are_read(text, values):
     assert parse_values(text) == values

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
+import re
 import types
 import typing
 from collections.abc import Iterator
@@ -18,6 +20,8 @@ from malmoi.core.errors import UserError, nearest
 SettingsType = TypeVar("SettingsType", bound="Settings")
 
 _PREFIX: ContextVar[str] = ContextVar("_PREFIX", default="")
+
+_POWER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
 class Settings(BaseModel):
@@ -71,6 +75,9 @@ def parse_settings(kind: type[SettingsType], values: dict[str, Any], where: str)
         message = first["msg"].removeprefix("Value error, ")
         if not path:  # several settings together; what is wrong says which
             raise UserError(f"In {where}: {message}.") from None
+        if first["type"] == "path_type" and type(first["input"]) in (int, float):
+            way_out = f"Write ./{first['input']} for what is called so."
+            raise UserError(f"Setting {key!r} in {where}: {first['input']} is a number.", way_out) from None
         raise UserError(f"Setting {key!r} in {where}: {message}.", f"It was {first['input']!r}.") from None
 
 
@@ -125,11 +132,21 @@ def apply_override(values: dict[str, Any], assignment: str) -> None:
     key, separator, text = assignment.partition("=")
     if not separator or not key:
         raise UserError(f"{assignment!r} is not an override.", "Write it as key=value, for example pretrain.minutes=2.")
+    set_value(values, key, parse_value(text))
+
+
+def parse_value(text: str) -> Any:
+    """A value as YAML has it; what is none, or a date, which no setting is but a folder's name may be, stays text.
+
+    1e-3 is a number, which YAML 1.1 wants written 1.0e-3.
+    """
+    if _POWER.fullmatch(text):
+        return float(text)
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        value = text
-    set_value(values, key, value)
+    except (yaml.YAMLError, ValueError):  # 2024-02-30 is the latter
+        return text
+    return text if isinstance(value, datetime.date) else value
 
 
 def set_value(values: dict[str, Any], key: str, value: Any) -> None:

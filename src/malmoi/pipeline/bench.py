@@ -155,7 +155,7 @@ def measure_speed(shape: Shape, rounds: int = 5) -> Speed:
     keep_freed_memory()
     config, context, rows, slots = shape.config, shape.context, shape.rows, shape.trainer.slots
     peak = product_speed(pick_device(), shape.precision)
-    step = TrialStep(config, context, rows, shape.precision, shape.trainer)
+    step = TrialStep(config, context, rows, shape.trainer)
     compiled = shape.trainer.compile == "always"
     warming = 2 if compiled else 1  # "always" compiles in the second step
     ids = np.random.default_rng(0).integers(config.vocabulary, size=100_000).astype(token_dtype(config.vocabulary))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -16,6 +17,9 @@ from malmoi.core.config import Settings, apply_override, keys_of, parse_settings
 from malmoi.core.errors import UserError, nearest
 from malmoi.parallel.layout import AnyLayout, Layout
 from malmoi.pipeline.stage import Stage, find_stage, is_input
+
+_NAME = re.compile(r"\w[\w-]*")
+"""Of a stage: a folder's, and without the dot that parts it from its settings in an override."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +181,7 @@ def _named_entries(content: dict[str, Any], path: Path) -> dict[str, dict[str, A
     """The recipe's stages by name.
 
     Raises:
-        UserError: the file is not of a recipe's form, or two stages have one name.
+        UserError: the file is not of a recipe's form, or two stages have one name, or one that is no folder's.
     """
     unknown = set(content) - {"about", "stages", "parallel"}
     if unknown:
@@ -188,9 +192,13 @@ def _named_entries(content: dict[str, Any], path: Path) -> dict[str, dict[str, A
         raise UserError(f"{path} lists no stages.", "Add 'stages:' with at least one '- stage: KIND'.")
     entries: dict[str, dict[str, Any]] = {}
     for number, entry in enumerate(stages, start=1):
-        if not isinstance(entry, dict) or "stage" not in entry:
+        if not isinstance(entry, dict) or not isinstance(entry.get("stage"), str):
             raise UserError(f"Entry {number} of 'stages' in {path} has no 'stage'.", "Write '- stage: KIND'.")
         name = str(entry.get("name", entry["stage"]))
+        if not _NAME.fullmatch(name):
+            raise UserError(
+                f"A stage of {path} is called {name!r}.", "Take letters, digits, - and _: its folder is called so too."
+            )
         if name in entries:
             raise UserError(f"Two stages of {path} are called {name!r}.", "Give one of them another 'name:'.")
         entries[name] = (

@@ -41,8 +41,9 @@ def run_recipe(recipe: Recipe, directory: Path) -> dict[str, Path]:
         the directory of each step by name.
 
     Raises:
-        UserError: what a stage raised, or another run holds the directory.
+        UserError: as `check_inputs`, what a stage raised, or another run holds the directory.
     """
+    check_inputs(recipe, directory)
     make_directory(directory)
     with _held(directory / ".lock", directory):
         done: dict[str, Path] = {}
@@ -147,6 +148,18 @@ def _refuse_foreign(directory: Path, inputs: list[Path]) -> None:
     for path in inputs:
         if place in (path.resolve(), *path.resolve().parents):
             raise UserError(f"The result would take the place of {path}, which is read for it.", "Name another folder.")
+
+
+def check_inputs(recipe: Recipe, directory: Path) -> None:
+    """Refuse an input that is not there, before the stages that stand before its own have run.
+
+    Raises:
+        UserError: an input is neither an earlier stage nor an existing path.
+    """
+    earlier: dict[str, Path] = {}
+    for step in recipe.steps:
+        resolve_inputs(step, earlier)
+        earlier[step.name] = directory / step.name
 
 
 def resolve_inputs(step: Step, earlier: dict[str, Path]) -> dict[str, list[Path]]:

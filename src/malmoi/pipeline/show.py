@@ -13,13 +13,18 @@ from malmoi.core.errors import UserError
 from malmoi.core.files import read_json_lines
 from malmoi.core.processes import own_command
 from malmoi.pipeline.recipe import Recipe
-from malmoi.pipeline.runner import done_stages, resolve_inputs
+from malmoi.pipeline.runner import check_inputs, done_stages, resolve_inputs
 from malmoi.pipeline.settings_words import describe_settings
 from malmoi.pipeline.stage import find_stage
 
 
 def print_plan(recipe: Recipe, directory: Path) -> None:
-    """Print each step with what it would take, without doing anything."""
+    """Print each step with what it would take, without doing anything.
+
+    Raises:
+        UserError: as `check_inputs`.
+    """
+    check_inputs(recipe, directory)
     table = Table(title=verbatim(f"{recipe.name}: {recipe.about}"), title_justify="left")
     for column in ("stage", "state", "time", "memory", "what"):
         table.add_column(column)

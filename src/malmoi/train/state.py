@@ -176,7 +176,8 @@ def newest_state(directory: Path) -> Found:
     """The newest whole state of `directory`, and what it says; unfinished ones are removed."""
     for unfinished in directory.glob(".*.tmp"):
         shutil.rmtree(unfinished)
-    for saved in saved_states(directory):
+    states = saved_states(directory)
+    for saved in states:
         try:
             facts: dict[str, Any] = read_json(saved / FACTS)
             torn = [name for name, digest in facts.pop("files").items() if hash_file(saved / name) != digest]
@@ -186,7 +187,8 @@ def newest_state(directory: Path) -> Found:
         if not torn:
             return saved, Progress(**facts)
         what = verbatim(f"{saved} is torn ({', '.join(torn)})")
-        console.print(f"  [yellow]{what}; going on from the one before it[/yellow]")
+        then = "beginning again" if saved == states[-1] else "going on from the one before it"
+        console.print(f"  [yellow]{what}; {then}[/yellow]")
     return None
 
 

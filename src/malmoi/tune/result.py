@@ -11,15 +11,14 @@ from optuna.trial import FrozenTrial, TrialState
 from malmoi.core.console import console, verbatim
 from malmoi.core.device import machine_facts
 from malmoi.core.errors import UserError
-from malmoi.core.files import atomic_file, write_json
-from malmoi.core.memory import PeakMemory
+from malmoi.core.files import STAGE_RECORD, atomic_file, read_json, write_json
 from malmoi.pipeline.report.render import render
 from malmoi.pipeline.report.run import StageRecord, read_stages
 from malmoi.pipeline.report.words import Language
 from malmoi.pipeline.runner import versions
 from malmoi.tune.prepare import Search
-from malmoi.tune.space import Choices, Range, changed
-from malmoi.tune.study import Trials
+from malmoi.tune.space import Choices, Range, changed, value_of
+from malmoi.tune.study import TRIALS, Trials
 
 RECORD = "tune.json"
 REPORT = "report.html"
@@ -57,7 +56,7 @@ def write_result(search: Search, trials: Trials, language: Language | None) -> d
         "versions": versions(),
         "started": min(one["started"] for one in facts["trials"]),
         "seconds": seconds,
-        "peak_memory": PeakMemory().bytes(),
+        "peak_memory": max(one["peak_memory"] for one in _stages(search)),
         "settings": {key: str(values) for key, values in search.space.items()},
         "result": facts,
     }
@@ -85,7 +84,9 @@ def print_result(search: Search, facts: dict[str, Any]) -> None:
 
 def _facts(search: Search, trials: Trials, best: FrozenTrial) -> dict[str, Any]:
     everyone = [trial for trial in trials.study.get_trials(deepcopy=False) if trial.state in STATES]
-    first = next((trial.value for trial in everyone if trial.number == 0), None)
+    recipe = {key: value_of(search.short, key) for key in search.space}
+    finished = trials.finished()
+    first = next((one.value for one in finished if one.number == 0 and trials.values(one) == recipe), None)
     return {
         "recipe": search.whole.name,
         "file": str(search.directory / f"{search.whole.name}-tuned.yaml"),
@@ -106,6 +107,13 @@ def _facts(search: Search, trials: Trials, best: FrozenTrial) -> dict[str, Any]:
         "importance": trials.importance(),
         "trials": [_trial_facts(trials, trial) for trial in everyone],
     }
+
+
+def _stages(search: Search) -> list[dict[str, Any]]:
+    """The records of the stages that were done for all trials, and for each."""
+    places = [*search.shared.values(), *(search.directory / TRIALS).glob("*/*")]
+    records = [read_json(place / STAGE_RECORD) for place in places if (place / STAGE_RECORD).is_file()]
+    return [record for record in records if record["status"] == "done"]
 
 
 def _trial_facts(trials: Trials, trial: FrozenTrial) -> dict[str, Any]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import yaml
-
-from malmoi.core.config import set_value
+from malmoi.core.config import parse_value, set_value
 from malmoi.core.errors import UserError, nearest
 from malmoi.pipeline.recipe import Recipe, Step, build_recipe
 from malmoi.train.settings import TrainerSettings
@@ -82,7 +80,7 @@ def parse_values(text: str) -> Range | Choices:
         UserError: it is none of these, the range is the wrong way round, or a logarithm is asked of zero.
     """
     if "," in text or ":" not in text:
-        values = tuple(yaml.safe_load(one) for one in text.strip("[]").split(","))
+        values = tuple(parse_value(one) for one in text.strip("[]").split(","))
         if len(values) < 2 or None in values:
             raise UserError(f"{text!r} is nothing to choose from.", EXAMPLE)
         return Choices(values)

@@ -91,7 +91,7 @@ def test_activations_are_those_that_a_real_step_keeps(recompute):
 
 def really_kept(config, recompute):
     """Bytes that a forward pass keeps, by the hooks of autograd, with what the loss holds in its own way."""
-    step = TrialStep(config, config.context, 2, "float32", OptimizerSettings(optimizer="adamw"))
+    step = TrialStep(config, config.context, 2, TrainerSettings(steps=1, precision="float32", optimizer="adamw"))
     own = {parameter.untyped_storage().data_ptr() for parameter in step.model.parameters()}
     kept = {}
 

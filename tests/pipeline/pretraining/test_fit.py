@@ -6,6 +6,7 @@ import pytest
 from malmoi.core.errors import UserError
 from malmoi.models.gpt_config import GPTConfig
 from malmoi.pipeline.pretraining.fit import available_memory, fitting_rows, measured_step
+from malmoi.train.settings import TrainerSettings
 
 
 def test_the_largest_divisor_that_fits_is_taken_and_what_would_take_more_is_not_tried():
@@ -34,5 +35,5 @@ def test_when_not_even_one_row_fits_the_ways_out_are_said():
 
 def test_a_step_is_measured():
     config = GPTConfig(vocabulary=50, context=64, width=32, layers=2, heads=2)
-    measure = measured_step(config, 64, {"precision": "float32", "recompute": "blocks"})
+    measure = measured_step(config, 64, TrainerSettings(steps=1, precision="float32", recompute="blocks"))
     assert measure(2) > 50 << 20

@@ -42,6 +42,26 @@ def test_what_is_measured_is_what_will_be_trained(monkeypatch):
     assert (made["model"]["layers"], made["model"]["width"], made["model"]["activation"]) == (3, 64, "gelu")
 
 
+def test_it_is_measured_as_it_will_be_trained(monkeypatch):
+    measured = []
+    monkeypatch.setattr(
+        dial, "tokens_per_second", lambda *arguments: measured.append(arguments[-1]) or 1e5 / arguments[0].layers
+    )
+    settings = {"optimizer": "adamw", "recompute": "blocks", "slots": 2}
+    derive(model={}, trainer=settings)
+    assert {tuple(getattr(trainer, name) for name in settings) for trainer in measured} == {tuple(settings.values())}
+
+
+def test_one_size_is_the_lowest_however_near_another_is(monkeypatch, capsys):
+    losses = iter((3.0, 2.00004, 2.00001, 9.0))
+    monkeypatch.setattr(dial, "tokens_per_second", lambda *_: 1e5)
+    monkeypatch.setattr(dial, "predicted_loss", lambda *_: next(losses))
+    made = derive(model={})
+    print_plan(made)
+    assert made["model"]["layers"] == dial.SIZES[2][0]
+    assert capsys.readouterr().out.count("lowest") == 1
+
+
 def test_a_given_width_leaves_the_depth_to_the_measurement(monkeypatch):
     monkeypatch.setattr(dial, "tokens_per_second", lambda config, *_, **__: 1e5 / config.layers)
     made = derive(model={"width": 64})

@@ -17,7 +17,6 @@ from malmoi.corpus.document import Document
 from malmoi.corpus.store import DocumentWriter
 from malmoi.formats.checkpoint import load_checkpoint
 from malmoi.pipeline.pretraining import fit
-from malmoi.pipeline.pretraining.plan import derive_plan
 from malmoi.pipeline.pretraining.settings import PretrainSettings
 from malmoi.pipeline.stage import figures_of
 from malmoi.pipeline.stages import pretrain
@@ -151,18 +150,6 @@ def test_the_dial_chooses_a_size_and_tells_from_what(settings, tmp_path, monkeyp
     plan = read_json(tmp_path / "plan.json")
     assert result["parameters"] in [trial["parameters"] for trial in plan["trials"]]
     assert result["steps"] == plan["trainer"]["steps"] >= 1
-
-
-def test_the_dial_compares_sizes_by_steps_of_as_many_micro_batches_as_they_have(settings, monkeypatch):
-    seen = []
-
-    def speed(config, context, rows, precision, optimizer="muon", slots=1):
-        seen.append(slots)
-        return 100.0
-
-    monkeypatch.setattr("malmoi.pipeline.pretraining.dial.tokens_per_second", speed)
-    derive_plan(settings(steps=None, model={}, trainer={"precision": "float32", "slots": 8}), 300, 1_000, None)
-    assert set(seen) == {8}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from malmoi.core.console import progress
 from malmoi.models.language_model import LanguageModelConfig
@@ -15,7 +14,6 @@ from malmoi.models.registry import count_parameters
 from malmoi.pipeline.pretraining.trial_step import TrialStep
 from malmoi.train.allocator import keep_freed_memory
 from malmoi.train.pace import TIME_SHARE
-from malmoi.train.precision import Precision
 from malmoi.train.settings import TrainerSettings
 
 SIZES = ((2, 128), (3, 192), (4, 256), (5, 320), (6, 384), (8, 512), (12, 768), (16, 1024), (24, 1536))
@@ -55,11 +53,10 @@ def choose_size(
     shape: Callable[[int, int], LanguageModelConfig],
     context: int,
     rows: int,
-    slots: int,
+    trainer: Callable[[LanguageModelConfig], TrainerSettings],
     seconds: float,
     text_tokens: int,
     most_tokens: float,
-    precision: Precision,
 ) -> list[Trial]:
     """Candidates in order of size, up to the first that is clearly worse than the one before.
 
@@ -68,7 +65,7 @@ def choose_size(
     Args:
         shape: the configuration of a number of layers and a width, or of those that the settings give.
         context: tokens in a row.
-        slots: micro-batches in a step, after which the weights are updated once.
+        trainer: how a model of a configuration will be trained, but for the number of steps.
         text_tokens: size of the text, `most_tokens` what may be read of it in all.
     """
     keep_freed_memory()
@@ -79,7 +76,7 @@ def choose_size(
             advance(1, f"{layers} x {width}")
             if trials and config == trials[-1].config:
                 continue  # the settings say how large
-            speed = tokens_per_second(config, context, rows, precision, slots=slots)
+            speed = tokens_per_second(config, context, rows, trainer(config))
             tokens = int(min(speed * seconds * TIME_SHARE, most_tokens))
             parameters = count_parameters(config)
             loss = predicted_loss(parameters, tokens, text_tokens)
@@ -102,16 +99,9 @@ def predicted_loss(parameters: int, tokens: float, text_tokens: int) -> float:
     return float(1.69 + 406.4 / parameters**0.34 + 410.7 / max(1.0, worth) ** 0.28)
 
 
-def tokens_per_second(
-    config: LanguageModelConfig,
-    context: int,
-    rows: int,
-    precision: Precision,
-    optimizer: Literal["muon", "adamw"] = "muon",
-    slots: int = 1,
-) -> float:
+def tokens_per_second(config: LanguageModelConfig, context: int, rows: int, trainer: TrainerSettings) -> float:
     """Training speed, measured on random tokens: the median of a few micro-batches after a first one, and an update."""
-    step = TrialStep(config, context, rows, precision, TrainerSettings(steps=1, optimizer=optimizer))
+    step, slots = TrialStep(config, context, rows, trainer), trainer.slots
     times: list[tuple[float, float]] = []
     started = time.perf_counter()
     while len(times) < 3 or (time.perf_counter() - started < TRIAL_SECONDS and len(times) < 30):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
 
 import psutil
 import torch
@@ -19,7 +18,6 @@ from malmoi.parallel.memory import USABLE
 from malmoi.pipeline.pretraining.settings import PretrainSettings
 from malmoi.pipeline.pretraining.trial_step import TrialStep
 from malmoi.train.allocator import keep_freed_memory
-from malmoi.train.precision import choose_precision
 from malmoi.train.settings import TrainerSettings
 
 Measure = Callable[[int], int]
@@ -87,17 +85,14 @@ def _expected(peaks: dict[int, int], size: int) -> float:
     return high + (high - low) * (size - last) / (last - before)
 
 
-def measured_step(config: LanguageModelConfig, context: int, trainer: dict[str, Any]) -> Measure:
+def measured_step(config: LanguageModelConfig, context: int, trainer: TrainerSettings) -> Measure:
     """Measures one step of a new model: forward, backward, update.
 
     Args:
         context: tokens in a row.
-        trainer: fields of `TrainerSettings`.
     """
-    settings = TrainerSettings(**{"steps": 1, **trainer})
-    precision = choose_precision(pick_device()) if settings.precision == "auto" else settings.precision
     keep_freed_memory()
-    step = TrialStep(config, context, 1, precision, settings)
+    step = TrialStep(config, context, 1, trainer)
 
     def measure(rows: int) -> int:
         memory = PeakMemory()

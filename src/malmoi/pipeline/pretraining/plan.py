@@ -18,7 +18,7 @@ from malmoi.pipeline.pretraining.fit import fitting_rows, measured_step
 from malmoi.pipeline.pretraining.model import given_config, sized_config
 from malmoi.pipeline.pretraining.settings import PretrainSettings
 from malmoi.train.pace import TIME_SHARE
-from malmoi.train.precision import choose_precision
+from malmoi.train.precision import Precision, choose_precision
 from malmoi.train.settings import TrainerSettings
 
 TOKENS_PER_STEP = 4_096
@@ -59,26 +59,25 @@ def derive_plan(
     rows, slots = batch_shape(settings, context, vocabulary)
     size = rows * slots * context
     most = _most_steps(settings, text_tokens, size)
+    trained = partial(_trained, settings, size, precision)
     config, trials = initial or given_config(settings, vocabulary), list[Trial]()
     if config is None:
         shape, seconds = partial(sized_config, settings, vocabulary), settings.minutes * 60
-        trials = choose_size(shape, context, rows, slots, seconds, text_tokens, most * size, precision)
+        how = partial(trained, slots=slots)
+        trials = choose_size(shape, context, rows, how, seconds, text_tokens, most * size)
         chosen = min(trials, key=lambda trial: trial.predicted_loss)
         config = chosen.config
-    optimizer = default_optimizer(config, size, settings)
     if settings.memory is not None:
-        fields = {"precision": precision, **optimizer, **settings.trainer, "slots": 1}
-        fitting = fitting_rows(measured_step(config, context, fields), rows * slots, int(settings.memory * 2**30))
+        measure = measured_step(config, context, trained(config, slots=1))
+        fitting = fitting_rows(measure, rows * slots, int(settings.memory * 2**30))
         rows, slots = fitting, rows * slots // fitting
     speed = 0.0
     if trials:
         speed = chosen.tokens_per_second
     elif _timed(settings):
-        speed = tokens_per_second(config, context, rows, precision, optimizer["optimizer"], slots)
+        speed = tokens_per_second(config, context, rows, trained(config, slots=slots))
     steps = _steps(settings, speed, size, most)
-    derived = {"slots": slots, "precision": precision, **optimizer, **_course(settings, steps, size, text_tokens)}
-    fields = derived | {key: value for key, value in settings.trainer.items() if key not in ("precision", "slots")}
-    trainer = parse_settings(TrainerSettings, fields, "'trainer' of the stage 'pretrain'")
+    trainer = trained(config, slots=slots, **_course(settings, steps, size, text_tokens))
     return {
         "minutes": settings.minutes,
         "most_epochs": settings.most_epochs,
@@ -125,6 +124,19 @@ def default_optimizer(config: LanguageModelConfig, tokens_per_step: int, setting
     return {"optimizer": optimizer, "learning_rate": min(3e-3, (0.1 if settings.initial else 0.5) / config.width)}
 
 
+def _trained(
+    settings: PretrainSettings, tokens_per_step: int, precision: Precision, config: LanguageModelConfig, **course: Any
+) -> TrainerSettings:
+    """How a model is trained.
+
+    Args:
+        course: slots, and what follows from the number of steps; what the settings say of the latter stands before it.
+    """
+    derived = {"steps": 1, **default_optimizer(config, tokens_per_step, settings), **course}
+    fixed = {"slots": course["slots"], "precision": precision}
+    return parse_settings(TrainerSettings, derived | settings.trainer | fixed, "'trainer' of the stage 'pretrain'")
+
+
 def _timed(settings: PretrainSettings) -> bool:
     """Whether the number of steps follows from the minutes."""
     return settings.steps is None and settings.tokens is None
@@ -169,5 +181,5 @@ def _trial_facts(trial: Trial) -> dict[str, Any]:
         "tokens_per_second": round(trial.tokens_per_second),
         "tokens": trial.tokens,
         "epochs": round(trial.epochs, 2),
-        "predicted_loss": round(trial.predicted_loss, 3),
+        "predicted_loss": trial.predicted_loss,
     }

@@ -29,7 +29,7 @@ def print_plan(plan: dict[str, Any]) -> None:
 def _trials(trials: list[dict[str, Any]]) -> Table:
     """The sizes that were measured, the chosen one bold."""
     table = Table(*COLUMNS, box=None)
-    best = min(trial["predicted_loss"] for trial in trials)
+    chosen = min(trials, key=lambda trial: trial["predicted_loss"])
     for trial in trials:
         row = (
             f"{trial['layers']} x {trial['width']}",
@@ -37,9 +37,9 @@ def _trials(trials: list[dict[str, Any]]) -> Table:
             f"{trial['tokens_per_second']:,}",
             f"{trial['tokens']:,}",
             f"{trial['epochs']:.1f}",
-            "lowest" if trial["predicted_loss"] == best else f"+{trial['predicted_loss'] / best - 1:.0%}",
+            "lowest" if trial is chosen else f"+{trial['predicted_loss'] / chosen['predicted_loss'] - 1:.0%}",
         )
-        table.add_row(*row, style="bold" if trial["predicted_loss"] == best else "")
+        table.add_row(*row, style="bold" if trial is chosen else "")
     return table
 
 

@@ -10,7 +10,7 @@ from malmoi.models.language_model import LanguageModel, LanguageModelConfig
 from malmoi.models.registry import build_model
 from malmoi.objectives.causal import Causal
 from malmoi.train.optimizers import build_optimizers
-from malmoi.train.precision import Precision, autocast
+from malmoi.train.precision import autocast, choose_precision
 from malmoi.train.recompute import recomputing
 from malmoi.train.settings import TrainerSettings
 
@@ -20,22 +20,16 @@ class TrialStep:
 
     Args:
         rows: of a micro-batch, each of `context` tokens.
-        trainer: its optimizer, and what is recomputed.
+        trainer: its precision and optimizer, and what is recomputed.
     """
 
-    def __init__(
-        self,
-        config: LanguageModelConfig,
-        context: int,
-        rows: int,
-        precision: Precision,
-        trainer: TrainerSettings,
-    ) -> None:
+    def __init__(self, config: LanguageModelConfig, context: int, rows: int, trainer: TrainerSettings) -> None:
         torch.manual_seed(0)
         self.device = pick_device()
+        self.precision = choose_precision(self.device) if trainer.precision == "auto" else trainer.precision
         model = build_model(config, 0).train().to(self.device)
         assert isinstance(model, LanguageModel)
-        self.model, self.precision, self.trainer = model, precision, trainer
+        self.model, self.trainer = model, trainer
         self._optimizers = build_optimizers(model, trainer)
         self._context, self._vocabulary = context, config.vocabulary
         self.take(rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -36,7 +35,7 @@ from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.opening import opened_with_end
 from malmoi.tokenizers.tokenizer import Tokenizer
 from malmoi.train.recompute import recomputing
-from malmoi.train.result import TrainingResult
+from malmoi.train.result import TrainingResult, perplexity
 from malmoi.train.samples import Samples
 from malmoi.train.settings import TrainerSettings
 from malmoi.train.trainer import Trainer
@@ -204,7 +203,7 @@ def _facts(
         "validation_loss": result.validation_loss,
         "best_loss": result.best_loss,
         "best_step": result.best_step,
-        "perplexity": math.exp(result.validation_loss) if result.validation_loss is not None else None,
+        "perplexity": perplexity(result.validation_loss),
         "mixture": {
             name: {"weight": share.weight, "share": share.share, "epochs": share.epochs}
             for name, share in shares.items()

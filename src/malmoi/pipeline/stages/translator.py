@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from malmoi.pipeline.translator_results import TRANSLATIONS, measure, write_atte
 from malmoi.tokenizers.load import load_tokenizer
 from malmoi.tokenizers.tokenizer import Tokenizer
 from malmoi.tokenizers.train import TokenizerSettings, train_tokenizer
-from malmoi.train.result import TrainingResult
+from malmoi.train.result import TrainingResult, perplexity
 from malmoi.train.samples import Samples
 from malmoi.train.settings import TrainerSettings
 from malmoi.train.trainer import Trainer
@@ -134,7 +133,7 @@ def _facts(splits: PairSplits, plan: dict[str, Any], result: TrainingResult, dir
         "training_seconds": round(result.seconds, 1),
         "precision": result.precision,
         "validation_loss": result.validation_loss,
-        "perplexity": math.exp(records[-1]["validation_cross_entropy"]) if records else None,
+        "perplexity": perplexity(records[-1]["validation_cross_entropy"]) if records else None,
     }
 
 
