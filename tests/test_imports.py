@@ -63,10 +63,11 @@ def test_importing_malmoi_and_its_command_line_needs_no_torch():
     assert finished.returncode == 0, finished.stderr
 
 
-def test_making_and_opening_a_model_loads_no_compiler(tmp_path, tokenizer):
+def test_the_trainer_and_making_and_opening_a_model_load_no_compiler(tmp_path, tokenizer):
     script = (
         "import sys\n"
         "from pathlib import Path\n"
+        "import malmoi.train.trainer\n"
         "from malmoi.formats.checkpoint import load_checkpoint, save_checkpoint\n"
         "from malmoi.models.image_registry import IMAGE_FAMILIES, meta_image_model\n"
         "from malmoi.models.presets import PRESETS\n"

@@ -9,7 +9,6 @@ from torch import nn
 from malmoi.models.headed import body_of
 from malmoi.models.model import ModelConfig
 from malmoi.objectives.objective import Objective
-from malmoi.parallel.distributed import DistributedExecution
 from malmoi.parallel.execution import Execution, FirstWeights
 from malmoi.parallel.layout import Layout
 from malmoi.parallel.layout_check import Work, check_layout
@@ -44,4 +43,6 @@ def execution(
         check_layout(Work(config, layout.processes, slots=slots), layout)
     training_begins()
     check(layout)
+    from malmoi.parallel.distributed import DistributedExecution  # loads PyTorch's compiler
+
     return DistributedExecution(model, objective, layout, first_weights)

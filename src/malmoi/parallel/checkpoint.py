@@ -1,6 +1,7 @@
 """States that several processes write, each its part, and any other number of processes reads.
 
-PyTorch's distributed checkpoint with safetensors for storage: no pickle.
+PyTorch's distributed checkpoint with safetensors for storage: no pickle. It is imported where a state is read or
+written: with it comes PyTorch's compiler, a second that a run whose stages are all done need not take.
 """
 
 from __future__ import annotations
@@ -15,10 +16,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
-from torch.distributed.checkpoint.metadata import TensorStorageMetadata
-from torch.distributed.checkpoint.state_dict_loader import load
-from torch.distributed.checkpoint.state_dict_saver import save
 
 from malmoi.core.errors import UserError
 from malmoi.core.files import write_json
@@ -31,6 +28,9 @@ def read_tensors(directory: Path, wanted: dict[str, torch.Tensor]) -> None:
     Args:
         wanted: name to a tensor of the stored shape.
     """
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+    from torch.distributed.checkpoint.state_dict_loader import load
+
     reader = HuggingFaceStorageReader(str(directory))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there is only one process is meant
@@ -39,6 +39,9 @@ def read_tensors(directory: Path, wanted: dict[str, torch.Tensor]) -> None:
 
 def stored_shapes(directory: Path) -> dict[str, tuple[torch.Size, torch.dtype]]:
     """Name to shape and dtype of the whole tensors that the safetensors files of a directory hold."""
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+
     metadata = HuggingFaceStorageReader(str(directory)).read_metadata()
     tensors = {
         name: one for name, one in metadata.state_dict_metadata.items() if isinstance(one, TensorStorageMetadata)
@@ -89,6 +92,9 @@ class StateWriter:
     def _write(
         self, target: Path, tensors: dict[str, torch.Tensor], facts: dict[str, Any], then: Callable[[], None]
     ) -> None:
+        from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+        from torch.distributed.checkpoint.state_dict_saver import save
+
         temporary = target.with_name(f".{target.name}.tmp")
         first = dist.get_rank() == 0
         try:
