@@ -247,8 +247,8 @@ def test_a_grey_picture_is_a_grid_of_shades_under_its_class(tmp_path):
 
 
 def test_what_is_no_picture_is_an_empty_document(tmp_path):
-    (tmp_path / "a.csv").write_text("0,17,가\n0,가,1\n0,1,2,3\n\n")
-    assert texts(tmp_path / "a.csv", picture_width=2) == [""] * 4
+    (tmp_path / "a.csv").write_text("0,17,가\n0,가,1\n0,1,2,3\n\ninf,0,1\n")
+    assert texts(tmp_path / "a.csv", picture_width=2) == [""] * 5
 
 
 def test_a_class_longer_than_the_picture_is_wide_is_refused(tmp_path):
