@@ -185,7 +185,9 @@ def test_a_text_of_repeated_lines_alone_is_that_each_time(tmp_path):
 
 def test_a_repeated_line_of_a_text_that_is_dropped_stays_in_the_next(tmp_path):
     menu, notice = "처음으로 소식 자료실 오시는 길", "무단 전재와 재배포를 금지합니다."
-    given = documents(f"{SENTENCE} 0\n{menu}", f"{menu}\n{notice}", f"{SENTENCE} 2\n{notice}", f"{SENTENCE} 3\n{notice}")
+    given = documents(
+        f"{SENTENCE} 0\n{menu}", f"{menu}\n{notice}", f"{SENTENCE} 2\n{notice}", f"{SENTENCE} 3\n{notice}"
+    )
     counts = build(given, tmp_path, BuildSettings(repeated_lines=2, minimum_characters=20, held_out=0))
     texts = [document.text for document in read_documents(tmp_path, "train")]
     assert texts == [f"{SENTENCE} 0\n{menu}", f"{SENTENCE} 2\n{notice}", f"{SENTENCE} 3"]
