@@ -19,7 +19,7 @@ from malmoi.models.classifier import Classifier
 from malmoi.models.encoder_config import EncoderConfig
 from malmoi.models.registry import build_model
 from malmoi.models.seq2seq_config import EncoderDecoderConfig
-from malmoi.sources.card import Card, SourceFile, find_card
+from malmoi.sources.card import Card, CardFile, find_card
 from malmoi.sources.origin import find_origin
 
 
@@ -196,7 +196,7 @@ def test_a_model_in_a_package(run, wheel, member):
 def test_a_file_has_the_licence_of_the_card_that_knows_it(run, model, tokenizer, tmp_path, monkeypatch):
     export_gguf(model, tokenizer, tmp_path / "fox.gguf")
     assert "Licence:    not stated" in run("import", tmp_path / "fox.gguf", "--as", "unknown")[1]
-    file = SourceFile(name="a.gguf", sha256=hash_file(tmp_path / "fox.gguf"))
+    file = CardFile(name="a.gguf", sha256=hash_file(tmp_path / "fox.gguf"))
     card = Card(about="여우", licence="CC0-1.0", files=(file,))
     monkeypatch.setattr("malmoi.sources.origin.all_cards", lambda: {"fox": card})
     assert "Licence:    CC0-1.0" in run("import", tmp_path / "fox.gguf")[1]

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import unicodedata
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -182,6 +183,17 @@ def test_a_text_of_repeated_lines_alone_is_that_each_time(tmp_path):
     assert counts["dropped"] == {"repeated text": 2}
 
 
+def test_a_repeated_line_of_a_text_that_is_dropped_stays_in_the_next(tmp_path):
+    menu, notice = "처음으로 소식 자료실 오시는 길", "무단 전재와 재배포를 금지합니다."
+    given = documents(
+        f"{SENTENCE} 0\n{menu}", f"{menu}\n{notice}", f"{SENTENCE} 2\n{notice}", f"{SENTENCE} 3\n{notice}"
+    )
+    counts = build(given, tmp_path, BuildSettings(repeated_lines=2, minimum_characters=20, held_out=0))
+    texts = [document.text for document in read_documents(tmp_path, "train")]
+    assert texts == [f"{SENTENCE} 0\n{menu}", f"{SENTENCE} 2\n{notice}", f"{SENTENCE} 3"]
+    assert counts["dropped"] == {"repeated text": 1}
+
+
 def test_what_is_equal_to_a_near_duplicate_names_the_document_that_stays(tmp_path):
     text = " ".join(f"{number}번째 낱말을 모아서 말모이를 만들었다" for number in range(40))
     like = text.replace("17번째", "열일곱째")
@@ -226,4 +238,19 @@ def test_one_spelling_for_one_text(text, expected):
 
 def test_no_corpus_is_named(tmp_path):
     with pytest.raises(UserError, match="is no corpus"):
+        list(read_documents(tmp_path, "train"))
+
+
+def test_a_table_of_somebody_else_is_no_corpus(tmp_path):
+    pq.write_table(pa.table({"문서": [SENTENCE]}), tmp_path / "train.parquet")
+    with pytest.raises(UserError, match="is no corpus: train.parquet has other columns"):
+        list(read_documents(tmp_path, "train"))
+
+
+def test_damage_within_a_corpus_is_told(tmp_path):
+    build(documents(SENTENCE), tmp_path, BuildSettings(held_out=0))
+    path = tmp_path / "train.parquet"
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + b"\xff" * 100 + content[104:])
+    with pytest.raises(UserError, match=r"train\.parquet is broken"):
         list(read_documents(tmp_path, "train"))

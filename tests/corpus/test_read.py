@@ -43,6 +43,11 @@ def test_a_text_file_can_be_split(tmp_path, split, expected):
     assert list(texts(tmp_path / "a.txt", split=split)) == expected
 
 
+def test_a_line_of_blanks_ends_a_paragraph_too(tmp_path):
+    (tmp_path / "a.txt").write_text("말\n \n\u3000모이\r\n\u3000\r\n사전")
+    assert texts(tmp_path / "a.txt", split="paragraph") == ["말", "\u3000모이", "사전"]
+
+
 @pytest.mark.parametrize(("suffix", "compress"), [("gz", gzip.compress), ("zst", zstd), ("bz2", bz2.compress)])
 def test_compressed_json_lines_are_read(tmp_path, suffix, compress):
     path = tmp_path / f"a.jsonl.{suffix}"
@@ -247,8 +252,8 @@ def test_a_grey_picture_is_a_grid_of_shades_under_its_class(tmp_path):
 
 
 def test_what_is_no_picture_is_an_empty_document(tmp_path):
-    (tmp_path / "a.csv").write_text("0,17,가\n0,가,1\n0,1,2,3\n\n")
-    assert texts(tmp_path / "a.csv", picture_width=2) == [""] * 4
+    (tmp_path / "a.csv").write_text("0,17,가\n0,가,1\n0,1,2,3\n\ninf,0,1\n")
+    assert texts(tmp_path / "a.csv", picture_width=2) == [""] * 5
 
 
 def test_a_class_longer_than_the_picture_is_wide_is_refused(tmp_path):

@@ -42,6 +42,7 @@ def test_compressed_dialogues_are_read(tmp_path, name):
         ("a.json", "{}", "not a list"),
         ("a.csv", "question,answer\n", "Name them Q and A"),
         ("a.yml", "a: [", "not valid YAML"),
+        ("a.yml", "conversations: " + "[" * 5_000 + "]" * 5_000, "not valid YAML"),
         ("a.txt", "hello", "no file of dialogues"),
     ],
 )

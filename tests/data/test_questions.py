@@ -2,6 +2,7 @@
 
 import json
 import unicodedata
+from dataclasses import replace
 
 import pytest
 
@@ -110,6 +111,12 @@ def test_limits_count_questions_that_have_an_answer(many):
 def test_a_part_that_stays_empty_is_refused(many):
     with pytest.raises(UserError, match="none is left to"):
         split_questions(many[:2], QuestionSplitSettings())
+
+
+def test_questions_none_of_which_has_an_answer_are_refused(many):
+    unanswered = [replace(question, answers=()) for question in many]
+    with pytest.raises(UserError, match="questions to learn from has an answer"):
+        split_questions(unanswered, QuestionSplitSettings())
 
 
 def test_forms_of_a_word_have_one_stem():

@@ -169,6 +169,7 @@ def _last_judgement(
         text = decided.repeated.remove(document.text, row.pieces)
         if len(text) < settings.minimum_characters:
             return document, Verdict("repeated text", len(text), f">= {settings.minimum_characters}")
+        decided.repeated.keep(row.pieces)
         document = replace(document, text=text)
     decided.stays[group] = number
     return document, None

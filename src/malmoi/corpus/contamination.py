@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from malmoi.core.files import atomic_file
 from malmoi.core.hashing import text_digest
 from malmoi.corpus.document import Document
-from malmoi.corpus.shingles import Hashes, characters, runs, without_blanks
+from malmoi.corpus.shingles import Hashes, characters, runs
 from malmoi.corpus.step import Filter, Verdict
 
 PASSAGE = 40
@@ -104,6 +104,6 @@ def _passages(text: str) -> Iterator[tuple[str, Hashes]]:
     """
     compact = ""
     for start in range(0, len(text), PIECE):
-        compact = compact[1 - PASSAGE :] + without_blanks(text[start : start + PIECE].lower())
+        compact = compact[1 - PASSAGE :] + "".join(text[start : start + PIECE].lower().split())
         if len(compact) >= PASSAGE:
             yield compact, runs(characters(compact), PASSAGE)

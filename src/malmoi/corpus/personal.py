@@ -66,10 +66,14 @@ def mask(text: str) -> tuple[str, dict[str, int]]:
         return pattern.sub(replaced, text)
 
     def numbers(run: re.Match[str]) -> str:
-        narrow = found = run[0].translate(_NARROW)
+        shown, narrow = run[0], run[0].translate(_NARROW)
         for kind, pattern, holds in _KINDS:
-            found = put(kind, pattern, holds, found)
-        return run[0] if found == narrow else found
+            found = [match.span() for match in pattern.finditer(narrow) if holds(match)]
+            for start, end in reversed(found):
+                shown, narrow = (f"{text[:start]}<|{kind}|>{text[end:]}" for text in (shown, narrow))
+            if found:
+                masked[kind] += len(found)
+        return shown
 
     if "@" in text:
         text = put("email", _EMAIL, lambda match: True, text)

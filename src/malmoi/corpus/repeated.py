@@ -1,4 +1,4 @@
-"""Lines and paragraphs that many documents share: menus, notices, signatures. The first document keeps them."""
+"""Lines and paragraphs that many documents share: menus, notices, signatures. The first that stays keeps them."""
 
 from __future__ import annotations
 
@@ -39,17 +39,19 @@ def repeated_hashes(columns: Callable[[], Iterator[Hashes]], documents: int) -> 
 
 
 class RepeatedText:
-    """Removes repeated pieces from one document after the other; the first that has a piece keeps it."""
+    """Removes repeated pieces from one document after the other; the first that has a piece and stays keeps it."""
 
     def __init__(self, repeated: Hashes) -> None:
         self._repeated = set(repeated.tolist())
-        self._seen: set[int] = set()
+        self._kept: set[int] = set()
+
+    def keep(self, hashes: Hashes) -> None:
+        """Remember that a document stays; `hashes` are its `piece_hashes`."""
+        self._kept |= self._repeated.intersection(hashes.tolist())
 
     def remove(self, text: str, hashes: Hashes) -> str:
-        """The text without what an earlier one had; `hashes` are its `piece_hashes`."""
-        found = self._repeated.intersection(hashes.tolist())
-        known = found & self._seen
-        self._seen |= found
+        """The text without what one that stays has; `hashes` are its `piece_hashes`."""
+        known = self._kept.intersection(hashes.tolist())
         if not known:
             return text
         paragraphs = (

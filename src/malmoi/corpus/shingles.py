@@ -56,11 +56,6 @@ def _is_korean(compact: str) -> bool:
     return bool(3 * np.count_nonzero(codes - np.uint32(0xAC00) <= 0xD7A3 - 0xAC00) > len(codes))
 
 
-def without_blanks(text: str) -> str:
-    """The text without any blank."""
-    return "".join(text.split())
-
-
 def characters(text: str) -> Hashes:
     """(n,) code points of a text."""
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64)

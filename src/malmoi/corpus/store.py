@@ -69,11 +69,14 @@ def read_documents(directory: Path, split: Split) -> Iterator[Document]:
     """The documents of one split of a corpus, in their order, a few thousand in memory at a time.
 
     Raises:
-        UserError: the directory is no corpus, or its file is broken.
+        UserError: the directory is no corpus, or its file is broken, which may show after some documents.
     """
-    for batch in _open(directory, split).iter_batches(ROWS):
-        for row in batch.to_pylist():
-            yield row_document(row)
+    file = _open(directory, split)
+    try:
+        for batch in file.iter_batches(ROWS):
+            yield from map(row_document, batch.to_pylist())
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _broken(directory / f"{split}.parquet", error) from None
 
 
 def count_documents(directory: Path, split: Split) -> int:
@@ -83,14 +86,20 @@ def count_documents(directory: Path, split: Split) -> int:
 
 def _open(directory: Path, split: Split) -> pq.ParquetFile:
     path = directory / f"{split}.parquet"
+    way_out = "Name a corpus stage's directory."
     try:
-        return pq.ParquetFile(path)
+        file = pq.ParquetFile(path)
     except FileNotFoundError:
-        raise UserError(
-            f"{directory} is no corpus: it has no {path.name}.", "Name a corpus stage's directory."
-        ) from None
+        raise UserError(f"{directory} is no corpus: it has no {path.name}.", way_out) from None
     except pa.ArrowException as error:
-        raise UserError(f"{path} is broken: {error}.", "Make the corpus again.") from None
+        raise _broken(path, error) from None
+    if not set(SCHEMA.names) <= set(file.schema_arrow.names):
+        raise UserError(f"{directory} is no corpus: {path.name} has other columns.", way_out)
+    return file
+
+
+def _broken(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path} is broken: {error}.", "Make the corpus again.")
 
 
 def document_row(document: Document) -> dict[str, str]:

@@ -146,7 +146,7 @@ def _table(path: Path) -> Iterator[Dialogue]:
 def _yaml(path: Path) -> Iterator[Dialogue]:
     try:
         content = yaml.load(read_text(path), Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))  # No stays "No"
-    except yaml.YAMLError as error:
+    except (RecursionError, yaml.YAMLError) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
     if not isinstance(content, dict) or not isinstance(content.get("conversations"), list):
         raise UserError(f"{path} has no list 'conversations'.")

@@ -79,7 +79,7 @@ def split_questions(questions: Sequence[Question], settings: QuestionSplitSettin
     """Split questions by their passages, and add those that their passage does not answer; the same at every run.
 
     Raises:
-        UserError: a part is empty that was asked for.
+        UserError: a part is empty that was asked for, or no question to learn from or to test on has an answer.
     """
     parts: tuple[list[Question], ...] = ([], [], [])
     for question in questions:
@@ -90,6 +90,10 @@ def split_questions(questions: Sequence[Question], settings: QuestionSplitSettin
         if not part:
             raise UserError(f"Of {len(questions)} questions none is left to {purpose}.", "Add passages, or set shares.")
     kept = parts[0][: settings.limit or None], parts[1], parts[2][: settings.test_limit or None]
+    for purpose, part in {"learn from": kept[0], "test on": kept[2]}.items():
+        if not any(question.answers for question in part):
+            way_out = "Add questions that their passage answers, or raise the limit."
+            raise UserError(f"None of {len(part)} questions to {purpose} has an answer.", way_out)
     return QuestionSplits(*(_with_unanswerable(part, settings) for part in kept))
 
 

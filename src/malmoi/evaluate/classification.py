@@ -147,12 +147,7 @@ def logistic_regression(
     vectorizer = TfidfVectorizer(sublinear_tf=True, max_features=400_000, dtype=np.float32, **features)
     solver = "liblinear" if len(counts) == 2 else "lbfgs"
     regression = LogisticRegression(C=10.0, solver=solver, max_iter=1_000, random_state=0)
-    try:
-        matrix = vectorizer.fit_transform(train_texts)
-    except ValueError as error:
-        if "empty vocabulary" not in str(error):
-            raise
-        raise UserError("The training texts hold no words.", "Check the text column.") from None
+    matrix = learned_counts(vectorizer, train_texts)
     if counts.min() >= 3:
         chosen = np.random.default_rng(0).permutation(len(labels))[:SEARCHED]
         folds = StratifiedKFold(3, shuffle=True, random_state=0)
@@ -161,3 +156,17 @@ def logistic_regression(
         regression.set_params(**search.best_params_)
     predicted = regression.fit(matrix, labels).predict(vectorizer.transform(test_texts))
     return [int(label) for label in predicted]
+
+
+def learned_counts(vectorizer: Any, texts: Sequence[str]) -> Any:
+    """(texts, words) what scikit-learn's vectorizer counts in the texts of which it learns the words.
+
+    Raises:
+        UserError: the texts hold no words.
+    """
+    try:
+        return vectorizer.fit_transform(texts)
+    except ValueError as error:
+        if "empty vocabulary" not in str(error):
+            raise
+        raise UserError("The training texts hold no words.", "Check the text column.") from None

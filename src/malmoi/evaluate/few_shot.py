@@ -164,7 +164,8 @@ def _written(named: dict[str, str], examples: Sequence[Example]) -> dict[str, st
     for label in named:
         if label not in known:
             raise UserError(
-                f"'labels' names {label!r}, which no example has.", nearest(label, known) or f"Known: {known}."
+                f"'labels' names {label!r}, which no example has.",
+                nearest(label, known) or f"Known: {', '.join(known)}.",
             )
     return {label: named.get(label, label) for label in known}
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from malmoi.core.errors import MissingExtra
 from malmoi.data.labelled import LabelledText
+from malmoi.evaluate.classification import learned_counts
 
 
 def score_numbers(truth: Sequence[float], answers: Sequence[float]) -> dict[str, Any]:
@@ -39,6 +40,7 @@ def ridge_regression(
 
     Raises:
         MissingExtra: scikit-learn is not installed.
+        UserError: the training texts hold no words.
     """
     try:
         from sklearn.feature_extraction.text import TfidfVectorizer
@@ -47,7 +49,7 @@ def ridge_regression(
         raise MissingExtra("scikit-learn", "evaluate", "The control by counting") from None
     cut = {"analyzer": "char_wb", "ngram_range": (1, 4)} if unit == "character" else {"token_pattern": r"(?u)\b\w+\b"}
     vectorizer = TfidfVectorizer(sublinear_tf=True, max_features=400_000, dtype=np.float32, **cut)
-    vectorizer.fit([text.whole for text in train])
+    learned_counts(vectorizer, [text.whole for text in train])
 
     def features(texts: Sequence[LabelledText]) -> Any:
         first = vectorizer.transform([text.text for text in texts])

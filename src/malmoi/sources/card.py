@@ -11,8 +11,8 @@ from malmoi.core.config import Settings, parse_settings
 from malmoi.core.errors import UserError, nearest
 
 
-class SourceFile(Settings):
-    """One file of a source.
+class CardFile(Settings):
+    """One file on a card.
 
     Attributes:
         name: its name once fetched.
@@ -44,7 +44,7 @@ class Card(Settings):
     licence: str
     language: str = ""
     shape: str = ""
-    files: tuple[SourceFile, ...]
+    files: tuple[CardFile, ...]
 
     @property
     def is_model(self) -> bool:

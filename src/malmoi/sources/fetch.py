@@ -8,7 +8,7 @@ from pathlib import Path
 from malmoi.core.console import console, verbatim
 from malmoi.core.errors import UserError
 from malmoi.core.hashing import hash_file
-from malmoi.sources.card import SourceFile, all_cards, find_card
+from malmoi.sources.card import CardFile, all_cards, find_card
 from malmoi.sources.download import PlaceError
 from malmoi.sources.places import get
 
@@ -63,7 +63,7 @@ def fetch_image_weights(name: str) -> Path:
     return fetch_source(name)[0]
 
 
-def _fetch_file(source: str, file: SourceFile) -> Path:
+def _fetch_file(source: str, file: CardFile) -> Path:
     mirrored = _in_mirror(source, file)
     if mirrored:
         _check(mirrored, file, "Replace it in the mirror, or unset MALMOI_MIRROR.")
@@ -93,7 +93,7 @@ def _fetch_file(source: str, file: SourceFile) -> Path:
     )
 
 
-def _in_mirror(source: str, file: SourceFile) -> Path | None:
+def _in_mirror(source: str, file: CardFile) -> Path | None:
     mirror = mirror_directory()
     if mirror is None:
         return None
@@ -103,7 +103,7 @@ def _in_mirror(source: str, file: SourceFile) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _check(path: Path, file: SourceFile, way_out: str, *, remove: bool = False) -> None:
+def _check(path: Path, file: CardFile, way_out: str, *, remove: bool = False) -> None:
     if file.sha256 is None:
         return
     actual = hash_file(path)

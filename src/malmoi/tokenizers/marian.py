@@ -27,6 +27,7 @@ _KEPT = ("source_lang", "target_lang", "model_max_length")
 class MarianTokenizer(Tokenizer):
     """Text is cut by the source's model; what the vocabulary makes of the pieces are the ids.
 
+    The target's model, which only learning from translations would need, is kept for others that open what is saved.
     The ids are those of `transformers` without `sacremoses`: with that package it also replaces punctuation first. A
     text may begin with the code of a language, which is one piece.
 
@@ -41,9 +42,7 @@ class MarianTokenizer(Tokenizer):
         vocabulary = backend.get_vocab()
         self._ids = {piece: id for piece, id in vocabulary.items() if piece not in self.special}
         self.languages = tuple(sorted(piece[2:-2] for piece in vocabulary if _is_code(piece)))
-        self._source, self._target = (
-            SentencePieceReader(read_sentencepiece(directory / name)) for name in (SOURCE, TARGET)
-        )
+        self._reader = SentencePieceReader(read_sentencepiece(directory / SOURCE))
         self._files = {name: (directory / name).read_bytes() for name in (SOURCE, TARGET, VOCABULARY)}
         self._settings = {name: settings[name] for name in _KEPT if name in settings}
 
@@ -51,7 +50,7 @@ class MarianTokenizer(Tokenizer):
         """See `Tokenizer.encode_with_places`."""
         code, rest = _cut_code(text)
         try:
-            pieces, places = self._source.cut_with_places(rest)
+            pieces, places = self._reader.cut_with_places(rest)
         except UnicodeEncodeError:
             raise no_text(text) from None
         behind = [(start + len(code), end + len(code)) for start, end in places]
@@ -59,11 +58,13 @@ class MarianTokenizer(Tokenizer):
 
     def encode_batch(self, texts: Iterable[str]) -> list[list[int]]:
         """See `Tokenizer.encode_batch`."""
-        return self._encode(self._source, list(texts))
-
-    def encode_targets(self, texts: Iterable[str]) -> list[list[int]]:
-        """`encode_batch` of texts in the language that is written."""
-        return self._encode(self._target, list(texts))
+        rows = list(texts)
+        cut = [_cut_code(text) for text in rows]
+        try:
+            pieces = self._reader.cut([rest for _, rest in cut])
+        except UnicodeEncodeError:
+            raise no_text("".join(rows)) from None
+        return [self._ids_of(code, each) for (code, _), each in zip(cut, pieces, strict=True)]
 
     def encode_wrapped_batch(self, texts: Iterable[str | tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
         """See `Tokenizer.encode_wrapped_batch`; one end token stands behind a pair, all of which is one segment."""
@@ -84,14 +85,6 @@ class MarianTokenizer(Tokenizer):
                 file.write(content)
         settings = {"tokenizer_class": type(self).__name__, **self._settings, **self.role_settings()}
         write_json(directory / "tokenizer_config.json", settings)
-
-    def _encode(self, reader: SentencePieceReader, texts: list[str]) -> list[list[int]]:
-        cut = [_cut_code(text) for text in texts]
-        try:
-            rows = reader.cut([rest for _, rest in cut])
-        except UnicodeEncodeError:
-            raise no_text("".join(texts)) from None
-        return [self._ids_of(code, pieces) for (code, _), pieces in zip(cut, rows, strict=True)]
 
     def _ids_of(self, code: str, pieces: list[str]) -> list[int]:
         """A piece that the vocabulary lacks is unknown, and a code is one piece."""

@@ -28,6 +28,8 @@ CREATE TABLE pages (
 );
 CREATE INDEX waiting ON pages (host, kind DESC, depth, number) WHERE fate IS NULL;
 CREATE INDEX digests ON pages (digest) WHERE digest IS NOT NULL;
+CREATE INDEX asked ON pages (host, requests) WHERE requests > 0;
+CREATE INDEX kept ON pages (bytes) WHERE bytes IS NOT NULL;
 """
 
 
@@ -168,11 +170,11 @@ class Frontier:
 
     def requests(self, host: str) -> int:
         """How many requests a host has had."""
-        return int(self._value("SELECT coalesce(sum(requests), 0) FROM pages WHERE host = ?", host))
+        return int(self._value("SELECT coalesce(sum(requests), 0) FROM pages WHERE host = ? AND requests > 0", host))
 
     def kept_bytes(self) -> int:
         """Bytes of all kept pages."""
-        return int(self._value("SELECT coalesce(sum(bytes), 0) FROM pages"))
+        return int(self._value("SELECT coalesce(sum(bytes), 0) FROM pages WHERE bytes IS NOT NULL"))
 
     def report(self) -> Iterator[dict[str, Any]]:
         """Every address that was seen, in the order of finding, and what became of it."""

@@ -16,6 +16,8 @@ from malmoi.corpus.crawl.settings import NAME
 LARGEST = 500 << 10
 MOST_REDIRECTS = 5
 SECONDS_KEPT = 24 * 3600
+_VALUED = ("max-snippet", "max-image-preview", "max-video-preview", "unavailable_after")
+"""Rules behind whose names stands a colon, as behind the name of a robot."""
 
 
 class RobotsForbid(IgnoreRequest):
@@ -79,10 +81,11 @@ def consents(headers: Iterable[tuple[str, str]], metas: Iterable[tuple[str, str]
     """
     lines, reserved = [], False
     for name, value in [*headers, *metas]:
-        robot, colon, rest = value.partition(":")
-        if name.lower() in ("robots", NAME) or (name.lower() == "x-robots-tag" and not colon):
+        before, colon, rest = value.partition(":")
+        robot = before.strip().lower() if colon and "," not in before else ""
+        if name.lower() in ("robots", NAME) or (name.lower() == "x-robots-tag" and robot in ("", *_VALUED)):
             lines.append(value)
-        elif name.lower() == "x-robots-tag" and robot.strip().lower() == NAME:
+        elif name.lower() == "x-robots-tag" and robot == NAME:
             lines.append(rest)
         reserved |= name.lower() == "tdm-reservation" and value.strip() == "1"
     asked = {word.strip().lower() for line in lines for word in line.split(",")}

@@ -36,7 +36,7 @@ def read_pictures(file: SourceFile, width: int) -> Iterator[Document]:
                 )
             try:
                 yield file.document("\n".join([head, *_rows(pixels, width)]) + "\n", number)
-            except ValueError:
+            except (ValueError, OverflowError):  # the latter for an infinite pixel
                 yield file.document("", number, unreadable="no picture")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 from malmoi.corpus.decode import json_text
@@ -11,6 +12,8 @@ from malmoi.corpus.extract import Page
 from malmoi.corpus.mediawiki import wiki_pages
 from malmoi.corpus.readers.file import SourceFile
 from malmoi.sources.front_matter import split_front_matter
+
+_BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 
 
 def read_plain(file: SourceFile) -> Iterator[Document]:
@@ -21,7 +24,7 @@ def read_plain(file: SourceFile) -> Iterator[Document]:
         return
     pieces = file.texts()
     if file.settings.split == "paragraph":
-        pieces = (piece for text in pieces for piece in text.replace("\r\n", "\n").split("\n\n"))
+        pieces = (piece for text in pieces for piece in _BLANK_LINE.split(text.replace("\r\n", "\n")))
     yield from (file.document(piece, number) for number, piece in enumerate(pieces, start=1) if piece.strip())
 
 
