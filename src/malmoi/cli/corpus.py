@@ -63,7 +63,7 @@ def preview(
     print_preview(preview_corpus(corpus_settings(recipe, directory / "fetch"), documents))
 
 
-@app.command(epilog="Example: malmoi corpus explain wiki-excerpt/anarchism --corpus runs/gpt3-mixture/corpus")
+@app.command(epilog="Example: malmoi corpus explain input.txt#7 --corpus runs/gpt3-mixture/corpus")
 def explain(
     identifier: Annotated[str, typer.Argument(metavar="ID", help="A document: SOURCE/IDENTIFIER, or IDENTIFIER.")],
     corpus: Annotated[

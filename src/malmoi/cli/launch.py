@@ -83,5 +83,6 @@ def launch(
             raise UserError(f"This is one machine, and {count} nodes are asked for.", "Leave --nodes out.")
         raise typer.Exit(launch_local(settings.words_here(), settings.processes, restarts))
     path = write_files(on, settings, files or Path("launch") / settings.name)
-    console.print(f"{settings.processes} processes on {count} machines: {path}", soft_wrap=True, markup=False)
+    where = "one machine" if count == 1 else f"{count} machines"
+    console.print(f"{settings.processes} processes on {where}: {path}", soft_wrap=True, markup=False)
     console.print(f"Start it with: [bold]{TARGETS[on].submit} {verbatim(path)}[/bold]", soft_wrap=True, highlight=False)
