@@ -7,7 +7,12 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at an attention pattern, prove it, time it.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Look at an attention pattern, prove it, time it.",
+    epilog='Example: malmoi attention show "window(8) | global(0)"',
+)
 
 Layer = Annotated[
     str, typer.Argument(metavar="PATTERN", help="Such as 'window(8) | global(0)', or 'hashed(rounds=4)'.")
@@ -20,7 +25,7 @@ def show(
     pattern: Layer,
     length: Annotated[int, typer.Option(min=1, max=512, help="Tokens of the picture.")] = 32,
     both_ways: BothWays = False,
-    out: Annotated[Path | None, typer.Option(help="Write the picture as .svg instead.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the picture as .svg, instead of showing it.")] = None,
 ) -> None:
     """Draw who may look at whom: a row is a query, a column a key.
 
@@ -80,8 +85,10 @@ def verify(pattern: Layer, both_ways: BothWays = False) -> None:
 @app.command()
 def bench(
     pattern: Layer,
-    lengths: Annotated[str, typer.Option(help="Tokens, each more than the one before.")] = "512,1024,2048,4096",
-    rounds: Annotated[int, typer.Option(min=1, help="Of which the median counts.")] = 5,
+    lengths: Annotated[
+        str, typer.Option(help="Lengths in tokens, each more than the one before.")
+    ] = "512,1024,2048,4096",
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is timed; the median counts.")] = 5,
 ) -> None:
     """Count the operations of a pattern at several lengths, and time it beside full causal attention.
 

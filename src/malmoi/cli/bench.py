@@ -7,7 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Measure this machine at work.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Measure this machine at work.",
+    epilog="Example: malmoi bench train",
+)
 
 
 @app.callback()
@@ -17,9 +22,14 @@ def bench() -> None:
 
 @app.command()
 def train(
-    recipe: Annotated[str | None, typer.Argument(help="A recipe that pretrains; 12M parameters without it.")] = None,
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Its settings.")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Steps, of which the median counts.")] = 5,
+    recipe: Annotated[
+        str | None, typer.Argument(help="A recipe that pretrains; a model of 12M parameters by default.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Settings; dots lead inwards, as in pretrain.rows=16."),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How many steps are timed; the median counts.")] = 5,
     out: Annotated[Path | None, typer.Option(help="Write the figures as .json too.")] = None,
 ) -> None:
     """Time a training step: tokens and operations a second, their share of this machine's peak, and where time goes.

@@ -27,7 +27,7 @@ def chat(
     checkpoint: Annotated[
         Path | None, typer.Argument(help="A checkpoint, a stage's directory, or a GGUF file; the newest assistant.")
     ] = None,
-    system: Annotated[str, typer.Option(help="System message.")] = "",
+    system: Annotated[str, typer.Option(help="System message; none by default.")] = "",
     temperature: options.Temperature = 0.3,
     top_k: options.TopK = 0,
     top_p: options.TopP = 0.9,

@@ -63,10 +63,12 @@ def preview(
     print_preview(preview_corpus(corpus_settings(recipe, directory / "fetch"), documents))
 
 
-@app.command(epilog="Example: malmoi corpus explain wiki-excerpt/anarchism --corpus runs/gpt3-mixture/corpus")
+@app.command(epilog="Example: malmoi corpus explain input.txt#7 --corpus runs/gpt3-mixture/corpus")
 def explain(
-    identifier: Annotated[str, typer.Argument(metavar="ID", help="Of a document: SOURCE/IDENTIFIER, or IDENTIFIER.")],
-    corpus: Annotated[Path | None, typer.Option(help="A corpus; the newest below runs/ by default.")] = None,
+    identifier: Annotated[str, typer.Argument(metavar="ID", help="A document: SOURCE/IDENTIFIER, or IDENTIFIER.")],
+    corpus: Annotated[
+        Path | None, typer.Option(help="Directory of a corpus; the newest below runs/ by default.")
+    ] = None,
 ) -> None:
     """Say which rule dropped a document, with what was measured and the limit; or that it was kept."""
     from malmoi.pipeline.corpus_preview import explain_document, newest_corpus

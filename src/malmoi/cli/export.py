@@ -14,9 +14,11 @@ from malmoi.core.errors import UserError
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint, a stage's directory, or a GGUF file.")],
     to: Annotated[str, typer.Option(help="gguf for llama.cpp and Ollama; onnx for encoders and classifiers.")] = "gguf",
-    type_name: Annotated[str, typer.Option("--type", help="Of GGUF's matrices: f32, f16, q8_0, q4_0 or q4_1.")] = "f16",
+    type_name: Annotated[
+        str, typer.Option("--type", help="Type of GGUF's matrices: f32, f16, q8_0, q4_0 or q4_1.")
+    ] = "f16",
     out: Annotated[
-        Path | None, typer.Option(help="By default CHECKPOINT-TYPE.gguf here, or the folder CHECKPOINT-onnx.")
+        Path | None, typer.Option(help="File or folder; CHECKPOINT-TYPE.gguf or CHECKPOINT-onnx here by default.")
     ] = None,
 ) -> None:
     """Write a model for other programs.

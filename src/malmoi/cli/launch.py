@@ -15,23 +15,32 @@ def launch(
     overrides: Overrides = None,
     on: Annotated[str, typer.Option(metavar="TARGET", help="local, slurm, kubernetes, skypilot or ray.")] = "local",
     nodes: Annotated[int | None, typer.Option(min=1, help="Machines; as the recipe's layout wants by default.")] = None,
-    devices_per_node: Annotated[int | None, typer.Option(min=1, help="Processes on each, one a device.")] = None,
+    devices_per_node: Annotated[
+        int | None, typer.Option(min=1, help="Processes on each, one a device; as the layout wants by default.")
+    ] = None,
     hardware: Annotated[
-        str, typer.Option(help="The accelerator, such as H100; for kubernetes LABEL=VALUE chooses machines.")
+        str,
+        typer.Option(
+            help="The accelerator, such as H100; for kubernetes LABEL=VALUE chooses machines; any by default."
+        ),
     ] = "",
     out: Annotated[Path | None, typer.Option(help="Run directory that all see; runs/RECIPE by default.")] = None,
     storage: Annotated[
         str, typer.Option(help="What outlives the machines: a volume; for skypilot a bucket too, such as s3://NAME.")
     ] = "",
     spot: Annotated[bool, typer.Option("--spot", help="Cheaper machines that may be taken away (skypilot).")] = False,
-    hours: Annotated[float, typer.Option(min=0.1, help="Then SLURM requeues the job, and it goes on.")] = 24,
-    restarts: Annotated[int, typer.Option(min=0, help="After a failure all start again, so often.")] = 3,
+    hours: Annotated[
+        float, typer.Option(min=0.1, help="Hours after which SLURM requeues the job, and it goes on.")
+    ] = 24,
+    restarts: Annotated[int, typer.Option(min=0, help="How often all start again after a failure, at most.")] = 3,
     install: Annotated[
-        str, typer.Option(metavar="COMMAND", help="Brings malmoi to a new machine; '' where it is there.")
+        str, typer.Option(metavar="COMMAND", help="Command that brings malmoi to a new machine; '' where it is there.")
     ] = "pip install malmoi",
     image: Annotated[str, typer.Option(help="Container for kubernetes; the runtime's own by default.")] = "",
     files: Annotated[Path | None, typer.Option(help="Where the files go; launch/RECIPE by default.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Time for training from scratch.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Minutes of training from scratch; as the recipe says by default.")
+    ] = None,
 ) -> None:
     """Run a recipe in several processes: here, or by the files for whoever hands out the machines.
 
@@ -74,5 +83,6 @@ def launch(
             raise UserError(f"This is one machine, and {count} nodes are asked for.", "Leave --nodes out.")
         raise typer.Exit(launch_local(settings.words_here(), settings.processes, restarts))
     path = write_files(on, settings, files or Path("launch") / settings.name)
-    console.print(f"{settings.processes} processes on {count} machines: {path}", soft_wrap=True, markup=False)
+    where = "one machine" if count == 1 else f"{count} machines"
+    console.print(f"{settings.processes} processes on {where}: {path}", soft_wrap=True, markup=False)
     console.print(f"Start it with: [bold]{TARGETS[on].submit} {verbatim(path)}[/bold]", soft_wrap=True, highlight=False)

@@ -17,14 +17,22 @@ if TYPE_CHECKING:
     from malmoi.models.language_model import LanguageModel
     from malmoi.tokenizers.tokenizer import Tokenizer
 
-Temperature = Annotated[float, typer.Option(help="0 always takes the most probable token.")]
+Temperature = Annotated[float, typer.Option(help="How freely tokens are drawn; 0 always takes the most probable one.")]
 TopK = Annotated[int, typer.Option(help="Choose among so many most probable tokens; 0 for all.")]
-TopP = Annotated[float, typer.Option(help="Choose among the most probable tokens with this share together.")]
-MinP = Annotated[float, typer.Option(help="Drop tokens less probable than this share of the best one.")]
-Penalty = Annotated[float, typer.Option(help="Above 1, tokens that occurred become less likely.")]
-Seed = Annotated[int | None, typer.Option(help="The same seed gives the same text.")]
-MaximumTokens = Annotated[int | None, typer.Option(help="Stop after so many tokens.")]
-Int8Cache = Annotated[bool, typer.Option("--int8-cache", help="Hold what was read in a quarter of the memory.")]
+TopP = Annotated[
+    float, typer.Option(help="Choose among the most probable tokens with this probability together, 0 to 1.")
+]
+MinP = Annotated[
+    float, typer.Option(help="Drop tokens less probable than this share of the most probable one, 0 to 1.")
+]
+Penalty = Annotated[float, typer.Option(help="Above 1, tokens that occurred become less probable.")]
+Seed = Annotated[int | None, typer.Option(help="The same seed gives the same text; a new one each time by default.")]
+MaximumTokens = Annotated[
+    int | None, typer.Option(help="Stop after so many tokens, at the latest where the context ends.")
+]
+Int8Cache = Annotated[
+    bool, typer.Option("--int8-cache", help="Hold what was read in eight bits: a quarter of the memory.")
+]
 Stop = Annotated[list[str] | None, typer.Option(help="Text at which to stop; may be given several times.")]
 
 RUNS, MODELS = Path("runs"), Path("models")

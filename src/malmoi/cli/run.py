@@ -14,16 +14,23 @@ from malmoi.pipeline.kinds import STAGES
 Watch = Annotated[
     list[str] | None,
     typer.Option(
-        envvar="MALMOI_WATCH", metavar="NAME", help="Show every training to tensorboard, wandb, mlflow or trackio."
+        envvar="MALMOI_WATCH",
+        metavar="NAME",
+        help="Show every training to tensorboard, wandb, mlflow or trackio; may be given several times.",
     ),
 ]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, dotted.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings; dots lead inwards, as in trainer.slots=8."),
+]
 
 
 def run(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe, a YAML file, or a folder of text.")],
     overrides: Overrides = None,
-    minutes: Annotated[float | None, typer.Option(help="Time for training from scratch.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Minutes of training from scratch; as the recipe says by default.")
+    ] = None,
     fit: Annotated[
         bool,
         typer.Option(
@@ -78,7 +85,10 @@ def _together() -> AbstractContextManager[None]:
 
 
 def recipes() -> None:
-    """List the shipped recipes."""
+    """List the shipped recipes.
+
+    Example: malmoi recipes
+    """
     from rich.table import Table
 
     from malmoi.core.console import console, verbatim

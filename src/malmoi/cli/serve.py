@@ -17,9 +17,10 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; any but this machine's own needs a key.")] = (
         "127.0.0.1"
     ),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
     api_key: Annotated[
-        str | None, typer.Option(envvar="MALMOI_API_KEY", help="Key that clients must send.", show_envvar=True)
+        str | None,
+        typer.Option(envvar="MALMOI_API_KEY", help="Key that clients must send; none by default.", show_envvar=True),
     ] = None,
     name: Annotated[str | None, typer.Option(help="The model's name for clients; the directory's by default.")] = None,
     int8_cache: options.Int8Cache = False,

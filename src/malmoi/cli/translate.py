@@ -15,11 +15,12 @@ from malmoi.core.errors import UserError
 def translate(
     checkpoint: Annotated[Path, typer.Argument(help="A translator: your own, or a checkpoint of T5 or Marian.")],
     texts: Annotated[list[str] | None, typer.Argument(help="Without any, every line of standard input is one.")] = None,
-    file: Annotated[Path | None, typer.Option(help="A file with a text a line.")] = None,
+    file: Annotated[Path | None, typer.Option(help="A file with a text a line, instead of texts.")] = None,
     into: Annotated[str, typer.Option(help="Language to write, of a model that writes several: deu, kor.")] = "",
     prefix: Annotated[str, typer.Option(help="Words before every text that tell a T5 its task.")] = "",
     beams: Annotated[
-        int | None, typer.Option(min=1, help="Beginnings a search keeps, 1 for none; by default as the model says.")
+        int | None,
+        typer.Option(min=1, help="Beginnings that the search keeps, 1 for no search; as the model says by default."),
     ] = None,
     maximum_tokens: options.MaximumTokens = None,
 ) -> None:

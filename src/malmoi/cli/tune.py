@@ -21,19 +21,24 @@ def tune(
             "batch and weight decay of the stage that trains.",
         ),
     ] = None,
-    trials: Annotated[int, typer.Option(min=1, help="How many, over all calls and processes.")] = 20,
-    minutes: Annotated[float | None, typer.Option(min=0.01, help="Begin no trial that would end later.")] = None,
+    trials: Annotated[int, typer.Option(min=1, help="How many trials, over all calls and processes.")] = 20,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.01, help="Minutes; no trial begins that would end later. No limit by default.")
+    ] = None,
     stage: Annotated[
         str | None, typer.Option(help="The stage that is tuned; the first that trains by default.")
     ] = None,
     measure: Annotated[
-        str | None, typer.Option(metavar="STAGE.RESULT", help="What is to become small; the held-out loss by default.")
+        str | None,
+        typer.Option(metavar="STAGE.RESULT", help="The figure that is to become small; the held-out loss by default."),
     ] = None,
-    maximize: Annotated[bool, typer.Option("--maximize", help="It is to become large.")] = False,
+    maximize: Annotated[bool, typer.Option("--maximize", help="The figure is to become large.")] = False,
     no_prune: Annotated[bool, typer.Option("--no-prune", help="Train every trial to its end.")] = False,
-    seed: Annotated[int, typer.Option(help="Of what is tried.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of what is tried.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Directory of the search; runs/RECIPE-tune by default.")] = None,
-    language: Annotated[str | None, typer.Option(help="Of the report: en or ko.")] = None,
+    language: Annotated[
+        str | None, typer.Option(help="Language of the report, en or ko; that of the recipe's own report by default.")
+    ] = None,
     watch: Watch = None,
 ) -> None:
     """Search for the settings of a recipe with which it learns best.

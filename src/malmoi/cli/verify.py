@@ -7,7 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Prove on this machine what is promised.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Prove on this machine what is promised.",
+    epilog="Example: malmoi verify parallel",
+)
 
 
 @app.callback()
@@ -19,10 +24,10 @@ def verify() -> None:
 def parallel(
     layout: Annotated[
         list[str] | None,
-        typer.Option(metavar="AXIS=N,...", help="Such as data=2,tensor=2; nine usual ones without it."),
+        typer.Option(metavar="AXIS=N,...", help="Such as data=2,tensor=2; nine usual ones by default."),
     ] = None,
     family: Annotated[str, typer.Option(help="gpt, encoder or encoder-decoder.")] = "gpt",
-    steps: Annotated[int, typer.Option(min=1, help="Of each training.")] = 20,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of each training.")] = 20,
     optimizer: Annotated[str, typer.Option(help="muon or adamw.")] = "muon",
     out: Annotated[Path | None, typer.Option(help="Write the figures as .json too.")] = None,
 ) -> None:

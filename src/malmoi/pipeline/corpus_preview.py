@@ -138,7 +138,8 @@ def explain_document(identifier: str, corpus: Path) -> None:
     ]
     if not found:
         raise UserError(
-            f"{corpus} has no document {identifier!r}.", "Identifiers are FILE#NUMBER, as dropped.parquet has them."
+            f"{corpus} has no document {identifier!r}.",
+            "Identifiers are FILE#NUMBER or FILE#TITLE, as train.parquet has them.",
         )
     settings = recorded_settings(corpus)
     for split, row in found:
