@@ -1,5 +1,6 @@
 """A run does what is not done yet, and nothing twice."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -64,6 +65,11 @@ def test_fit_lets_every_pretraining_fill_the_memory_unless_it_is_told_otherwise(
         load_recipe("spam", [], fit=True)
 
 
+def test_minutes_where_nothing_is_trained_from_scratch_are_refused():
+    with pytest.raises(UserError, match="trains nothing from scratch.*Leave --minutes out"):
+        load_recipe("spam", [], minutes=2)
+
+
 def test_an_override_without_its_stage_is_written_out(recipe_file):
     recipe_file.write_text("stages:\n- {stage: corpus, folder: .}\n- {stage: pretrain, corpus: corpus, tokenizer: x}\n")
     with pytest.raises(UserError, match=r"Write pretrain.trainer.clip=0.5."):
@@ -95,6 +101,16 @@ def test_settings_as_before_bring_the_earlier_result_back(calls, recipe_file, tm
         run_recipe(load_recipe(str(recipe_file), [f"second.words={words}"]), tmp_path / "run")
     assert calls == ["first", "second", "second"]
     assert (tmp_path / "run/second/words.txt").read_text() == "말모이말모이"
+
+
+def test_what_was_begun_with_settings_as_before_goes_on(calls, recipe_file, tmp_path):
+    for words in ("fail", "x"):
+        with contextlib.suppress(UserError):
+            run_recipe(load_recipe(str(recipe_file), [f"second.words={words}"]), tmp_path / "run")
+    with pytest.raises(UserError, match="It failed"):
+        run_recipe(load_recipe(str(recipe_file), ["second.words=fail"]), tmp_path / "run")
+    assert (tmp_path / "run/second/words.txt").read_text() == "말모이fail"
+    assert json.loads((tmp_path / "run/second/stage.json").read_text())["attempts"] == 2
 
 
 def test_what_only_a_killed_stage_needs_goes_when_it_is_done(calls, recipe_file, tmp_path):

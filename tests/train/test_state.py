@@ -47,6 +47,15 @@ def test_only_the_newest_two_are_kept(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000030"]
 
 
+def test_a_state_that_says_what_nobody_knows_is_passed_over(tmp_path, capsys):
+    model, optimizers = trained()
+    save_state(tmp_path, Trained(model, optimizers), Progress(step=7))
+    (facts,) = tmp_path.glob("step-*/state.json")
+    facts.write_text(facts.read_text().replace('"step"', '"stride"', 1))
+    assert load_state(tmp_path, Trained(model, optimizers)) is None
+    assert "torn (state.json)" in " ".join(capsys.readouterr().out.split())
+
+
 def cut(path):
     path.write_bytes(path.read_bytes()[:-9])
 

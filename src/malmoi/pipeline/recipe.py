@@ -18,6 +18,9 @@ from malmoi.core.errors import UserError, nearest
 from malmoi.parallel.layout import AnyLayout, Layout
 from malmoi.pipeline.stage import Stage, find_stage, is_input
 
+TIMED = ("pretrain", "pretrain-encoder", "translator")
+"""Kinds of stages that train from scratch, for a number of minutes if they are given one."""
+
 _NAME = re.compile(r"\w[\w-]*")
 """Of a stage: a folder's, and without the dot that parts it from its settings in an override."""
 
@@ -98,7 +101,7 @@ def load_recipe(name: str, overrides: list[str], minutes: float | None = None, f
 
     Raises:
         UserError: unknown recipe, stage or key (with the nearest right one), or a wrong value; or there is nothing that
-            could be fitted.
+            minutes or fitting would change.
     """
     path = Path(name).expanduser()
     folder = path.resolve() if path.is_dir() and name not in shipped_recipes() else None
@@ -111,11 +114,13 @@ def load_recipe(name: str, overrides: list[str], minutes: float | None = None, f
     if folder is not None:
         entries["corpus"]["folder"] = str(folder)
     if minutes is not None:
-        for entry in entries.values():
-            if entry["stage"] in ("pretrain", "pretrain-encoder", "translator"):
-                entry["minutes"] = minutes
-                for other in ("steps", "tokens"):
-                    entry.pop(other, None)
+        timed = [entry for entry in entries.values() if entry["stage"] in TIMED]
+        if not timed:
+            raise UserError(f"{path.name} trains nothing from scratch, which minutes are for.", "Leave --minutes out.")
+        for entry in timed:
+            entry["minutes"] = minutes
+            for other in ("steps", "tokens"):
+                entry.pop(other, None)
     if fit:
         fitted = [entry for entry in entries.values() if entry["stage"] == "pretrain"]
         if not fitted:

@@ -99,7 +99,8 @@ def _run_step(step: Step, directory: Path, earlier: dict[str, Path], title: str)
     with _held(directory.with_name(f".{directory.name}.lock"), directory):
         if _bring_back(directory, fingerprint):
             console.print(f"{title} [dim]as before, brought back from {PREVIOUS}[/dim]")
-            return
+            if is_done(directory, fingerprint):
+                return
         console.print(f"{title} [dim]{STAGES[step.kind].about}[/dim]")
         _run_here(step, directory, inputs, {"fingerprint": fingerprint, **facts})
 
@@ -285,14 +286,19 @@ def _put_back(kept: Path | None, directory: Path) -> Iterator[None]:
 
 
 def _bring_back(directory: Path, fingerprint: str) -> bool:
-    """Put a result of this fingerprint that was set aside into its place, if there is one."""
-    earlier = directory.with_name(PREVIOUS).glob(f"{glob.escape(directory.name)}-*")
-    kept = next((path for path in earlier if is_done(path, fingerprint)), None)
-    if kept is None:
+    """Put a result of this fingerprint that was set aside, finished or begun, into its place, if there is one."""
+
+    def belongs(path: Path) -> bool:
+        record = _record(path)
+        return record is not None and record["fingerprint"] == fingerprint
+
+    earlier = sorted(directory.with_name(PREVIOUS).glob(f"{glob.escape(directory.name)}-*"), reverse=True)
+    kept = sorted(filter(belongs, earlier), key=lambda path: not is_done(path, fingerprint))
+    if not kept or (belongs(directory) and not is_done(kept[0], fingerprint)):
         return False
     if any(directory.iterdir()):
         _set_aside(directory)
     else:
         directory.rmdir()
-    os.replace(kept, directory)
+    os.replace(kept[0], directory)
     return True

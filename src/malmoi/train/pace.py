@@ -62,10 +62,12 @@ class Pace:
             seconds: of the last step.
             agree: lets the first of several processes reckon for all.
         """
-        self._seconds.append(seconds)
         settings = self.settings
+        if settings.minutes is None:
+            return False
+        self._seconds.append(seconds)
         free = steps_decide_after(settings.steps, schedule=settings.schedule, cool_down=settings.cool_down)
-        if settings.minutes is None or not self._due <= done.step < free:
+        if not self._due <= done.step < free:
             return False
         left = TIME_SHARE * (60 * settings.minutes - done.seconds)
         done.steps = agree(lambda: self._reckon(done.step, left))

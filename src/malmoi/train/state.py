@@ -182,10 +182,11 @@ def newest_state(directory: Path) -> Found:
             facts: dict[str, Any] = read_json(saved / FACTS)
             torn = [name for name, digest in facts.pop("files").items() if hash_file(saved / name) != digest]
             stored_shapes(saved)
-        except (UserError, OSError, KeyError, SafetensorError):
+            progress = Progress(**facts)
+        except (UserError, OSError, KeyError, TypeError, SafetensorError):
             torn = [FACTS]
         if not torn:
-            return saved, Progress(**facts)
+            return saved, progress
         what = verbatim(f"{saved} is torn ({', '.join(torn)})")
         then = "beginning again" if saved == states[-1] else "going on from the one before it"
         console.print(f"  [yellow]{what}; {then}[/yellow]")

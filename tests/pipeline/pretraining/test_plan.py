@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from malmoi.core.errors import UserError
+from malmoi.formats.checkpoint import save_checkpoint
+from malmoi.models.gpt_config import GPTConfig
+from malmoi.models.registry import build_model, count_parameters
 from malmoi.pipeline.pretraining import dial, plan
 from malmoi.pipeline.pretraining.dial import predicted_loss
 from malmoi.pipeline.pretraining.estimate import estimate
@@ -105,6 +108,11 @@ def test_steps_that_would_read_the_text_too_often_are_refused(asked):
         derive(text=100_000, most_epochs=2, **asked)
 
 
+def test_rows_are_no_longer_than_the_model_reads():
+    made = derive(context=64, model={"layers": 2, "width": 128, "heads": 2, "context": 32})
+    assert (made["context"], made["tokens_per_step"]) == (32, 1_024)
+
+
 def test_a_large_vocabulary_is_accumulated():
     made = derive(vocabulary=50_257)
     assert (made["rows"], made["trainer"]["slots"]) == (5, 4)
@@ -162,6 +170,13 @@ def test_a_dry_run_tells_time_and_memory_of_a_given_model_before_there_is_a_toke
     assert told.seconds > 0
     assert 16 * 124_000_000 < told.memory < 4 << 30
     assert "40,960 tokens" in told.lines[0]
+
+
+def test_a_dry_run_knows_the_size_of_the_checkpoint_to_go_on_from(tmp_path, tokenizer):
+    config = GPTConfig(vocabulary=tokenizer.size, context=32, width=32, layers=1, heads=2)
+    save_checkpoint(tmp_path / "model", build_model(config, 0), tokenizer, "")
+    told = estimate(PretrainSettings(corpus=tmp_path, tokenizer=tmp_path, initial=tmp_path / "model", steps=3, rows=2))
+    assert f"{count_parameters(config):,} parameters, 192 tokens" in told.lines[0]
 
 
 def test_a_dry_run_gives_the_minutes_as_they_are_set(tmp_path):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from malmoi.formats.checkpoint import read_config
+from malmoi.models.language_model import LanguageModelConfig
 from malmoi.models.registry import count_parameters
 from malmoi.pipeline.costs import PROCESS, Training
 from malmoi.pipeline.pretraining.fit import GIB, divisors, settle_memory
@@ -22,7 +24,7 @@ def estimate(settings: PretrainSettings) -> Estimate:
     known = (settings.tokenizer / "tokenizer.json").is_file()
     vocabulary = load_tokenizer(settings.tokenizer).size if known else None
     plain = _estimate(settings, vocabulary)
-    config = given_config(settings, vocabulary)
+    config = _config(settings, vocabulary)
     if settings.memory is None or config is None:
         return plain
     limit = float(settle_memory(settings).memory or 0) * GIB
@@ -36,13 +38,22 @@ def estimate(settings: PretrainSettings) -> Estimate:
     return replace(fitted, lines=(*fitted.lines, words))
 
 
+def _config(settings: PretrainSettings, vocabulary: int | None) -> LanguageModelConfig | None:
+    """The model's configuration, if settings or the checkpoint to go on from say it already."""
+    if settings.initial is None:
+        return given_config(settings, vocabulary)
+    config = read_config(settings.initial) if settings.initial.exists() else None
+    return config if isinstance(config, LanguageModelConfig) else None
+
+
 def _estimate(settings: PretrainSettings, vocabulary: int | None) -> Estimate:
     """With the micro-batches that the settings have, whatever the memory."""
-    config = given_config(settings, vocabulary)
+    config = _config(settings, vocabulary)
     timed = settings.steps is None and settings.tokens is None
     minutes = 60 * settings.minutes if timed else None
     if config is None:  # logits are most of what small models keep
-        words = "size and steps follow from the text and a measurement of this machine"
+        sources = "the checkpoint" if settings.initial else "the text and a measurement of this machine"
+        words = f"size and steps follow from {sources}"
         return Estimate(minutes, PROCESS + 16 * LOGITS, (words,))
     context = min(settings.context, config.context)
     rows, slots = batch_shape(settings, context, config.vocabulary)

@@ -10,6 +10,7 @@ from malmoi.models.language_model import LanguageModelConfig
 from malmoi.models.presets import preset
 from malmoi.models.registry import family_name, language_models
 from malmoi.pipeline.costs import ASSUMED_VOCABULARY
+from malmoi.pipeline.pretraining.dial import SIZES
 from malmoi.pipeline.pretraining.settings import PretrainSettings
 
 
@@ -43,6 +44,15 @@ def sized_config(settings: PretrainSettings, vocabulary: int, layers: int, width
     numbers |= {name: settings.model[name] for name in numbers if type(settings.model.get(name)) is int}
     sized = _kind(settings).sized(**numbers)
     return _config(settings, _fixed(settings, vocabulary) | sized | settings.model)
+
+
+def likely_config(settings: PretrainSettings, vocabulary: int) -> LanguageModelConfig:
+    """The configuration of a new model, or where its size follows from the plan, of the smallest that it may be.
+
+    Raises:
+        UserError: as `given_config`.
+    """
+    return given_config(settings, vocabulary) or sized_config(settings, vocabulary, *SIZES[0])
 
 
 def _kind(settings: PretrainSettings) -> type[LanguageModelConfig]:

@@ -15,7 +15,7 @@ from malmoi.models.language_model import LanguageModelConfig
 from malmoi.models.registry import count_parameters, family_name
 from malmoi.pipeline.pretraining.dial import Trial, choose_size, tokens_per_second
 from malmoi.pipeline.pretraining.fit import fitting_rows, measured_step
-from malmoi.pipeline.pretraining.model import given_config, sized_config
+from malmoi.pipeline.pretraining.model import given_config, likely_config, sized_config
 from malmoi.pipeline.pretraining.settings import PretrainSettings
 from malmoi.train.pace import TIME_SHARE
 from malmoi.train.precision import Precision, choose_precision
@@ -55,7 +55,7 @@ def derive_plan(
     precision = settings.trainer.get("precision", "auto")
     if precision == "auto":
         precision = choose_precision(pick_device())
-    context = min(settings.context, initial.context) if initial else settings.context
+    context = min(settings.context, (initial or likely_config(settings, vocabulary)).context)
     rows, slots = batch_shape(settings, context, vocabulary)
     size = rows * slots * context
     most = _most_steps(settings, text_tokens, size)

@@ -25,7 +25,7 @@ from malmoi.pipeline.costs import ASSUMED_VOCABULARY
 from malmoi.pipeline.pretraining.dial import SIZES
 from malmoi.pipeline.pretraining.estimate import estimate
 from malmoi.pipeline.pretraining.fit import settle_memory
-from malmoi.pipeline.pretraining.model import given_config, sized_config
+from malmoi.pipeline.pretraining.model import given_config, likely_config, sized_config
 from malmoi.pipeline.pretraining.plan import derive_plan, keep_steps
 from malmoi.pipeline.pretraining.settings import PretrainSettings
 from malmoi.pipeline.pretraining.show import print_plan
@@ -107,14 +107,9 @@ def _beginning(settings: PretrainSettings) -> tuple[Tokenizer, LanguageModel | N
     if settings.row == "document":
         tokenizer = opened_with_end(tokenizer)
     initial = _initial(settings, tokenizer)
-    model = meta_model(initial.config if initial else _likely_config(settings, tokenizer.size))
+    model = meta_model(initial.config if initial else likely_config(settings, tokenizer.size))
     with recomputing(model, settings.trainer.get("recompute", "")):
         return tokenizer, initial
-
-
-def _likely_config(settings: PretrainSettings, vocabulary: int) -> LanguageModelConfig:
-    """The configuration of a new model, or where its size follows from the plan, of the smallest that it may be."""
-    return given_config(settings, vocabulary) or sized_config(settings, vocabulary, *SIZES[0])
 
 
 def _tokens(
@@ -156,7 +151,7 @@ def _plan(
     """
     if not path.exists():
         config = initial.config if initial else None
-        context = min(settings.context, config.context) if config else settings.context
+        context = min(settings.context, (config or likely_config(settings, vocabulary)).context)
         weights = settings.mixture or mixed_for(settings.corpus)
         sources = Mixture(train, {}, weights, context, rows=1, row=settings.row).weights
         settings = settle_memory(settings)
