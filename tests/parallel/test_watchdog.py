@@ -14,6 +14,7 @@ from torch.distributed import PrefixStore, TCPStore
 from malmoi.parallel.watchdog import Limits, Watchdog
 
 LIMITS = Limits(silence=4, patience=12, first=60, interval=0.2)
+GOING_ON = LIMITS._replace(silence=40)  # where nobody is to be ended, a busy machine may keep one waiting
 
 def steps(watchdog, count, own=lambda step: 0.01):
     found = []
@@ -60,7 +61,10 @@ def patient(index, watchdog):
     watchdog.phase("samples", 5, patient=index == 0)
     if index:
         watchdog.phase("batch", 6)
-    time.sleep(13 if index else 18)  # it goes last, however late the others began
+        time.sleep(13)
+        STORE.set(str(index), "")
+    else:  # it goes last, however late the others began
+        STORE.wait(["1", "2"], timedelta(seconds=50))
 
 def slow(index, watchdog):
     found = steps(watchdog, 20, lambda step: 0.03 if index == 1 else 0.01)
@@ -75,9 +79,10 @@ def slow(index, watchdog):
 def run(drill, index, port, log):
     os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND), 2)
     os.environ["LOCAL_RANK"] = "1"  # only who tells it prints it
-    store = PrefixStore(drill.__name__, TCPStore("localhost", port, is_master=False, timeout=timedelta(seconds=9)))
+    global STORE
+    STORE = PrefixStore(drill.__name__, TCPStore("localhost", port, is_master=False, timeout=timedelta(seconds=9)))
     try:
-        with Watchdog(store, index, 3, LIMITS) as watchdog:
+        with Watchdog(STORE, index, 3, GOING_ON if drill in (patient, slow) else LIMITS) as watchdog:
             drill(index, watchdog)
     except ValueError:
         os._exit(1)
