@@ -284,7 +284,7 @@ def test_the_page_and_the_words_at_the_end(recipe, tmp_path, capsys):
     printed, page = capsys.readouterr().out, (tmp_path / "out/report.html").read_text(encoding="utf-8")
     assert f"{facts['first']:.4f} with the recipe as it is" in printed
     assert f"malmoi run {facts['file']}" in printed.replace("\n", "")
-    assert "설정마다 얼마나 결정하나" in page, "the recipe's own report is Korean"
+    assert "설정마다 결과에 얼마나 영향을 주나" in page, "the recipe's own report is Korean"
     assert page.count('class="chart"') == 4
     assert "도중에 멈춤(마지막 손실)" in page, "those that were stopped stand among the trials too"
     assert read_json(tmp_path / "out/tune.json")["result"]["best"] == facts["best"]
