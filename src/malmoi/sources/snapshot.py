@@ -1,10 +1,11 @@
-"""A model of the hub in the cache: MALMOI_CACHE/hub/ORG/NAME/COMMIT/FILE, and beside it what the commit holds.
+"""A repository of the hub in the cache: MALMOI_CACHE/hub/ORG/NAME/COMMIT/FILE, and beside it what the commit holds.
 
 Every file is taken at the commit that was resolved first, so that a push in between cannot mix two versions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,8 +18,11 @@ from malmoi.sources.hub import Address, HubFile, Listing, described_by_head, get
 from malmoi.sources.model_files import READMES, files_beside, shards_of, weights_file
 
 
-def resolve(address: Address) -> Listing:
+def resolve(address: Address, fetch: Callable[[Listing, str], object]) -> Listing:
     """What the repository holds; offline, at the newest commit of this revision that is whole in the cache.
+
+    Args:
+        fetch: gets what is wanted of a listing, as `fetch_model` does; offline it tells whether that is whole.
 
     Raises:
         UserError: the hub is out of reach or refuses, or the cache has no such commit.
@@ -29,13 +33,13 @@ def resolve(address: Address) -> Listing:
         return listing
     for listing in _remembered(address):
         try:
-            fetch_model(listing, address.file)
+            fetch(listing, address.file)
         except PlaceError:
             continue
         return listing
     raise UserError(
         f"HF_HUB_OFFLINE is set, and {address} is not whole in {_folder(address.repository)}.",
-        "Unset it, and import once with a connection.",
+        "Unset it, and ask once with a connection.",
     )
 
 
