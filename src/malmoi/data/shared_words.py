@@ -56,7 +56,8 @@ class SharedWords:
         ids, segments = map(np.array, self._frame.fill([first.tolist(), second.tolist()]))
         labels = np.full(len(ids), IGNORED)
         shared = np.concatenate([np.isin(first, second), np.isin(second, first)])
-        labels[~self._words.special[ids]] = shared
+        unknown = self._words.special[np.concatenate([first, second])]  # the one special token that texts have
+        labels[~self._words.special[ids]] = shared[~unknown]
         return LabelledTokens(*map(torch.from_numpy, (ids, labels, segments)))
 
 
