@@ -46,3 +46,8 @@ def test_controls_have_as_many_of_every_class_with_its_means():
     assert len(means.unique(dim=0)) == 2
     assert abs(drawn.float().mean() - PIXELS.float().mean()) < 10
     assert torch.equal(drawn, gaussian_images(LEARNED, 401, seed=0))
+
+
+def test_one_image_alone_has_no_neighbours():
+    score = score_made(JUDGE, PIXELS[:1], PIXELS, sure=0.5)
+    assert (score.real, round(score.variety, 6)) == (1, 1 / 20)

@@ -60,7 +60,9 @@ def score_made(judge: ImageClassifier, images: torch.Tensor, learned: torch.Tens
 
 
 def _reach(flat: torch.Tensor) -> torch.Tensor:
-    """(images,) the distance of each of (images, numbers) to its third neighbour among the others."""
+    """(images,) the distance of each of (images, numbers) to its third neighbour among the others; 0 without any."""
+    if len(flat) == 1:
+        return flat.new_zeros(1)
     among = _distances(flat, flat).fill_diagonal_(torch.inf)
     return among.kthvalue(min(NEIGHBOURS, len(flat) - 1), 1).values
 
