@@ -68,6 +68,13 @@ def test_a_second_text_has_words_of_the_first_and_of_another_row():
         assert np.isin(second[~own], rows[1 - number // PIECES]).all()
 
 
+def test_a_row_alone_takes_other_words_from_another_of_its_pieces():
+    rows = np.arange(1, 601).reshape(1, 600)
+    pairs = sharing_pairs(rows, np.ones_like(rows, dtype=bool), separator=0, chance=np.random.default_rng(0))
+    for first, second in pairs:
+        assert np.isin(second, first).mean() == pytest.approx(0.5, abs=0.15)
+
+
 def test_ends_of_texts_are_left_out():
     rows = np.array([[7, 0, 8, 0, 0, 0], [1, 2, 3, 4, 5, 6]])
     pairs = sharing_pairs(rows, np.ones_like(rows, dtype=bool), separator=0, chance=np.random.default_rng(0))
