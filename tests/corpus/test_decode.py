@@ -55,6 +55,17 @@ def test_utf_16_with_and_without_a_mark(encoding, text):
     assert decode_page(page(text).encode(encoding)) == page(text)
 
 
+@pytest.mark.parametrize("text", ["hello\0world", "a\0b\n", "안녕\0하세요 여러분"])
+def test_a_zero_in_a_short_text_makes_no_utf_16_of_it(text):
+    assert decode(text.encode()) is None
+
+
+@pytest.mark.parametrize("text", ["안녕 하세요\n", "곰아, 어디 가?", "OK\n", "中文 字"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_short_texts_in_utf_16(text, encoding):
+    assert decode(text.encode(encoding)) == text
+
+
 @pytest.mark.parametrize(
     ("text", "encoding", "label"),
     [

@@ -36,6 +36,13 @@ def sides(pairs):
     return {side for pair in pairs for side in pair.keys}
 
 
+def test_a_packed_file_does_not_stand_for_one_that_is_not(write):
+    splits = read_pair_splits(
+        write(en__tsv=rows(40), en__tsv__gz=rows(50, source="another {}", target="다른 {}")), TABLE
+    )
+    assert sum(map(len, (splits.train, splits.validation, splits.test))) == 90
+
+
 def test_a_share_is_held_out_and_no_side_of_it_is_learned_from(write):
     table = rows(400) + rows(100, source="another {}", target="글 {}") + rows(50, target="다른 글 {}")
     splits = read_pair_splits(write(en__tsv=table), TABLE)

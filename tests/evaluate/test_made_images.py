@@ -46,3 +46,15 @@ def test_controls_have_as_many_of_every_class_with_its_means():
     assert len(means.unique(dim=0)) == 2
     assert abs(drawn.float().mean() - PIXELS.float().mean()) < 10
     assert torch.equal(drawn, gaussian_images(LEARNED, 401, seed=0))
+
+
+def test_one_image_alone_has_no_neighbours():
+    score = score_made(JUDGE, PIXELS[:1], PIXELS, sure=0.5)
+    assert (score.real, round(score.variety, 6)) == (1, 1 / 20)
+
+
+def test_of_many_images_that_stand_class_by_class_all_classes_are_compared():
+    black, white = torch.zeros(400, 1, 8, 8, dtype=torch.uint8), torch.full((400, 1, 8, 8), 255, dtype=torch.uint8)
+    score = score_made(JUDGE, white, torch.cat([black, white]), sure=0.5)
+    assert score.real == 1
+    assert abs(score.variety - 0.5) < 0.01

@@ -119,6 +119,19 @@ def test_without_unanswerable_questions_all_answers_are_given(answered):
     assert "left_unanswered" not in figures
 
 
+def test_answers_of_one_score_are_given_together_or_not_at_all():
+    """Shares of words are often equal: of three with the score 1 one is right, which no threshold picks out."""
+    right, none = Question("누가?", PASSAGE, (Span(24, 26),)), Question("언제?", PASSAGE)
+    questions = [right, none, none, right]
+    found = [Found("여우", Span(24, 26), score) for score in (1.0, 1.0, 1.0, 0.5)]
+    reached = {
+        threshold: answer_figures(questions, found, threshold, "character")["f1_given"]
+        for threshold in (0.0, 0.75, 2.0)
+    }
+    chosen = answer_figures(questions, found, best_threshold(questions, found, "character"), "character")["f1_given"]
+    assert chosen == max(reached.values())
+
+
 def test_certainty_is_half_at_the_threshold():
     assert certainty(2.0, 2.0) == 0.5
     assert torch.isfinite(torch.tensor(certainty(-float("inf"), 0.0)))

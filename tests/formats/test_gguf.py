@@ -200,3 +200,24 @@ def test_other_files(tmp_path):
     path = write(tmp_path / "x.gguf", "mamba", model_of("llama"))
     with pytest.raises(UserError, match="architecture 'mamba'"):
         load_checkpoint(path)
+
+
+def test_divisors_beside_a_head_width_that_is_no_number(tmp_path, monkeypatch):
+    def with_divisors(self, path=None):
+        self.add_tensor("rope_freqs.weight", numpy.ones(8, numpy.float32))
+        return write_header(self, path)
+
+    write_header = gguf.GGUFWriter.write_header_to_file
+    monkeypatch.setattr(gguf.GGUFWriter, "write_header_to_file", with_divisors)
+    path = write(tmp_path / "x.gguf", "llama", model_of("llama"), changes={"attention.key_length": "wide"})
+    with pytest.raises(UserError, match=r"no number 'attention.key_length'"):
+        load_checkpoint(path)
+
+
+def test_that_memory_ran_out_while_a_tensor_was_read_is_said(file, monkeypatch):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("malmoi.formats.gguf_file.dequantize", fail)
+    with pytest.raises(MemoryError):
+        load_checkpoint(file)

@@ -222,3 +222,14 @@ def test_what_we_do_not_have_is_refused(change, feature, tmp_path):
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(UserError, match=feature):
         load_model(tmp_path)
+
+
+def test_a_mistral_that_names_no_window_has_the_usual_one(tmp_path):
+    theirs = transformers.MistralConfig(**(THEIRS["mistral"].to_dict() | {"max_position_embeddings": 8192}))
+    transformers.AutoModelForCausalLM.from_config(theirs).save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    fields = json.loads(path.read_text())
+    del fields["sliding_window"]
+    path.write_text(json.dumps(fields))
+    window = transformers.AutoConfig.from_pretrained(tmp_path).sliding_window
+    assert load_model(tmp_path).config.mixing == [f"window({window})"]

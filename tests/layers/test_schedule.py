@@ -86,3 +86,9 @@ def test_documents_are_told_apart_by_their_first_token():
     together = model.logits(torch.tensor([one + other]))
     positions_matter_not = model.logits(torch.tensor([[0, 1, 1, 1, *other]]))
     torch.testing.assert_close(together[:, 4:], positions_matter_not[:, 4:])
+
+
+def test_more_heads_than_any_tensor_has():
+    sizes = {"vocabulary": 8, "context": 8, "width": 8, "layers": 1, "heads": 10**30, "head_width": 2}
+    with pytest.raises(ValueError, match="heads are more than any model has"):
+        GPTConfig(**sizes)

@@ -76,6 +76,13 @@ def test_files_of_two_columns_are_read(tmp_path):
     assert label_names([first, second]) == ["B-ANIMAL", "B-PER", "O"]
 
 
+def test_a_word_without_a_width_gives_its_label_to_no_other(tmp_path):
+    path = tmp_path / "이름.conll"
+    path.write_text("여우가 O\n\u200b X\n곰에게 N\n", encoding="utf-8")
+    (text,) = read_labelled_words(path)
+    assert text == LabelledWords(("여우가", "곰에게"), ("O", "N"))
+
+
 @pytest.mark.parametrize(("text", "message"), [("여우\n", "line 1: a word without"), ("\n\n", "no labelled words")])
 def test_what_is_no_labelled_word_is_refused(tmp_path, text, message):
     (tmp_path / "이름.conll").write_text(text, encoding="utf-8")

@@ -71,3 +71,14 @@ def test_what_is_no_data_set_says_so(hub, words, message):
     hub.add("datasets/org/corpus", FILES)
     with pytest.raises(UserError, match=message):
         fetch_data_set(words)
+
+
+def test_offline_what_was_fetched_before_is_found_again(hub, monkeypatch):
+    hub.add("datasets/org/corpus", FILES)
+    before = fetch_data_set("hf:datasets/org/corpus/data")
+    hub.requests.clear()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert fetch_data_set("hf:datasets/org/corpus/data") == before
+    with pytest.raises(UserError, match="HF_HUB_OFFLINE is set, and hf:datasets/org/corpus/raw.jsonl is not whole"):
+        fetch_data_set("hf:datasets/org/corpus/raw.jsonl")
+    assert hub.requests == []

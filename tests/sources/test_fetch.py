@@ -4,6 +4,7 @@ import errno
 import hashlib
 import http.server
 import io
+import random
 import tarfile
 import threading
 import zipfile
@@ -227,3 +228,19 @@ def test_a_file_of_an_installed_package_is_taken_as_it_is(tmp_path):
 def test_a_file_that_is_not_installed_is_looked_for_elsewhere(tmp_path, place):
     with pytest.raises(PlaceError, match="has no"):
         get(place, tmp_path / "a.csv", 0)
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_byte_of_an_archive_is_read_or_named(packing):
+    stream, dice = io.BytesIO(), random.Random(0)
+    with zipfile.ZipFile(stream, "w", packing) as archive:
+        archive.writestr("a.txt", CONTENT * 20)
+    named = 0
+    for _ in range(200):
+        damaged = bytearray(stream.getvalue())
+        damaged[dice.randrange(len(damaged))] = dice.randrange(256)
+        try:
+            read_member(io.BytesIO(damaged), "a.txt", 1 << 16)
+        except PlaceError:
+            named += 1
+    assert named > 50

@@ -215,6 +215,13 @@ def test_a_token_that_is_none_is_not_printed(hub, monkeypatch, token):
     assert token not in message
 
 
+def test_who_asks_without_a_token_is_not_told_of_one(hub, monkeypatch):
+    hub.broken = 403
+    assert "may not be read without a token" in refusal()
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+    assert "may not be read with your token" in refusal()
+
+
 def test_offline_the_newest_whole_commit_is_taken(hub, monkeypatch):
     hub.add("org/name", WHOLE)
     old = fetch()
@@ -228,6 +235,18 @@ def test_offline_the_newest_whole_commit_is_taken(hub, monkeypatch):
     (old / "model.safetensors").unlink()
     assert "HF_HUB_OFFLINE is set, and hf:org/name is not whole in" in refusal()
     assert hub.requests == []
+
+
+def test_offline_a_branch_means_what_it_meant_last_whatever_else_was_asked_for_since(hub, monkeypatch):
+    first = hub.add("org/name", WHOLE, revision="v1")
+    hub.add("org/name", WHOLE)
+    old = fetch()
+    hub.add("org/name", WHOLE | {"config.json": b"newer"})
+    new = fetch()
+    assert fetch("hf:org/name@v1") == fetch(f"hf:org/name@{first}") == old
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert fetch() == new
+    assert fetch("hf:org/name@v1") == old
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "a\\..\\x", "a//x", "", "a\nb"])

@@ -30,6 +30,8 @@ _COMMON_HANGUL = re.compile(rb"[\xb0-\xc8][\xa1-\xfe]")
 _KANA = re.compile("[\u3075-\u3093\u30a1-\u30f6]")
 """Where EUC-JP has these, KS X 1001 has Roman numbers, Greek and letters that nobody has used for centuries."""
 _HALVES = re.compile("[\ud800-\udfff]")
+_SEEN = 1 << 16
+"""Bytes in which UTF-16 is looked for."""
 _TEXT_CONTROLS = frozenset(b"\t\n\r\f\x1b\b")
 
 
@@ -132,11 +134,19 @@ def _looks_japanese(sample: bytes, whole: bool) -> bool:
 
 
 def _unmarked_utf16(sample: bytes) -> str | None:
-    """UTF-16 shows by the zeros beside its markup and blanks, nearly all in the high or nearly all in the low bytes."""
-    even, odd = sample[0::2].count(0), sample[1::2].count(0)
-    encoding = "utf-16-le" if odd > even else "utf-16-be"
-    if min(even, odd) > 0.2 * max(even, odd) or max(even, odd) < 0.02 * len(sample):
+    """UTF-16 shows by the zeros beside its markup and blanks, nearly all in the high or nearly all in the low bytes.
+
+    A zero beside another byte is none of these: the commonest Korean particle is U+AC00. A few zeros in what is UTF-8
+    are no sign either: a short text may hold one by mistake.
+    """
+    pairs = list(zip(sample[0:_SEEN:2], sample[1:_SEEN:2], strict=False))
+    even = sum(first == 0 and second < 0x80 for first, second in pairs)
+    odd = sum(second == 0 and first < 0x80 for first, second in pairs)
+    if min(even, odd) > 0.2 * max(even, odd) or max(even, odd) < 0.04 * len(pairs):
         return None
+    if sample.count(0) <= len(sample) / 3 and _unfit(sample, "utf-8", whole=False) == 0:
+        return None
+    encoding = "utf-16-le" if odd > even else "utf-16-be"
     return encoding if _unfit(sample, encoding, whole=False) == 0 else None
 
 

@@ -143,10 +143,11 @@ def _files_of_pairs(
     source: str, paths: Mapping[str, Path], settings: PairSettings
 ) -> Iterator[tuple[str, Iterable[tuple[str, str, str]]]]:
     """Name of each file, or of two files, and (place, source, target) of its lines."""
-    by_name = {str(unpacked_name(Path(name))): path for name, path in paths.items()}
+    named = [(str(unpacked_name(Path(name))), path) for name, path in paths.items()]
+    by_name = dict(named)
     first, second = (f".{language}" for language in settings.languages)
     before = f"{source}/" if source else ""
-    for name, path in by_name.items():
+    for name, path in named:  # `a.tsv` and `a.tsv.gz` are two files
         if kind_of(path) in TABLES:
             rows = read_rows(path, [settings.source_column, settings.target_column], settings.quotes)
             yield before + str(Path(name).with_suffix("")), ((f"{path}, line {line}", *row) for line, row in rows)  # type: ignore[misc]

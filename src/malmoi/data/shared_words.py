@@ -56,12 +56,14 @@ class SharedWords:
         ids, segments = map(np.array, self._frame.fill([first.tolist(), second.tolist()]))
         labels = np.full(len(ids), IGNORED)
         shared = np.concatenate([np.isin(first, second), np.isin(second, first)])
-        labels[~self._words.special[ids]] = shared
+        unknown = self._words.special[np.concatenate([first, second])]  # the one special token that texts have
+        labels[~self._words.special[ids]] = shared[~unknown]
         return LabelledTokens(*map(torch.from_numpy, (ids, labels, segments)))
 
 
 def sharing_pairs(rows: Ids, begins: Flags, separator: int, chance: np.random.Generator) -> list[tuple[Ids, Ids]]:
-    """Every row as `PIECES` texts, each with some of its words in their order, among words of another row's text.
+    """Every row as `PIECES` texts, each with some of its words in their order, among words of another row's text,
+    or of its own row's where that is alone.
 
     Args:
         rows: (rows, length) ids.
@@ -71,7 +73,7 @@ def sharing_pairs(rows: Ids, begins: Flags, separator: int, chance: np.random.Ge
     texts = [text for row, starts in zip(rows, begins, strict=True) for text in _texts(row, starts, separator)]
     pairs = []
     for number, text in enumerate(texts):
-        other = texts[(number + PIECES) % len(texts)]
+        other = texts[(number + min(PIECES, len(texts) - 1)) % len(texts)]
         kept = [word for word in text if chance.random() < KEPT] or text
         words = [other[chance.integers(len(other))] if chance.random() < REPLACED else word for word in kept]
         first = np.concatenate(text)

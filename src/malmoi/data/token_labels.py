@@ -66,10 +66,10 @@ def read_labelled_words(path: Path) -> list[LabelledWords]:
         columns = line.split()
         if len(columns) == 1:
             raise UserError(f"{path}, line {number}: a word without a label.", "Write the word, a blank and its label.")
-        if columns:
-            words.append(normalize(columns[0]))
+        if columns and (word := normalize(columns[0])):  # one of characters without a width is no word to read
+            words.append(word)
             labels.append(columns[-1])
-        elif words:
+        elif words and not columns:
             texts.append(LabelledWords(tuple(words), tuple(labels)))
             words, labels = [], []
     if not texts:

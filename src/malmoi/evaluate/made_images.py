@@ -48,7 +48,7 @@ def score_made(judge: ImageClassifier, images: torch.Tensor, learned: torch.Tens
         sure: probability from which the classifier counts as sure.
     """
     probabilities, numbers = image_probabilities(judge, images).max(-1)
-    made, known = (part[:COMPARED].flatten(1).float() / 255 for part in (images, learned))
+    made, known = (_compared(part).flatten(1).float() / 255 for part in (images, learned))
     between = _distances(made, known)
     return MadeScore(
         (numbers.bincount(minlength=len(judge.classes)) / len(images)).tolist(),
@@ -59,8 +59,16 @@ def score_made(judge: ImageClassifier, images: torch.Tensor, learned: torch.Tens
     )
 
 
+def _compared(images: torch.Tensor) -> torch.Tensor:
+    """`COMPARED` of many images, from the first to the last: those of a folder stand class by class."""
+    count = min(len(images), COMPARED)
+    return images[torch.arange(count) * len(images) // max(1, count)]
+
+
 def _reach(flat: torch.Tensor) -> torch.Tensor:
-    """(images,) the distance of each of (images, numbers) to its third neighbour among the others."""
+    """(images,) the distance of each of (images, numbers) to its third neighbour among the others; 0 without any."""
+    if len(flat) == 1:
+        return flat.new_zeros(1)
     among = _distances(flat, flat).fill_diagonal_(torch.inf)
     return among.kthvalue(min(NEIGHBOURS, len(flat) - 1), 1).values
 

@@ -118,11 +118,12 @@ def best_threshold(questions: Sequence[Question], found: Sequence[Found], unit: 
     for question, one in zip(questions, found, strict=True):
         wanted = question.answer_texts
         gains.append((one.score, answer_f1(one.text, wanted, unit) - answer_f1("", wanted, unit)))
-    gains = sorted(gain for gain in gains if math.isfinite(gain[0]))
+    gains = [gain for gain in gains if math.isfinite(gain[0])]
     if not gains:
         return 0.0
-    scores = np.array([score for score, _ in gains])
-    given_from = np.cumsum([gain for _, gain in gains][::-1])[::-1]  # what is gained by giving it and all above
+    scores, place = np.unique([score for score, _ in gains], return_inverse=True)  # equal ones are given together
+    gained = np.bincount(place, [gain for _, gain in gains])
+    given_from = gained[::-1].cumsum()[::-1]  # what is gained by giving it and all above
     best = int(given_from.argmax())
     if given_from[best] <= 0:
         return float(scores[-1]) + 1

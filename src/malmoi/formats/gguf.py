@@ -92,7 +92,7 @@ def _gpt2_values(file: GGUFFile) -> dict[str, Any]:
 
 def _rotary_values(file: GGUFFile) -> dict[str, Any]:
     width, heads = _need(file, "embedding_length"), _need(file, "attention.head_count")
-    head_width = _optional(file, "attention.key_length", width // heads if heads else 0)
+    head_width = _whole(file, "attention.key_length", width // heads if heads else 0)
     if _optional(file, "rope.dimension_count", head_width) != head_width:
         raise UserError(f"{file.path} asks for partial rotary positions, which malmoi does not have.")
     bias = "blk.0.ffn_down.bias" in file.tensors
@@ -120,8 +120,12 @@ def _optional(file: GGUFFile, key: str, otherwise: Any) -> Any:
     return file.metadata.get(f"{file.metadata['general.architecture']}.{key}", otherwise)
 
 
-def _need(file: GGUFFile, key: str) -> Any:
-    value = _optional(file, key, None)
+def _need(file: GGUFFile, key: str) -> int:
+    return _whole(file, key, None)
+
+
+def _whole(file: GGUFFile, key: str, otherwise: int | None) -> int:
+    value = _optional(file, key, otherwise)
     if not isinstance(value, int):
         raise UserError(f"{file.path} has no number {key!r} for its architecture.", "Get the file again.")
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import mmap
 import struct
@@ -59,8 +60,9 @@ class GGUFFile:
         self._read_header()
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._bytes.close()
+        """Let go of the file; where an error still holds a part of it, the file goes with that error."""
+        with contextlib.suppress(BufferError):
+            self._bytes.close()
 
     def read(self, name: str) -> torch.Tensor:
         """The tensor `name` as float32, dequantised a few rows at a time."""

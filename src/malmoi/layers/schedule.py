@@ -31,6 +31,9 @@ class LayerAttention:
 
 EVERYTHING = LayerAttention()
 
+_MOST_HEADS = 1 << 20
+"""More than any model has; a damaged configuration may state what no tensor can be made of."""
+
 
 def parse_layer(text: str) -> LayerAttention:
     """Read `PATTERN`, `PATTERN by MIX`, or a mix alone, such as `hashed(reach=64, rounds=4)`, that looks at everything.
@@ -98,6 +101,8 @@ def check_schedule(
     Raises:
         ValueError: more entries than layers, a number beyond the context, or a mix that cannot do its pattern.
     """
+    if max(heads, shared) > _MOST_HEADS:
+        raise ValueError(f"{heads} heads are more than any model has")
     if len(schedule) > layers:
         raise ValueError(f"{len(schedule)} patterns are more than the {layers} layers")
     for layer in schedule:

@@ -8,9 +8,9 @@ from pathlib import Path
 from malmoi.core.compressed import kind_of
 from malmoi.core.errors import UserError
 from malmoi.sources.front_matter import licence_in, split_front_matter
-from malmoi.sources.hub import is_offline, list_repository, parse_address
+from malmoi.sources.hub import Listing, parse_address
 from malmoi.sources.model_files import READMES
-from malmoi.sources.snapshot import fetch_files
+from malmoi.sources.snapshot import fetch_files, resolve
 
 KINDS = (".parquet", ".arrow", ".jsonl", ".ndjson", ".csv", ".tsv", ".txt")
 """Files that are taken, perhaps compressed; parquet alone where there is any, since it holds what the others hold."""
@@ -42,20 +42,25 @@ def fetch_data_set(words: str) -> DataSet:
         raise UserError(
             f"{words} is no data set.", f"Write hf:datasets/{address.repository}, or malmoi import {words}."
         )
-    if is_offline():
-        raise UserError(f"{words} is not asked for, since HF_HUB_OFFLINE is set.", "Unset it.")
-    listing = list_repository(address)
-    kinds = {name: kind_of(Path(name)) for name in listing.files if name == address.file or _below(name, address.file)}
+    listing = resolve(address, _fetch)
+    tables, readmes = _fetch(listing, address.file)
+    text = readmes[0].read_text(encoding="utf-8", errors="replace") if readmes else ""
+    name = address.repository.rpartition("/")[2]
+    about = f"{words} at {listing.commit[:12]}"
+    return DataSet(name, about, licence_in(split_front_matter(text)[0]) or "unknown", tables)
+
+
+def _fetch(listing: Listing, folder: str) -> tuple[list[Path], list[Path]]:
+    """Download the tables and texts in a folder, or the one of this name, and what says what they are."""
+    kinds = {name: kind_of(Path(name)) for name in listing.files if name == folder or _below(name, folder)}
     chosen = ".parquet" if ".parquet" in kinds.values() else ""
     names = sorted(name for name, kind in kinds.items() if kind in KINDS and kind.startswith(chosen))
     if not names:
-        raise UserError(f"{words} has no tables and no texts.", f"Known kinds: {', '.join(KINDS)}.")
+        where = f"hf:{listing.repository}{'/' if folder else ''}{folder}"
+        raise UserError(f"{where} has no tables and no texts.", f"Known kinds: {', '.join(KINDS)}.")
     readmes = [name for name in READMES if name in listing.files]
     directory = fetch_files(listing, [*names, *readmes])
-    text = (directory / readmes[0]).read_text(encoding="utf-8", errors="replace") if readmes else ""
-    name = address.repository.rpartition("/")[2]
-    about = f"{words} at {listing.commit[:12]}"
-    return DataSet(name, about, licence_in(split_front_matter(text)[0]) or "unknown", [directory / n for n in names])
+    return [directory / name for name in names], [directory / name for name in readmes]
 
 
 def _below(name: str, folder: str) -> bool:

@@ -236,7 +236,7 @@ def _explained(error: Refused, address: Address, token: str) -> PlaceError:
     elif error.status in (401, 404):
         what, way_out = f"is not on {hub}, or is private", "Check the name; for a private one set HF_TOKEN"
     elif error.status == 403:
-        what, way_out = "may not be read with your token", f"Look at {page}"
+        what, way_out = f"may not be read {'with your' if token else 'without a'} token", f"Look at {page}"
     elif error.status == 429:
         what, way_out = "has been asked for too often", "Wait some minutes; more is allowed with HF_TOKEN"
     elif error.status >= 500:

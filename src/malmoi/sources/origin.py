@@ -93,7 +93,7 @@ def _licence_of(file: str) -> str:
 
 def _on_the_hub(rest: str) -> Origin:
     address = parse_address(rest)
-    listing = resolve(address)
+    listing = resolve(address, fetch_model)
     source = f"hf:{address.repository}{'/' if address.file else ''}{address.file}"
     name = PurePosixPath(address.file).stem if address.file else address.repository.split("/")[1]
     return Origin(source, listing.commit, name, partial(fetch_model, listing, address.file), described=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import lzma
 import re
 import subprocess
 import sys
@@ -22,6 +23,10 @@ _ANY_WHEEL = ["--only-binary", ":all:", "--implementation", "cp", "--python-vers
 _ANY_WHEEL += ["--platform", "manylinux_2_28_x86_64"]
 """Nothing in it is run, so that any machine takes the same wheel."""
 
+_DAMAGE = (
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError
+)  # fmt: skip
+"""What the libraries raise for archives that are cut short or damaged."""
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*==[\w.+!-]+", re.ASCII)
 _PACKAGES: dict[str, Path] = {}
 _FOLDER = tempfile.TemporaryDirectory(prefix="malmoi-")
@@ -68,7 +73,7 @@ def members(archive: Path) -> list[str]:
     try:
         with zipfile.ZipFile(archive) as file:
             return file.namelist()
-    except (zipfile.BadZipFile, OSError) as error:
+    except _DAMAGE as error:
         raise _broken(error) from None
 
 
@@ -87,7 +92,7 @@ def read_member(archive: Path | BinaryIO, member: str, largest: int) -> bytes:
         data = _read_zip(archive, outer, limit) if is_zip else _read_tar(archive, outer, limit)
     except KeyError:
         raise PlaceError(f"The archive has no member {outer!r}.", "Check the name.") from None
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError) as error:
+    except _DAMAGE as error:
         raise _broken(error) from None
     return read_member(io.BytesIO(data), inner, largest) if inner else data
 

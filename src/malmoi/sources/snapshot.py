@@ -1,10 +1,12 @@
-"""A model of the hub in the cache: MALMOI_CACHE/hub/ORG/NAME/COMMIT/FILE, and beside it what the commit holds.
+"""A repository of the hub in the cache: MALMOI_CACHE/hub/ORG/NAME/COMMIT/FILE, and beside it what the commit holds.
 
 Every file is taken at the commit that was resolved first, so that a push in between cannot mix two versions.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,8 +19,11 @@ from malmoi.sources.hub import Address, HubFile, Listing, described_by_head, get
 from malmoi.sources.model_files import READMES, files_beside, shards_of, weights_file
 
 
-def resolve(address: Address) -> Listing:
+def resolve(address: Address, fetch: Callable[[Listing, str], object]) -> Listing:
     """What the repository holds; offline, at the newest commit of this revision that is whole in the cache.
+
+    Args:
+        fetch: gets what is wanted of a listing, as `fetch_model` does; offline it tells whether that is whole.
 
     Raises:
         UserError: the hub is out of reach or refuses, or the cache has no such commit.
@@ -29,13 +34,13 @@ def resolve(address: Address) -> Listing:
         return listing
     for listing in _remembered(address):
         try:
-            fetch_model(listing, address.file)
+            fetch(listing, address.file)
         except PlaceError:
             continue
         return listing
     raise UserError(
         f"HF_HUB_OFFLINE is set, and {address} is not whole in {_folder(address.repository)}.",
-        "Unset it, and import once with a connection.",
+        "Unset it, and ask once with a connection.",
     )
 
 
@@ -109,26 +114,31 @@ def _folder(repository: str) -> Path:
 def _remember(address: Address, listing: Listing) -> None:
     """Keep for times without a connection what a revision meant."""
     path = _folder(listing.repository) / f"{listing.commit}.json"
-    revisions = {address.revision, *_read(path)[0]}
+    revisions = _read(path)[0] | {address.revision: time.time()}
     files = [asdict(file) for file in listing.files.values()]
-    write_json(path, {"revisions": sorted(revisions), "files": files})
+    write_json(path, {"revisions": revisions, "files": files})
 
 
 def _remembered(address: Address) -> list[Listing]:
-    """What the commits that a revision meant hold, the newest first."""
-    paths = sorted(_folder(address.repository).glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    known = [(path.stem, *_read(path)) for path in paths]
-    return [
-        Listing(address.repository, commit, files)
+    """What the commits that a revision meant hold, the one that it meant last first."""
+    known = [(path.stem, *_read(path)) for path in _folder(address.repository).glob("*.json")]
+    meant = [
+        (revisions.get(address.revision, 0.0), commit, files)
         for commit, revisions, files in known
         if address.revision in (commit, *revisions)
     ]
+    meant.sort(key=lambda one: one[0], reverse=True)
+    return [Listing(address.repository, commit, files) for _, commit, files in meant]
 
 
-def _read(path: Path) -> tuple[list[str], dict[str, HubFile]]:
-    """Revisions and files of a commit; none of a file that is not there or not ours."""
+def _read(path: Path) -> tuple[dict[str, float], dict[str, HubFile]]:
+    """Revisions that meant a commit, with the time when they last did, and its files; none where it is not ours."""
     try:
         content = read_json(path)
-        return content["revisions"], {file["name"]: HubFile(**file) for file in content["files"]}
-    except (UserError, KeyError, TypeError):
-        return [], {}
+        times = content["revisions"]
+        if isinstance(times, list):  # as files of earlier versions have it
+            times = dict.fromkeys(times, path.stat().st_mtime)
+        revisions = {name: float(when) for name, when in times.items()}
+        return revisions, {file["name"]: HubFile(**file) for file in content["files"]}
+    except (UserError, KeyError, TypeError, ValueError, AttributeError):
+        return {}, {}

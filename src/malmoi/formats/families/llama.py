@@ -88,7 +88,7 @@ def _scaling(rope: Fields, fields: Fields) -> dict[str, Any] | None:
 
 def _schedule(kind: str, fields: Fields, tensors: int) -> list[str]:
     """How the layers attend. A window as long as the context is none."""
-    window: int = fields.get("sliding_window") or 0
+    window: int = fields.get("sliding_window", 4_096 if kind == "mistral" else 0) or 0
     used = kind == "mistral" or fields.get("use_sliding_window", False)
     if not used or not 0 < window < fields["max_position_embeddings"]:
         return ["full"]
