@@ -31,6 +31,11 @@ def test_the_minutes_are_filled_whatever_was_planned(planned):
     assert 60 * TIME_SHARE - 1 < done.seconds < 60
 
 
+def test_there_are_no_more_steps_than_the_text_is_good_for_however_fast_they_are():
+    done, _ = paced(150, 0.1, most_steps=200)
+    assert done.step == 200
+
+
 @pytest.mark.parametrize("planned", [150, 1_200, 50_000])
 def test_the_rate_never_jumps_and_ends_at_nothing(planned):
     done, factors = paced(planned, 0.1, warm_up=20)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import sys
 from collections.abc import Callable, Iterator
 
 from malmoi.core.console import console
@@ -78,7 +79,7 @@ class Pace:
     def _reckon(self, step: int, left: float) -> int:
         """How many steps there should be in all, with so many seconds left."""
         seconds, before = statistics.median(self._seconds), self.settings.steps
-        steps = max(step + int(left / seconds), self._fewest(step))
+        steps = max(min(step + int(left / seconds), self.settings.most_steps or sys.maxsize), self._fewest(step))
         if abs(steps - before) > WORTH_SAYING * before:
             console.print(
                 f"  A step takes {seconds:.2g} s now: {steps:,} steps instead of {before:,} fill the "

@@ -19,6 +19,7 @@ class TrainerSettings(OptimizerSettings):
         steps: optimizer steps.
         minutes: that the steps are to take: until the schedule depends on their number it is reckoned again by how long
             they take here (`malmoi.train.pace`); None for exactly `steps`.
+        most_steps: however many more the minutes would hold.
         slots: micro-batches whose gradients are added up in one step.
         schedule, warm_up, cool_down, final: see `malmoi.train.schedules.factor`.
         clip: largest norm of the gradient; 0 for no limit.
@@ -34,6 +35,7 @@ class TrainerSettings(OptimizerSettings):
 
     steps: PositiveInt
     minutes: PositiveFloat | None = None
+    most_steps: PositiveInt | None = None
     slots: PositiveInt = 1
     schedule: Schedule = "trapezoid"
     warm_up: NonNegativeInt = 0
@@ -51,7 +53,7 @@ class TrainerSettings(OptimizerSettings):
 
 def _checked(fields: dict[str, Any]) -> dict[str, Any]:
     parse_settings(TrainerSettings, {"steps": 1, **fields}, "'trainer'")
-    if own := {"steps", "minutes"} & set(fields):
+    if own := {"steps", "minutes", "most_steps"} & set(fields):
         raise ValueError(f"{own.pop()} is a setting of the stage, from which others follow; say it there")
     return fields
 

@@ -102,6 +102,27 @@ def test_minutes_hold_no_more_steps_than_the_text_may_be_read(capsys):
     assert "times" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("text", "readings"), [(10_000_000, 4), (1_000_000, 3)])
+def test_where_the_size_is_chosen_here_the_text_is_not_read_in_vain(text, readings, monkeypatch, capsys):
+    monkeypatch.setattr(dial, "tokens_per_second", lambda *arguments: 100_000.0)
+    made = derive(text=text, minutes=600, model={"width": 256})
+    assert made["trainer"]["steps"] == made["trainer"]["most_steps"] == math.ceil(readings * text / 4_096)
+    print_plan(made)
+    assert f"more than {readings} readings of the text" in " ".join(capsys.readouterr().out.split())
+
+
+def test_more_readings_and_shorter_trainings_are_as_they_are_asked_for(monkeypatch):
+    monkeypatch.setattr(dial, "tokens_per_second", lambda *arguments: 1_000.0)
+    assert derive(text=1_000_000, minutes=600, model={}, most_epochs=8)["trainer"]["steps"] == math.ceil(8e6 / 4_096)
+    assert derive(text=1_000_000, minutes=5, model={})["trainer"]["steps"] == int(300 * 0.93 * 1_000 / 4_096)
+
+
+def test_a_tiny_text_is_read_in_a_number_of_steps_all_the_same(monkeypatch):
+    monkeypatch.setattr(dial, "tokens_per_second", lambda *arguments: 10_000.0)
+    made = derive(text=5_000, minutes=5, model={})["trainer"]
+    assert (made["steps"], made["keep_best"]) == (150, True)
+
+
 @pytest.mark.parametrize("asked", [{"steps": 50}, {"tokens": 204_800}])
 def test_steps_that_would_read_the_text_too_often_are_refused(asked):
     with pytest.raises(UserError, match=r"50 steps of 4,096 tokens .* most_epochs=2(.|\n)*steps=49 or less"):

@@ -19,6 +19,9 @@ from malmoi.train.settings import TrainerSettings
 SIZES = ((2, 128), (3, 192), (4, 256), (5, 320), (6, 384), (8, 512), (12, 768), (16, 1024), (24, 1536))
 """Layers and width of the candidates."""
 
+FEWEST_STEPS = 150
+"""Of a training, however small the text."""
+
 TRIAL_SECONDS = 1.2
 """How long one candidate is measured."""
 
@@ -36,7 +39,7 @@ class Trial:
         config: its shape.
         parameters: their number.
         tokens_per_second: measured here, forward, backward and update.
-        tokens: what fits into the time, and may be read.
+        tokens: what fits into the time, and is worth reading.
         epochs: how often the text would be read.
         predicted_loss: by the scaling law, good for comparing candidates and for nothing else.
     """
@@ -56,7 +59,7 @@ def choose_size(
     trainer: Callable[[LanguageModelConfig], TrainerSettings],
     seconds: float,
     text_tokens: int,
-    most_tokens: float,
+    most_epochs: float | None,
 ) -> list[Trial]:
     """Candidates in order of size, up to the first that is clearly worse than the one before.
 
@@ -66,7 +69,7 @@ def choose_size(
         shape: the configuration of a number of layers and a width, or of those that the settings give.
         context: tokens in a row.
         trainer: how a model of a configuration will be trained, but for the number of steps.
-        text_tokens: size of the text, `most_tokens` what may be read of it in all.
+        text_tokens: size of the text, which may be read `most_epochs` times, or as often as pays.
     """
     keep_freed_memory()
     trials: list[Trial] = []
@@ -77,14 +80,25 @@ def choose_size(
             if trials and config == trials[-1].config:
                 continue  # the settings say how large
             speed = tokens_per_second(config, context, rows, trainer(config))
-            tokens = int(min(speed * seconds * TIME_SHARE, most_tokens))
-            parameters = count_parameters(config)
+            parameters, step = count_parameters(config), trainer(config).slots * rows * context
+            most = most_tokens(parameters, text_tokens, step) if most_epochs is None else most_epochs * text_tokens
+            tokens = int(min(speed * seconds * TIME_SHARE, most))
             loss = predicted_loss(parameters, tokens, text_tokens)
             trial = Trial(config, parameters, speed, tokens, tokens / max(1, text_tokens), loss)
             trials.append(trial)
             if trial.predicted_loss > 1.03 * min(other.predicted_loss for other in trials):
                 break
     return trials
+
+
+def most_tokens(parameters: int, text_tokens: int, tokens_per_step: int) -> int:
+    """How much of a text it pays to read: four times all of it, or three times where a model is large for it.
+
+    Trained to the end of its schedule, a model with four to sixteen times as many parameters as the text has tokens is
+    best after three readings, one with as many after four or five (docs/lab/base-model.md).
+    """
+    readings = 4 if parameters < 3 * text_tokens else 3
+    return max(FEWEST_STEPS * tokens_per_step, readings * text_tokens)
 
 
 def predicted_loss(parameters: int, tokens: float, text_tokens: int) -> float:

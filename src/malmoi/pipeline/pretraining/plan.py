@@ -13,7 +13,7 @@ from malmoi.core.errors import UserError
 from malmoi.core.files import read_json, write_json
 from malmoi.models.language_model import LanguageModelConfig
 from malmoi.models.registry import count_parameters, family_name
-from malmoi.pipeline.pretraining.dial import Trial, choose_size, tokens_per_second
+from malmoi.pipeline.pretraining.dial import Trial, choose_size, most_tokens, tokens_per_second
 from malmoi.pipeline.pretraining.fit import fitting_rows, measured_step
 from malmoi.pipeline.pretraining.model import given_config, likely_config, sized_config
 from malmoi.pipeline.pretraining.settings import PretrainSettings
@@ -58,13 +58,12 @@ def derive_plan(
     context = min(settings.context, (initial or likely_config(settings, vocabulary)).context)
     rows, slots = batch_shape(settings, context, vocabulary)
     size = rows * slots * context
-    most = _most_steps(settings, text_tokens, size)
     trained = partial(_trained, settings, size, precision)
     config, trials = initial or given_config(settings, vocabulary), list[Trial]()
     if config is None:
         shape, seconds = partial(sized_config, settings, vocabulary), settings.minutes * 60
         how = partial(trained, slots=slots)
-        trials = choose_size(shape, context, rows, how, seconds, text_tokens, most * size)
+        trials = choose_size(shape, context, rows, how, seconds, text_tokens, settings.most_epochs)
         chosen = min(trials, key=lambda trial: trial.predicted_loss)
         config = chosen.config
     if settings.memory is not None:
@@ -76,8 +75,9 @@ def derive_plan(
         speed = chosen.tokens_per_second
     elif _timed(settings):
         speed = tokens_per_second(config, context, rows, trained(config, slots=slots))
+    most = _most_steps(settings, text_tokens, size, count_parameters(config) if trials else None)
     steps = _steps(settings, speed, size, most)
-    trainer = trained(config, slots=slots, **_course(settings, steps, size, text_tokens))
+    trainer = trained(config, slots=slots, **_course(settings, steps, most, size, text_tokens))
     return {
         "minutes": settings.minutes,
         "most_epochs": settings.most_epochs,
@@ -142,9 +142,17 @@ def _timed(settings: PretrainSettings) -> bool:
     return settings.steps is None and settings.tokens is None
 
 
-def _most_steps(settings: PretrainSettings, text_tokens: int, size: int) -> float:
-    """Steps of `size` tokens after which every text has been read as often as it may be."""
-    return math.inf if settings.most_epochs is None else math.ceil(settings.most_epochs * text_tokens / size)
+def _most_steps(settings: PretrainSettings, text_tokens: int, size: int, parameters: int | None) -> float:
+    """Steps of `size` tokens after which the text has been read as often as it may be, or as pays.
+
+    Args:
+        parameters: of a model whose size was chosen here; None for a given one, which takes the minutes it is given.
+    """
+    if settings.most_epochs is not None:
+        return math.ceil(settings.most_epochs * text_tokens / size)
+    if parameters is None or not _timed(settings):
+        return math.inf
+    return math.ceil(most_tokens(parameters, text_tokens, size) / size)
 
 
 def _steps(settings: PretrainSettings, speed: float, size: int, most: float) -> int:
@@ -160,12 +168,13 @@ def _steps(settings: PretrainSettings, speed: float, size: int, most: float) -> 
     return steps
 
 
-def _course(settings: PretrainSettings, steps: int, size: int, text_tokens: int) -> dict[str, Any]:
+def _course(settings: PretrainSettings, steps: int, most: float, size: int, text_tokens: int) -> dict[str, Any]:
     """What the trainer does over so many steps. Shares that a limit has decided hold for no other number of them."""
     kept = _timed(settings) and settings.most_epochs is None
     return {
         "steps": steps,
         "minutes": settings.minutes if kept else None,
+        "most_steps": int(most) if kept and most < math.inf else None,
         "seed": settings.seed,
         "warm_up": max(1, min(100, steps // 50)),
         "validate_every": math.ceil(steps / 12),

@@ -23,7 +23,8 @@ class PretrainSettings(Settings):
         tokenizer: a tokenizer stage.
         stores: directories with more tokens of the same tokenizer, such as the `tokens` of another run, or of a bucket
             that is mounted here; they are mapped where they are. A change of what is in them goes unnoticed.
-        minutes: time for training, from which size and steps follow when they are not given.
+        minutes: time for training, from which size and steps follow when they are not given; less where the size is not
+            given either, and the text has been read as often as pays (`malmoi.pipeline.pretraining.dial`).
         steps: optimizer steps, instead of what fits into the minutes.
         tokens: tokens to train on, likewise.
         initial: a checkpoint to go on from, whose tokenizer must be the one given; new weights without it.

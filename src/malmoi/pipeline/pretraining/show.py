@@ -8,6 +8,7 @@ from rich.table import Table
 
 from malmoi.core.console import console
 from malmoi.pipeline.pretraining.plan import FREE_EPOCHS
+from malmoi.train.pace import TIME_SHARE
 from malmoi.train.saving import SAVED_AFTER
 
 COLUMNS = ("layers x width", "parameters", "tokens/s", "tokens in the time", "epochs", "predicted loss")
@@ -18,7 +19,14 @@ def print_plan(plan: dict[str, Any]) -> None:
     if plan["trials"]:
         console.print(_trials(plan["trials"]))
     console.print(f"  {_words(plan)}")
-    epochs = plan["trainer"]["steps"] * plan["tokens_per_step"] / plan["text_tokens"]
+    steps, most = plan["trainer"]["steps"], plan["trainer"]["most_steps"]
+    epochs = steps * plan["tokens_per_step"] / plan["text_tokens"]
+    if steps == most:
+        minutes = steps * plan["tokens_per_step"] / plan["tokens_per_second"] / TIME_SHARE / 60
+        console.print(
+            f"  About {minutes:.2g} of the {plan['minutes']:g} minutes are used: more than {epochs:.0f} readings of "
+            "the text teach a model of this size little. More text would fill them; most_epochs allows more readings."
+        )
     if plan["most_epochs"] is None and round(epochs) > FREE_EPOCHS:
         console.print(
             f"  [yellow]The text is read {epochs:.0f} times; after {FREE_EPOCHS} readings it teaches little more. Take "
