@@ -38,6 +38,11 @@ def test_documents_in_one_row_are_read_as_if_each_had_its_own(shake):
     torch.testing.assert_close(encoder(TOKENS, documents=documents), apart, rtol=1e-5, atol=1e-5)
 
 
+def test_a_way_to_attend_that_cannot_leave_padding_out_is_refused_before_anything_runs():
+    with pytest.raises(ValueError, match="hashed cannot do padding"):
+        EncoderConfig(**SHAPE, attention=["hashed(4, buckets=4)"])
+
+
 @torch.no_grad()
 def test_it_is_saved_whole(encoder, tmp_path):
     tokenizer = train_tokenizer(["말모이는 낱말을 모은 사전이다."] * 2, TokenizerSettings(vocabulary=270, frame="bert"))

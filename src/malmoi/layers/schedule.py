@@ -90,6 +90,7 @@ def check_schedule(
     heads: int,
     shared: int,
     dropout: float,
+    padded: bool = False,
 ) -> None:
     """Refuse what no layer can compute.
 
@@ -97,6 +98,7 @@ def check_schedule(
         outer: what holds in every layer, such as causality.
         shared: key and value heads.
         dropout: of the attention weights while a model learns.
+        padded: keys at the end of a row may be padding that nobody looks at.
 
     Raises:
         ValueError: more entries than layers, a number beyond the context, or a mix that cannot do its pattern.
@@ -105,10 +107,11 @@ def check_schedule(
         raise ValueError(f"{heads} heads are more than any model has")
     if len(schedule) > layers:
         raise ValueError(f"{len(schedule)} patterns are more than the {layers} layers")
+    real = torch.empty(1, 1, dtype=torch.bool, device="meta") if padded else None
     for layer in schedule:
         if layer.pattern.largest() > context:
             raise ValueError(f"{layer} reaches beyond the context of {context} tokens")
         query, key = (torch.empty(1, count, 1, 2, device="meta") for count in (heads, shared))
-        refusal = layer.mix.refusal(Heads(query, key, key, outer & layer.pattern, dropout=dropout))
+        refusal = layer.mix.refusal(Heads(query, key, key, outer & layer.pattern, real, dropout=dropout))
         if refusal:
             raise ValueError(f"{layer}: {type(layer.mix).__name__.lower()} cannot do {refusal}")

@@ -76,5 +76,6 @@ class EncoderConfig(BackboneConfig):
             heads=self.heads,
             shared=self.heads,
             dropout=self.dropout,
+            padded=True,
         )
         return self

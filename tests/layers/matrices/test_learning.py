@@ -45,6 +45,13 @@ def test_the_gradient_passes_through_the_rounding():
         torch.testing.assert_close(layer.matrix.numbers.grad, plain.grad, rtol=1e-4, atol=1e-3)
 
 
+def test_a_training_that_fails_leaves_rounded_layers_behind():
+    layer = CompressedLinear(KINDS["int8"](), None)
+    with pytest.raises(RuntimeError, match="out of memory"), codes_learn(nn.Sequential(layer)):
+        raise RuntimeError("out of memory")
+    assert type(layer.matrix) is type(KINDS["int8"]())
+
+
 def test_without_codes_there_is_nothing_to_learn():
     with pytest.raises(UserError, match="no layer of whole numbers"), codes_learn(nn.Linear(2, 2)):
         pass

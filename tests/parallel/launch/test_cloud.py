@@ -77,6 +77,8 @@ def test_a_task_names_machines_and_storage_and_its_words_arrive(settings, progra
     ("kubernetes", {"storage": "d", "recipe": "."}, "do not see it"),
     ("skypilot", {}, "no --storage is given"),
     ("skypilot", {"storage": "s3://x"}, "is a bucket: 2 machines"),
+    ("kubernetes", {"storage": "d", "recipe": "quickstart", "out": "/home/me/runs"}, "would be lost with the machine"),
+    ("skypilot", {"storage": "d", "out": "../runs"}, "would be lost with the machine"),
     ("slurm", {"storage": "d"}, "Leave --storage out"),
     ("ray", {"spot": True}, "Leave --spot out"),
 ])  # fmt: skip

@@ -162,6 +162,16 @@ def test_a_block_in_plain_bfloat16_keeps_what_korthikanti_counts():
     assert costs.products == 2 * 12 * 768**2 * 2_048
 
 
+@pytest.mark.parametrize(("length", "context"), [(256, 1), (512, 1), (512, 2)])
+def test_products_are_those_with_weights_and_attention_is_counted_once(length, context):
+    config = GPTConfig(vocabulary=64, context=512, width=64, layers=2, heads=4)
+
+    costs = block_costs(LocalBlock(config, 1, length, context=context))
+
+    weights = 4 * config.width**2 + 3 * config.width * config.feed_forward
+    assert costs.products == 2 * weights * length // context
+
+
 def test_tensor_and_context_divide_activations():
     whole = fullest(job(Layout(), preset("gpt3-125m"))).activations
     for layout in (Layout(tensor=4), Layout(context=4)):

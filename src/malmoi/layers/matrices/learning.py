@@ -46,7 +46,9 @@ def codes_learn(model: nn.Module) -> Iterator[None]:
         raise UserError("The model has no layer of whole numbers whose codes could learn.", "Leave recover_codes out.")
     for layer, matrix in learning:
         layer.matrix = matrix
-    yield
-    for layer, matrix in learning:
-        matrix.rounded.round(matrix.numbers.detach())
-        layer.matrix = matrix.rounded
+    try:
+        yield
+    finally:
+        for layer, matrix in learning:
+            matrix.rounded.round(matrix.numbers.detach())
+            layer.matrix = matrix.rounded

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from malmoi.core.config import Settings
+from malmoi.core.errors import UserError
 
 STORAGE = PurePosixPath("/storage")
 """Where machines in a cloud see what outlives them."""
@@ -96,6 +97,16 @@ class LaunchSettings(Settings):
         return self.words(str(self.recipe_path or self.recipe), str(Path(self.out).expanduser().resolve()))
 
     def words_away(self) -> list[str]:
-        """Those words where the run directory is in the storage, and the recipe was brought along."""
+        """Those words where the run directory is in the storage, and the recipe was brought along.
+
+        Raises:
+            UserError: the run directory would lie outside of the storage, and be lost with the machine.
+        """
+        out = STORAGE / self.out
+        if not out.is_relative_to(STORAGE) or ".." in out.parts:
+            raise UserError(
+                f"--out={self.out} is not in the storage, and would be lost with the machine.",
+                f"Give a path inside it, such as --out=runs/NAME, which is {STORAGE}/runs/NAME there.",
+            )
         path = self.recipe_path
-        return self.words(str(RECIPES / path.name) if path else self.recipe, str(STORAGE / self.out))
+        return self.words(str(RECIPES / path.name) if path else self.recipe, str(out))

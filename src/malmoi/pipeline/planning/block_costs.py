@@ -38,6 +38,8 @@ _PRODUCTS = (
 )
 """Operations that are no traffic of their own: products, counted as such, and what moves nothing."""
 
+_WITH_WEIGHTS = (torch.ops.aten.mm, torch.ops.aten.addmm)
+
 
 @dataclass(frozen=True)
 class LocalBlock:
@@ -68,7 +70,7 @@ class BlockCosts:
 
     Attributes:
         kept: bytes that wait for the backward pass, parameters left aside.
-        products: operations of matrix products, forward.
+        products: operations of matrix products with weights, forward.
         attention: operations of attention, forward, of the pairs that are looked at.
         traffic_forward, traffic_backward: bytes that all other operations read and write.
     """
@@ -130,11 +132,17 @@ def _count(local: LocalBlock, index: int) -> BlockCosts:
             output.backward(torch.empty_like(output))  # type: ignore[no-untyped-call]
     return BlockCosts(
         sum(size for _, size in kept.values()),
-        counter.get_total_flops(),
+        _of_weights(counter),
         4.0 * local.rows * length * _seen(local, index) * config.heads // local.tensor * config.head_width,
         forward.bytes,
         backward.bytes,
     )
+
+
+def _of_weights(counter: FlopCounterMode) -> int:
+    """Operations of products with weights: those in batches are attention's, which is counted by its pairs."""
+    counted = counter.get_flop_counts().get("Global", {})
+    return sum(operations for function, operations in counted.items() if function in _WITH_WEIGHTS)
 
 
 def _through(block: Block, hidden: torch.Tensor, rotary: RotaryTable | None, local: LocalBlock) -> torch.Tensor:
