@@ -120,7 +120,7 @@ def test_more_readings_and_shorter_trainings_are_as_they_are_asked_for(monkeypat
 def test_a_tiny_text_is_read_in_a_number_of_steps_all_the_same(monkeypatch):
     monkeypatch.setattr(dial, "tokens_per_second", lambda *arguments: 10_000.0)
     made = derive(text=5_000, minutes=5, model={})["trainer"]
-    assert (made["steps"], made["keep_best"]) == (150, True)
+    assert (made["steps"], made["keep_best"]) == (60, True)
 
 
 @pytest.mark.parametrize("asked", [{"steps": 50}, {"tokens": 204_800}])

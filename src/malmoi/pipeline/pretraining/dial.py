@@ -19,7 +19,7 @@ from malmoi.train.settings import TrainerSettings
 SIZES = ((2, 128), (3, 192), (4, 256), (5, 320), (6, 384), (8, 512), (12, 768), (16, 1024), (24, 1536))
 """Layers and width of the candidates."""
 
-FEWEST_STEPS = 150
+FEWEST_STEPS = 60
 """Of a training, however small the text."""
 
 TRIAL_SECONDS = 1.2

@@ -21,13 +21,14 @@ def print_plan(plan: dict[str, Any]) -> None:
     console.print(f"  {_words(plan)}")
     steps, most = plan["trainer"]["steps"], plan["trainer"]["most_steps"]
     epochs = steps * plan["tokens_per_step"] / plan["text_tokens"]
-    if steps == most:
+    often = round(epochs) > FREE_EPOCHS
+    if steps == most and not often:
         minutes = steps * plan["tokens_per_step"] / plan["tokens_per_second"] / TIME_SHARE / 60
         console.print(
             f"  About {minutes:.2g} of the {plan['minutes']:g} minutes are used: more than {epochs:.0f} readings of "
             "the text teach a model of this size little. More text would fill them; most_epochs allows more readings."
         )
-    if plan["most_epochs"] is None and round(epochs) > FREE_EPOCHS:
+    if plan["most_epochs"] is None and often:
         console.print(
             f"  [yellow]The text is read {epochs:.0f} times; after {FREE_EPOCHS} readings it teaches little more. Take "
             f"more text or fewer minutes, or set most_epochs={FREE_EPOCHS}.[/yellow]"
